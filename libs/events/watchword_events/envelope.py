@@ -1,0 +1,45 @@
+"""CloudEvents 1.0 in NATS binary mode: attributes travel as `ce-…` headers, the body is the event's JSON."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from watchword_events.catalogue import BY_TYPE, row_of
+from watchword_events.contracts import Event
+
+
+class UnknownEvent(ValueError):
+    """The message is no event of the catalogue, or its body does not fit its type."""
+
+
+def headers_of(event: Event, *, event_id: str, at: datetime, traceparent: str | None = None) -> dict[str, str]:
+    """The headers of an event; `Nats-Msg-Id` makes JetStream drop a second copy.
+
+    Spec: CloudEvents 1.0.2 3.1; CloudEvents NATS binding 3.2.
+    """
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": event_id,
+        "ce-type": row_of(event).type,
+        "ce-source": f"urn:watchword:{event.owner.value}",
+        "ce-time": at.isoformat(),
+        "ce-subject": event.id,
+        "ce-sequence": str(event.version),
+        "ce-datacontenttype": "application/json",
+        "Nats-Msg-Id": event_id,
+    }
+    if traceparent:
+        headers["traceparent"] = traceparent
+    return headers
+
+
+def open_event(headers: Mapping[str, str], body: bytes) -> Event:
+    """The event in a message. Raises UnknownEvent when its type is not known or the body does not fit."""
+    row = BY_TYPE.get(headers.get("ce-type", ""))
+    if row is None:
+        raise UnknownEvent(f"type {headers.get('ce-type', '')[:64]!r}")
+    try:
+        return row.event.model_validate_json(body)
+    except ValidationError as error:
+        raise UnknownEvent(f"{row.type}: {error.error_count()} errors in the body") from error
