@@ -1,0 +1,15 @@
+"""PostgreSQL for the services: one transaction for a change, its events and its revocations.
+
+Map:
+    engine     Database, transaction(), Session: commits stand here and nowhere else
+    base       columns that tables share; backbone(): outbox, inbox, dead letters, state of copies
+    bus        the shared schema: hand-overs, revocation ledger, things spent once
+    outbox     rows to publish, and the relay that publishes them in order, one leader per owner
+    inbox      effects that must happen once per event
+    ids        identifiers that sort by time
+    migrate    roles, schemas and Alembic migrations of all members; `python -m watchword_database.migrate`
+"""
+
+from watchword_database.engine import Database, Session, transaction
+
+__all__ = ["Database", "Session", "transaction"]

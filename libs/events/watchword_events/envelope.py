@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from watchword_events.catalogue import BY_TYPE, row_of
+from watchword_events.catalogue import BY_TYPE, Row
 from watchword_events.contracts import Event
 
 
@@ -13,7 +13,9 @@ class UnknownEvent(ValueError):
     """The message is no event of the catalogue, or its body does not fit its type."""
 
 
-def headers_of(event: Event, *, event_id: str, at: datetime, traceparent: str | None = None) -> dict[str, str]:
+def headers_of(
+    row: Row, *, event_id: str, aggregate_id: str, version: int, at: datetime, traceparent: str | None = None
+) -> dict[str, str]:
     """The headers of an event; `Nats-Msg-Id` makes JetStream drop a second copy.
 
     Spec: CloudEvents 1.0.2 3.1; CloudEvents NATS binding 3.2.
@@ -21,11 +23,11 @@ def headers_of(event: Event, *, event_id: str, at: datetime, traceparent: str | 
     headers = {
         "ce-specversion": "1.0",
         "ce-id": event_id,
-        "ce-type": row_of(event).type,
-        "ce-source": f"urn:watchword:{event.owner.value}",
+        "ce-type": row.type,
+        "ce-source": f"urn:watchword:{row.owner.value}",
         "ce-time": at.isoformat(),
-        "ce-subject": event.id,
-        "ce-sequence": str(event.version),
+        "ce-subject": aggregate_id,
+        "ce-sequence": str(version),
         "ce-datacontenttype": "application/json",
         "Nats-Msg-Id": event_id,
     }

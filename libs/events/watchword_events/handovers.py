@@ -23,7 +23,7 @@ class HandoverKind(StrEnum):
     ACCOUNT_PROVED = "account-proved"
     SIGNED_IN = "signed-in"
     CODE = "code"
-    SET_PASSWORD = "set-password"  # noqa: S105 - a kind of ticket
+    SET_PASSWORD = "set-password"
 
 
 class Payload(BaseModel):

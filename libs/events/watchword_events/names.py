@@ -8,7 +8,7 @@ class Service(StrEnum):
     """The five services; the value is the PostgreSQL schema, the last part of the role and the subject token."""
 
     AUTHZ = "authz"
-    TOKEN = "token"  # noqa: S105 - the service's name, not a secret
+    TOKEN = "token"
     FEDERATION = "federation"
     DIRECTORY = "directory"
     ADMIN = "admin"

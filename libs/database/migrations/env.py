@@ -1,0 +1,3 @@
+from watchword_database.migrate import run_env
+
+run_env("bus", None)

@@ -1,0 +1,167 @@
+"""The shared schema `bus`: hand-overs, the revocation ledger and what may be spent once.
+
+Every function is one statement in the caller's transaction. Row-level security decides who may write, read and take
+what (migrations of this library); these functions only make the calls readable.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from sqlalchemy import text
+
+from watchword_database.engine import LEDGER_HINT, Session
+from watchword_events.handovers import Payload
+from watchword_events.revocations import Claim, RevocationKind
+
+P = TypeVar("P", bound=Payload)
+
+TICKET_LIFE = timedelta(seconds=60)
+
+
+def ticket_hash(ticket: str) -> bytes:
+    """What is stored of a ticket, code or secret of 256 random bits."""
+    return hashlib.sha256(ticket.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[P]):
+    """A hand-over as its receiver sees it. `taken_at` is None for one that was only looked at and is still there."""
+
+    payload: P
+    flow: str
+    created_at: datetime
+    expires_at: datetime
+    taken_at: datetime | None
+
+
+_HAND_OVER = text("""
+INSERT INTO bus.handover (ticket_hash, kind, receiver, flow, payload, created_at, expires_at, keep_until)
+VALUES (:hash, :kind, :receiver, :flow, CAST(:payload AS jsonb), :now, :expires_at, :keep_until)
+""")
+_TAKE = text("""
+UPDATE bus.handover SET taken_at = :now
+ WHERE ticket_hash = :hash AND kind = :kind AND taken_at IS NULL AND expires_at > :now
+RETURNING payload, flow, created_at, expires_at, taken_at
+""")
+_PEEK = text("""
+SELECT payload, flow, created_at, expires_at, taken_at FROM bus.handover WHERE ticket_hash = :hash AND kind = :kind
+""")
+_TAKE_FLOW = text("""
+WITH taken AS (
+    UPDATE bus.handover SET taken_at = :now
+     WHERE kind = :kind AND flow = :flow AND taken_at IS NULL AND expires_at > :now
+    RETURNING payload, flow, created_at, expires_at, taken_at)
+SELECT * FROM taken ORDER BY created_at
+""")
+_REVOKE = text("""
+INSERT INTO bus.revocations (claim, value, kind, until, keep_until, issued_before, reason)
+VALUES (:claim, :value, :kind, :until, :keep_until, :issued_before, :reason) RETURNING id
+""")
+_SPEND = text("""
+INSERT INTO bus.spent (purpose, key_hash, expires_at) VALUES (:purpose, :hash, :expires_at) ON CONFLICT DO NOTHING
+""")
+
+
+async def hand_over(
+    session: Session,
+    payload: Payload,
+    *,
+    flow: str,
+    now: datetime,
+    ttl: timedelta = TICKET_LIFE,
+    keep: timedelta = timedelta(hours=1),
+) -> str:
+    """A fresh ticket of 43 characters, which the payload's receiver can take once before `ttl` is over.
+
+    keep: how long after its expiry the row stays to recognise a replay.
+    """
+    ticket = secrets.token_urlsafe(32)
+    connection = await session.connection()
+    await connection.execute(
+        _HAND_OVER,
+        {
+            "hash": ticket_hash(ticket),
+            "kind": payload.kind.value,
+            "receiver": payload.receiver.role,
+            "flow": flow,
+            "payload": payload.model_dump_json(),
+            "now": now,
+            "expires_at": now + ttl,
+            "keep_until": now + ttl + keep,
+        },
+    )
+    return ticket
+
+
+async def take(session: Session, kind: type[P], ticket: str, *, now: datetime) -> Taken[P] | None:
+    """The hand-over behind a ticket, which nobody can take again; None when foreign, taken, expired or unknown."""
+    connection = await session.connection()
+    result = await connection.execute(_TAKE, {"hash": ticket_hash(ticket), "kind": kind.kind.value, "now": now})
+    row = result.one_or_none()
+    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+
+
+async def peek(session: Session, kind: type[P], ticket: str) -> Taken[P] | None:
+    """The hand-over behind a ticket without taking it; a taken or expired one is found as long as it is kept."""
+    connection = await session.connection()
+    result = await connection.execute(_PEEK, {"hash": ticket_hash(ticket), "kind": kind.kind.value})
+    row = result.one_or_none()
+    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+
+
+async def take_flow(session: Session, kind: type[P], *, flow: str, now: datetime) -> list[Taken[P]]:
+    """Every hand-over of one kind and flow that is still there, oldest first, taken."""
+    connection = await session.connection()
+    result = await connection.execute(_TAKE_FLOW, {"kind": kind.kind.value, "flow": flow, "now": now})
+    return [Taken(kind.model_validate(row[0]), *row[1:]) for row in result]
+
+
+async def revoke(
+    session: Session,
+    *,
+    claim: Claim,
+    value: str,
+    kind: RevocationKind,
+    reason: str,
+    until: datetime,
+    keep_until: datetime,
+    issued_before: datetime | None = None,
+) -> int:
+    """The id of a new ledger entry; it gets its position after the commit and then reaches everyone.
+
+    until: when the longest access token that it can match has expired.  keep_until: when the longest grant or
+    session has.  Raises a database error when the claim is not this service's to end.
+    """
+    connection = await session.connection()
+    result = await connection.execute(
+        _REVOKE,
+        {
+            "claim": claim.value,
+            "value": value,
+            "kind": kind.value,
+            "until": until,
+            "keep_until": keep_until,
+            "issued_before": issued_before,
+            "reason": reason,
+        },
+    )
+    session.hint(LEDGER_HINT)
+    return int(result.scalar_one())
+
+
+async def spend(session: Session, *, purpose: str, key: str, expires_at: datetime) -> bool:
+    """True for the first caller with this key, in any service and instance; False for everyone after."""
+    connection = await session.connection()
+    digest = hashlib.sha256(key.encode()).digest()
+    result = await connection.execute(_SPEND, {"purpose": purpose, "hash": digest, "expires_at": expires_at})
+    return result.rowcount == 1
+
+
+async def sealer_id(session: Session) -> int:
+    """A process number that no other process ever gets (below 2**32): the fixed part of its AES-GCM nonces."""
+    connection = await session.connection()
+    result = await connection.execute(text("SELECT nextval('bus.sealer_id')"))
+    return int(result.scalar_one())

@@ -1,0 +1,210 @@
+"""The relay: publishes an owner's outbox in order, one leader at a time.
+
+Truth is the row. The relay publishes rows in the order of their ids with `Nats-Msg-Id` (a second copy is dropped) and
+`Nats-Expected-Last-Sequence` (a zombie leader is refused), and notes the stream's sequence after the PubAck. Rows stay
+longer than the stream keeps them: a wiped or rolled-back stream is republished from them.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import asyncpg
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from watchword_database.engine import OUTBOX_HINT, Database
+from watchword_events.catalogue import BY_TYPE
+from watchword_events.envelope import headers_of
+from watchword_events.names import Service
+
+log = structlog.get_logger()
+
+POLL = 0.25  # seconds; the net for lost hints
+BATCH = 200
+SWEEP_EVERY = 60.0  # seconds
+KEEP = timedelta(days=8)  # a day longer than the streams keep events
+LOCK_CLASS = 0x5757_01  # advisory locks of relays: (class, number of the service)
+
+
+class Relay:
+    """The relay of one instance; it leads while it holds the owner's advisory lock, else it stands by.
+
+    nats: the current connection, or None while there is none.
+    """
+
+    def __init__(self, database: Database, nats: Callable[[], Client | None]) -> None:
+        self._database = database
+        self._nats = nats
+        self._stream = database.service.stream
+        self._schema = database.schema
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.leads = False
+
+    @property
+    def hint_subject(self) -> str:
+        """The subject on which a committed transaction wakes the leader."""
+        return OUTBOX_HINT + self._schema
+
+    def wake(self) -> None:
+        """The leader looks at its outbox at once."""
+        self._wake.set()
+
+    def start(self) -> None:
+        """The relay runs in the background until stop()."""
+        self._task = asyncio.create_task(self._run(), name=f"relay-{self._schema}")
+
+    async def stop(self) -> None:
+        """The relay has ended and released its lock."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._lead()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("relay.interrupted", service=self._schema, error=type(error).__name__)
+            self.leads = False
+            await asyncio.sleep(POLL)
+
+    async def _lead(self) -> None:
+        connection = await asyncpg.connect(
+            self._database.dsn,
+            command_timeout=5,
+            server_settings={
+                "tcp_keepalives_idle": "5",
+                "tcp_keepalives_interval": "2",
+                "tcp_keepalives_count": "2",
+            },
+        )
+        try:
+            lock = (LOCK_CLASS, list(Service).index(self._database.service))
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", *lock):
+                await asyncio.sleep(POLL)
+            self.leads = True
+            await self._publish_for_ever(connection)
+        finally:
+            self.leads = False
+            connection.terminate()
+
+    async def _publish_for_ever(self, connection: asyncpg.Connection) -> None:
+        verified = False
+        swept_at = 0.0
+        while True:
+            self._wake.clear()
+            nats = self._nats()
+            if nats is None or not nats.is_connected:
+                verified = False
+            else:
+                js = nats.jetstream(timeout=2)
+                try:
+                    if not verified:
+                        await self._verify(connection, js)
+                        verified = True
+                    while await self._publish_batch(connection, js):
+                        pass
+                except (asyncpg.PostgresError, asyncpg.InterfaceError):
+                    raise
+                except Exception as error:  # any NATS failure: look at the stream again, then go on from the table
+                    log.warning("relay.publish_failed", service=self._schema, error=type(error).__name__)
+                    verified = False
+            try:
+                await asyncio.wait_for(self._wake.wait(), POLL)
+            except TimeoutError:
+                if time.monotonic() - swept_at > SWEEP_EVERY:
+                    await self._sweep(connection)
+                    swept_at = time.monotonic()
+
+    async def _verify(self, connection: asyncpg.Connection, js: JetStreamContext) -> None:
+        """The table knows what the stream really holds; what the stream lost is published again."""
+        last_seq = (await js.stream_info(self._stream)).state.last_seq
+        async with connection.transaction():
+            noted = await connection.fetchval(
+                f"SELECT last_seq FROM {self._schema}.relay_state WHERE stream = $1", self._stream
+            )
+            if noted is not None and last_seq < noted:
+                lost = await connection.execute(
+                    f"UPDATE {self._schema}.outbox SET published_at = NULL, stream_seq = NULL WHERE stream_seq > $1",
+                    last_seq,
+                )
+                log.warning("relay.stream_rewound", service=self._schema, lost=lost.rpartition(" ")[2])
+            await self._note(connection, last_seq)
+
+    async def _note(self, connection: asyncpg.Connection, last_seq: int) -> None:
+        await connection.execute(
+            f"INSERT INTO {self._schema}.relay_state (stream, last_seq) VALUES ($1, $2)"
+            " ON CONFLICT (stream) DO UPDATE SET last_seq = excluded.last_seq",
+            self._stream,
+            last_seq,
+        )
+
+    async def _publish_batch(self, connection: asyncpg.Connection, js: JetStreamContext) -> bool:
+        """True when there may be more to publish. Raises when the stream refused or did not answer."""
+        rows = await connection.fetch(
+            f"SELECT id, event_id, type, subject, aggregate_id, aggregate_version, body, traceparent, created_at"
+            f" FROM {self._schema}.outbox WHERE published_at IS NULL ORDER BY id LIMIT {BATCH}"
+        )
+        if not rows:
+            return False
+        last_seq = await connection.fetchval(
+            f"SELECT last_seq FROM {self._schema}.relay_state WHERE stream = $1", self._stream
+        )
+        acked: list[tuple[int, int]] = []
+        failure: BaseException | None = None
+        # The first row proves that the stream stands where the table says; one connection keeps the order of the
+        # rest, and once one is refused the expected sequence refuses all that follow it.
+        for part in (rows[:1], rows[1:]):
+            answers = await asyncio.gather(
+                *[self._publish(js, row, last_seq + k) for k, row in enumerate(part)], return_exceptions=True
+            )
+            for row, answer in zip(part, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    failure = failure or answer
+                elif failure is None:
+                    acked.append((row["id"], answer))
+                    last_seq = max(last_seq, answer)
+            if failure is not None:
+                break
+        if acked:
+            async with connection.transaction():
+                await connection.execute(
+                    f"UPDATE {self._schema}.outbox o SET published_at = clock_timestamp(), stream_seq = a.seq"
+                    " FROM unnest($1::bigint[], $2::bigint[]) AS a(id, seq) WHERE o.id = a.id",
+                    [row_id for row_id, _ in acked],
+                    [seq for _, seq in acked],
+                )
+                await self._note(connection, last_seq)
+        if failure is not None:
+            raise failure
+        return len(rows) == BATCH
+
+    async def _publish(self, js: JetStreamContext, row: asyncpg.Record, expected_last_seq: int) -> int:
+        """The sequence at which the stream holds the row; the old one when it had it already."""
+        headers = _headers(row, expected_last_seq)
+        ack = await js.publish(row["subject"], row["body"].encode(), stream=self._stream, headers=headers)
+        return int(ack.seq)
+
+    async def _sweep(self, connection: asyncpg.Connection) -> None:
+        await connection.execute(
+            f"DELETE FROM {self._schema}.outbox WHERE id IN (SELECT id FROM {self._schema}.outbox"
+            " WHERE published_at < now() - $1::interval ORDER BY id LIMIT 1000)",
+            KEEP,
+        )
+
+
+def _headers(row: asyncpg.Record, expected_last_seq: int) -> dict[str, str]:
+    headers = headers_of(
+        BY_TYPE[row["type"]],
+        event_id=str(row["event_id"]),
+        aggregate_id=row["aggregate_id"],
+        version=row["aggregate_version"],
+        at=row["created_at"],
+        traceparent=row["traceparent"],
+    )
+    return headers | {"Nats-Expected-Last-Sequence": str(expected_last_seq)}
