@@ -1,0 +1,16 @@
+"""What every Watchword service runs on: settings, keys, NATS, the revocation feed, copies and pulls.
+
+| module | what it gives |
+|---|---|
+| `settings` | `ServiceSettings`, `load(cls)`: the only place that reads the environment |
+| `keyring` | keys derived from the master key by purpose; `Sealer` (AES-256-GCM) |
+| `clock`, `logging` | the clock as an argument; JSON log lines without secrets |
+| `broker` | one NATS connection per service: durable work, hints; never blocks when NATS is away |
+| `tail` | every event on every instance, with loss made visible |
+| `feed` | what has been revoked, as this instance knows it; the table is the truth, NATS the hint |
+| `internal`, `copies` | authenticated pulls from owners; tables that follow another service's entities |
+| `access` | who calls `/api/v1` |
+| `passwords` | argon2id in a bounded pool of low-priority threads |
+| `outbound` | the only HTTP client for addresses that others chose |
+| `shared`, `service` | what one process gives its services, and what a service gives back |
+"""

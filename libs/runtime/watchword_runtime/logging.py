@@ -1,0 +1,70 @@
+"""Log lines: one JSON object each, on standard output, event name first."""
+
+import logging
+import sys
+from typing import Final
+
+import orjson
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from watchword_events.names import Service
+
+# These libraries write whole requests, tokens or query strings at INFO or DEBUG.
+_QUIET: Final = ("authlib", "httpx2", "httpcore2", "httpx", "httpcore", "uvicorn.access", "asyncio", "sqlalchemy", "nats")
+
+
+def configure(service: Service | str, level: str = "info") -> None:
+    """Every later log line of this process is JSON with `service`; lines of libraries too, from WARNING up."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _named(str(service)),
+    ]
+    structlog.configure(
+        processors=[
+            *shared,
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("event"),
+            _event_first,
+            structlog.processors.JSONRenderer(serializer=_serialize),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _event_first,
+                structlog.processors.JSONRenderer(serializer=_serialize),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(threshold, logging.INFO))
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _named(service: str) -> structlog.typing.Processor:
+    def add(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+        event_dict.setdefault("service", service)
+        return event_dict
+
+    return add
+
+
+def _event_first(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    return {"event": event_dict.pop("event", ""), **event_dict}
+
+
+def _serialize(value: object, **_options: object) -> str:
+    return orjson.dumps(value, default=str).decode()
