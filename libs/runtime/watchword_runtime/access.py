@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from watchword_events.exports import ApiKeyExport, UserExport
-from watchword_events.names import Service
-
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed

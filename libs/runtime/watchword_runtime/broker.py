@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from nats.aio.client import Client
+
 from watchword_database.engine import Database
 from watchword_database.outbox import Relay
 from watchword_events.contracts import Event
-
 from watchword_runtime.settings import ServiceSettings
 
 

@@ -7,7 +7,6 @@ from watchword_database.base import CopyColumns
 from watchword_database.engine import Database
 from watchword_events.exports import Export
 from watchword_events.names import Service
-
 from watchword_runtime.broker import Received
 from watchword_runtime.internal import InternalClient
 

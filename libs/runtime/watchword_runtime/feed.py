@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from watchword_database.engine import Database
 from watchword_events.names import Position
 from watchword_events.revocations import Claim
-
 from watchword_runtime.broker import Broker
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter
 from httpx2 import Response
+
 from watchword_events.exports import Exported, ExportPage
 from watchword_events.names import Service
-
 from watchword_runtime.clock import Clock, utc_now
 from watchword_runtime.keyring import Keyring
 from watchword_runtime.service import ASGIApp

@@ -11,7 +11,17 @@ from structlog.typing import EventDict, WrappedLogger
 from watchword_events.names import Service
 
 # These libraries write whole requests, tokens or query strings at INFO or DEBUG.
-_QUIET: Final = ("authlib", "httpx2", "httpcore2", "httpx", "httpcore", "uvicorn.access", "asyncio", "sqlalchemy", "nats")
+_QUIET: Final = (
+    "authlib",
+    "httpx2",
+    "httpcore2",
+    "httpx",
+    "httpcore",
+    "uvicorn.access",
+    "asyncio",
+    "sqlalchemy",
+    "nats",
+)
 
 
 def configure(service: Service | str, level: str = "info") -> None:

@@ -65,7 +65,9 @@ class ServiceSettings(BaseSettings):
         "http://localhost:8080",
         description="Origin, and path if any, under which people and clients reach Watchword: the issuer",
     )
-    database_url: SecretStr = Field(description="PostgreSQL, as this service's role: postgresql://role:password@host/db")
+    database_url: SecretStr = Field(
+        description="PostgreSQL, as this service's role: postgresql://role:password@host/db"
+    )
     nats_url: str = Field("nats://127.0.0.1:4222", description="NATS server, or several separated by commas")
     nats_seed: SecretStr | None = Field(None, description="nkey seed of this service's NATS user")
     keys: SecretStr = Field(description="JSON object of this service's derived keys by purpose, base64url")
