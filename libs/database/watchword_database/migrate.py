@@ -111,6 +111,8 @@ async def _grant(url: str) -> None:
     try:
         for service in Service:
             schema, role = service.value, service.role
+            if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.alembic_version") is None:
+                continue  # not migrated yet: somebody upgrades a single member
             await connection.execute(
                 f"GRANT USAGE ON SCHEMA {schema} TO {role};"
                 f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};"

@@ -1,0 +1,65 @@
+"""The AsyncAPI 3 document and the JSON Schemas of the catalogue: made from code, so that they cannot drift."""
+
+from collections.abc import Iterable
+
+from pydantic import JsonValue
+
+from watchword_events.catalogue import CATALOGUE, Row
+from watchword_events.contracts import Event
+
+_DESCRIPTION = (
+    "Facts that the services of Watchword publish on NATS JetStream. Bodies carry ids and versions only; attributes "
+    "travel as CloudEvents 1.0 headers (binary mode). Truth is the owner's database: an event is a hint to look again."
+)
+
+
+def json_schema(event: type[Event]) -> dict[str, JsonValue]:
+    """The JSON Schema (2020-12) of an event's body."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **event.model_json_schema()}
+
+
+def document(version: str, rows: Iterable[Row] = CATALOGUE) -> dict[str, JsonValue]:
+    """The AsyncAPI document of the given rows. Spec: AsyncAPI 3.0.0."""
+    channels: dict[str, JsonValue] = {}
+    operations: dict[str, JsonValue] = {}
+    messages: dict[str, JsonValue] = {}
+    for row in rows:
+        name = row.event.__name__
+        messages[name] = {
+            "name": row.type,
+            "title": name,
+            "summary": (row.event.__doc__ or "").strip().splitlines()[0],
+            "contentType": "application/json",
+            "headers": {"$ref": "#/components/schemas/CloudEventHeaders"},
+            "payload": {"$ref": f"#/components/schemas/{name}"},
+            "x-public": row.public,
+            "x-consumers": [service.value for service in row.consumers],
+        }
+        channels[row.type] = {
+            "address": row.subject,
+            "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        }
+        operations[f"publish.{row.type}"] = {
+            "action": "send",
+            "channel": {"$ref": f"#/channels/{row.type}"},
+            "summary": f"Published by {row.owner.value}",
+        }
+    schemas: dict[str, JsonValue] = {row.event.__name__: row.event.model_json_schema() for row in rows}
+    schemas["CloudEventHeaders"] = _headers()
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Watchword events", "version": version, "description": _DESCRIPTION},
+        "defaultContentType": "application/json",
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages, "schemas": schemas},
+    }
+
+
+def _headers() -> dict[str, JsonValue]:
+    names = ("ce-specversion", "ce-id", "ce-type", "ce-source", "ce-time", "ce-subject", "ce-sequence")
+    return {
+        "type": "object",
+        "required": [*names, "Nats-Msg-Id"],
+        "properties": {name: {"type": "string"} for name in (*names, "Nats-Msg-Id", "traceparent")},
+    }
