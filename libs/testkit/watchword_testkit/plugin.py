@@ -1,0 +1,5 @@
+"""The pytest plugin of Watchword: everything here is a fixture or a hook by its import."""
+
+from watchword_testkit.servers import nats_factory, nats_server, postgres, postgres_factory, scratch_database
+
+__all__ = ["nats_factory", "nats_server", "postgres", "postgres_factory", "scratch_database"]
