@@ -1,0 +1,182 @@
+"""The shared schema: who may write, read and take what, and what happens exactly once."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from watchword_database import Database, bus, transaction
+from watchword_events.handovers import ROUTES, HandoverKind, ProveAccount, SetPassword, UpstreamStart
+from watchword_events.names import Service
+from watchword_events.revocations import Claim, RevocationKind
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+START = UpstreamStart(provider_id="Okta", binding="b" * 64)
+Databases = dict[Service, Database]
+
+
+async def hand_over(databases: Databases, *, flow: str = "f-1") -> str:
+    async with transaction(databases[Service.AUTHZ]) as session:
+        return await bus.hand_over(session, START, flow=flow, now=NOW)
+
+
+async def test_ticket_is_taken_by_its_receiver_once(databases: Databases) -> None:
+    ticket = await hand_over(databases)
+    async with transaction(databases[Service.FEDERATION]) as session:
+        taken = await bus.take(session, UpstreamStart, ticket, now=NOW + timedelta(seconds=59))
+    assert taken is not None
+    assert (taken.payload, taken.flow) == (START, "f-1")
+    async with transaction(databases[Service.FEDERATION]) as session:
+        assert await bus.take(session, UpstreamStart, ticket, now=NOW) is None
+        seen = await bus.peek(session, UpstreamStart, ticket)
+    assert seen is not None
+    assert seen.taken_at == NOW + timedelta(seconds=59)
+
+
+async def test_of_50_parallel_takers_exactly_one_succeeds(databases: Databases) -> None:
+    ticket = await hand_over(databases)
+
+    async def take() -> bool:
+        async with transaction(databases[Service.FEDERATION]) as session:
+            return await bus.take(session, UpstreamStart, ticket, now=NOW) is not None
+
+    assert sum(await asyncio.gather(*[take() for _ in range(50)])) == 1
+
+
+@pytest.mark.parametrize("service", [s for s in Service if s is not Service.FEDERATION])
+async def test_ticket_is_nothing_for_anybody_else(databases: Databases, service: Service) -> None:
+    ticket = await hand_over(databases)
+    async with transaction(databases[service]) as session:
+        assert await bus.take(session, UpstreamStart, ticket, now=NOW) is None
+        assert await bus.peek(session, UpstreamStart, ticket) is None
+    async with transaction(databases[Service.FEDERATION]) as session:
+        assert await bus.take(session, UpstreamStart, ticket, now=NOW) is not None
+
+
+async def test_ticket_of_one_kind_is_nothing_for_another(databases: Databases) -> None:
+    ticket = await hand_over(databases)
+    async with transaction(databases[Service.FEDERATION]) as session:
+        assert await bus.take(session, ProveAccount, ticket, now=NOW) is None
+
+
+async def test_expired_ticket_is_refused_before_any_sweep(databases: Databases) -> None:
+    ticket = await hand_over(databases)
+    async with transaction(databases[Service.FEDERATION]) as session:
+        assert await bus.take(session, UpstreamStart, ticket, now=NOW + timedelta(seconds=60)) is None
+
+
+async def test_ticket_stands_nowhere_in_the_database(databases: Databases, bus_database: str) -> None:
+    ticket = await hand_over(databases)
+    async with transaction(databases[Service.FEDERATION]) as session:
+        rows = (await (await session.connection()).execute(text("SELECT handover::text FROM bus.handover"))).all()
+    assert rows
+    assert ticket not in str(rows)
+
+
+@pytest.mark.parametrize("service", list(Service))
+@pytest.mark.parametrize("kind", list(HandoverKind))
+async def test_only_the_sender_of_a_kind_may_write_it(
+    databases: Databases, service: Service, kind: HandoverKind
+) -> None:
+    sender, receiver = ROUTES[kind]
+    if service is sender:
+        return
+    insert = text(
+        "INSERT INTO bus.handover (ticket_hash, kind, sender, receiver, flow, payload, created_at, expires_at,"
+        " keep_until) VALUES ('x', :kind, :sender, :receiver, 'f', '{}', :now, :now, :now)"
+    )
+    values = {"kind": kind.value, "receiver": receiver.role, "now": NOW}
+    for pretended in (service.role, sender.role):
+        with pytest.raises(DBAPIError):
+            async with transaction(databases[service]) as session:
+                await (await session.connection()).execute(insert, values | {"sender": pretended})
+
+
+async def test_hand_overs_of_a_flow_come_oldest_first_and_once(databases: Databases) -> None:
+    for second, password_hash in enumerate(("first", "second")):
+        async with transaction(databases[Service.DIRECTORY]) as session:
+            payload = SetPassword(user_id="u", password_hash=password_hash)
+            at = NOW + timedelta(seconds=second)
+            await bus.hand_over(session, payload, flow="user:u", now=at, ttl=timedelta(days=30))
+    async with transaction(databases[Service.AUTHZ]) as session:
+        taken = await bus.take_flow(session, SetPassword, flow="user:u", now=NOW + timedelta(days=1))
+        again = await bus.take_flow(session, SetPassword, flow="user:u", now=NOW + timedelta(days=1))
+    assert [t.payload.password_hash for t in taken] == ["first", "second"]
+    assert again == []
+
+
+OWN = {
+    Service.AUTHZ: {Claim.SID, Claim.SUB, Claim.GID},
+    Service.DIRECTORY: {Claim.SUB, Claim.IDP},
+    Service.ADMIN: {Claim.CLIENT_ID, Claim.IDP},
+    Service.FEDERATION: set(),
+    Service.TOKEN: set(Claim),
+}
+
+
+@pytest.mark.parametrize("service", list(Service))
+@pytest.mark.parametrize("claim", list(Claim))
+async def test_a_service_ends_only_what_is_its_own(databases: Databases, service: Service, claim: Claim) -> None:
+    async def write() -> int:
+        async with transaction(databases[service]) as session:
+            return await bus.revoke(
+                session,
+                claim=claim,
+                value="v",
+                kind=RevocationKind.CUT,
+                reason="test",
+                until=NOW,
+                keep_until=NOW,
+            )
+
+    if claim in OWN[service]:
+        assert await write() > 0
+    else:
+        with pytest.raises(DBAPIError):
+            await write()
+
+
+@pytest.mark.parametrize("service", [s for s in Service if s is not Service.TOKEN])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE bus.revocations SET position = 1",
+        "DELETE FROM bus.revocations",
+        "UPDATE bus.ledger SET position = 0",
+        "SELECT * FROM bus.spent",
+        "DELETE FROM bus.spent",
+    ],
+)
+async def test_only_token_orders_and_sweeps_the_ledger(databases: Databases, service: Service, statement: str) -> None:
+    with pytest.raises(DBAPIError):
+        async with transaction(databases[service]) as session:
+            await (await session.connection()).execute(text(statement))
+
+
+@pytest.mark.parametrize("service", list(Service))
+async def test_no_service_reads_another_schema(databases: Databases, service: Service) -> None:
+    for other in Service:
+        if other is not service:
+            with pytest.raises(DBAPIError):
+                async with transaction(databases[service]) as session:
+                    await (await session.connection()).execute(text(f"SELECT 1 FROM {other.value}.outbox"))
+
+
+async def test_something_is_spent_once_across_services(databases: Databases) -> None:
+    async def spend(service: Service) -> bool:
+        async with transaction(databases[service]) as session:
+            return await bus.spend(session, purpose="assertion", key="jti-1", expires_at=NOW)
+
+    results = await asyncio.gather(*[spend(service) for service in Service for _ in range(4)])
+    assert sum(results) == 1
+
+
+async def test_sealing_processes_get_different_numbers(databases: Databases) -> None:
+    async def number(service: Service) -> int:
+        async with transaction(databases[service]) as session:
+            return await bus.sealer_id(session)
+
+    numbers = await asyncio.gather(*[number(service) for service in Service])
+    assert len(set(numbers)) == len(Service)
