@@ -1,0 +1,72 @@
+"""The application of one service."""
+
+from collections.abc import Mapping, Sequence
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+
+from watchword_web.errors import BadRequest, OAuthError, PageError, Problem
+from watchword_web.failures import OUTAGES, Outages, answer
+from watchword_web.middleware import Failures, PublicHost, RequestGuard, SecurityHeaders
+from watchword_web.openapi import describe
+from watchword_web.pages import Pages
+from watchword_web.settings import WebSettings
+
+_REFUSALS = (OAuthError, Problem, PageError, BadRequest, RequestValidationError, HTTPException)
+
+
+def create_app(
+    service: str,
+    *,
+    title: str,
+    settings: WebSettings,
+    routers: Sequence[APIRouter],
+    version: str,
+    pages: Pages | None = None,
+    openapi_paths: Mapping[str, Mapping[str, object]] | None = None,
+    outages: Outages = OUTAGES,
+) -> FastAPI:
+    """A service's FastAPI application: its routers behind our middleware, with errors in our three shapes.
+
+    service: its short name, the tag of its operations.  routers: paths without the installation's base path.
+    pages: those of the service; only ours when left out.  openapi_paths: operations of hot paths, which FastAPI does
+    not know, as OpenAPI path items.  outages: exceptions that mean "a server we need is away" and become 503.
+    """
+    pages = pages or Pages(["watchword_web"], settings)
+    app = FastAPI(
+        title=title,
+        version=version,
+        servers=[{"url": settings.public_url}],
+        root_path_in_servers=False,
+        openapi_url="/openapi.json",
+        docs_url=None,  # the stock pages load scripts from a CDN, which our policy forbids
+        redoc_url=None,
+        redirect_slashes=False,  # such a redirect is built from the Host header, which anybody may choose
+        generate_unique_id_function=_operation_id,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Failures, pages=pages, outages=outages),
+            Middleware(RequestGuard),
+            Middleware(PublicHost, settings=settings, pages=pages),
+        ],
+    )
+
+    async def on_refusal(request: Request, error: Exception) -> Response:
+        return answer(request.scope, error, pages, outages)
+
+    for refusal in _REFUSALS:
+        app.add_exception_handler(refusal, on_refusal)
+    for router in routers:
+        app.include_router(router)
+    app.mount(pages.static_path, pages.assets)
+    describe(app, service, openapi_paths or {})
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """The name of the route's function: stable, and what generated clients call the operation."""
+    return route.name

@@ -1,0 +1,174 @@
+"""From an exception to an answer: one place that knows how each refusal looks on each surface, and what is logged."""
+
+import traceback
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from watchword_web.errors import BadRequest, FieldError, OAuthError, PageError, Problem
+from watchword_web.pages import Pages
+from watchword_web.references import reference_of
+from watchword_web.surfaces import Surface, route_path, surface_of
+
+Outages = tuple[type[Exception], ...]
+OUTAGES: Outages = (ConnectionError, TimeoutError)
+
+_LOGGED_PATH = 200
+_LOGGED_FRAMES = 8
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    status: int
+    code: str
+    title: str
+    description: str
+    errors: list[FieldError] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def answer(scope: Scope, error: Exception, pages: Pages, outages: Outages = OUTAGES) -> Response:
+    """The answer to an exception that ended a request, after one log line about it."""
+    path = route_path(scope)
+    surface = surface_of(path)
+    match error:
+        case OAuthError():
+            _log_refusal(scope, surface, error.status, error.error, error.detail)
+            return error.response()
+        case Problem():
+            _log_refusal(scope, surface, error.status, error.title, error.private)
+            return error.response(instance=path, reference=reference_of(scope))
+        case PageError():
+            _log_refusal(scope, surface, error.status, error.code, error.detail)
+            return _page(scope, pages, error)
+    failure = _failure(scope, surface, error, outages)
+    match surface:
+        case Surface.OAUTH:
+            return OAuthError(failure.code, failure.description, failure.status, headers=failure.headers).response()
+        case Surface.PAGE if _wants_html(scope):
+            shown = PageError(failure.code, failure.title, failure.description, failure.status, headers=failure.headers)
+            return _page(scope, pages, shown)
+        case _:
+            problem = Problem(
+                failure.status, failure.title, failure.description, errors=failure.errors, headers=failure.headers
+            )
+            return problem.response(instance=path, reference=reference_of(scope))
+
+
+def oauth_answer(scope: Scope, error: Exception, outages: Outages = OUTAGES) -> Response:
+    """As `answer`, for endpoints that only ever speak JSON (the hot paths)."""
+    match error:
+        case OAuthError():
+            _log_refusal(scope, Surface.OAUTH, error.status, error.error, error.detail)
+            return error.response()
+        case Problem():
+            _log_refusal(scope, Surface.OAUTH, error.status, error.title, error.private)
+            return error.response(instance=route_path(scope), reference=reference_of(scope))
+    failure = _failure(scope, Surface.OAUTH, error, outages)
+    return OAuthError(failure.code, failure.description, failure.status, headers=failure.headers).response()
+
+
+def _failure(scope: Scope, surface: Surface, error: Exception, outages: Outages) -> _Failure:
+    match error:
+        case BadRequest():
+            _log_refusal(scope, surface, error.status, error.code, error.detail or error.description)
+            return _Failure(error.status, error.code, "This request cannot be read", error.description)
+        case RequestValidationError():
+            _log_refusal(scope, surface, 400, "invalid_request", "")
+            return _Failure(
+                400, "invalid_request", "The request is not valid", "Some fields are missing or wrong.",
+                _field_errors(error),
+            )  # fmt: skip
+        case HTTPException():
+            return _http_failure(error)
+        case _ if isinstance(error, outages):
+            _log_crash(scope, "request.unavailable", error)
+            return _Failure(
+                503, "temporarily_unavailable", "Not available at the moment",
+                "A server that is needed for this does not answer. Try again in a few seconds.",
+                headers={"Retry-After": "2"},
+            )  # fmt: skip
+        case _:
+            _log_crash(scope, "request.failed", error)
+            return _Failure(
+                500, "server_error", "Something went wrong",
+                f"The error is on our side and has been recorded. Reference: {reference_of(scope)}.",
+            )  # fmt: skip
+
+
+def _http_failure(error: HTTPException) -> _Failure:
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            return _Failure(
+                404, "not_found", "There is nothing here",
+                "The address may be mistyped, or the page has moved.", headers=headers,
+            )  # fmt: skip
+        case 405:
+            return _Failure(
+                405, "invalid_request", "That does not work here",
+                "This address does not know that method.", headers=headers,
+            )  # fmt: skip
+        case 413:
+            return _Failure(413, "invalid_request", "This request is too large", "It is larger than 64 KiB.")
+        case status:
+            title = HTTPStatus(status).phrase
+            code = "server_error" if status >= 500 else "invalid_request"
+            return _Failure(status, code, title, "The request cannot be answered.", headers=headers)
+
+
+def _field_errors(error: RequestValidationError) -> list[FieldError]:
+    """Where and why, never the value: it may be a password."""
+    found: list[FieldError] = []
+    for item in error.errors():
+        place, *rest = [str(part) for part in item["loc"]] or ["body"]
+        if place == "body":
+            pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in rest)
+            found.append({"pointer": f"#{pointer}", "detail": str(item["msg"])})
+        else:
+            found.append({"parameter": "/".join(rest), "detail": str(item["msg"])})
+    return found
+
+
+def _wants_html(scope: Scope) -> bool:
+    accept = b",".join(value for name, value in scope["headers"] if name == b"accept").lower()
+    return b"json" not in accept or b"text/html" in accept
+
+
+def _page(scope: Scope, pages: Pages, error: PageError) -> Response:
+    return pages.render_error(Request(scope), error)
+
+
+def _log_refusal(scope: Scope, surface: Surface, status: int, code: str, detail: str) -> None:
+    log.info(
+        "request.refused",
+        surface=surface.value,
+        status=status,
+        code=code,
+        detail=detail,
+        path=route_path(scope)[:_LOGGED_PATH],
+        reference=reference_of(scope),
+    )
+
+
+def _log_crash(scope: Scope, event: str, error: Exception) -> None:
+    """Type and place of an exception, but not its text: messages of validators and drivers quote their input."""
+    frames = traceback.extract_tb(error.__traceback__)[-_LOGGED_FRAMES:]
+    cause = error.__cause__ or error.__context__
+    log.error(
+        event,
+        error=type(error).__qualname__,
+        cause=type(cause).__qualname__ if cause is not None else "",
+        sqlstate=getattr(error, "sqlstate", "") or getattr(cause, "sqlstate", ""),
+        frames=[f"{frame.filename.rpartition('/site-packages/')[2]}:{frame.lineno} {frame.name}" for frame in frames],
+        path=route_path(scope)[:_LOGGED_PATH],
+        reference=reference_of(scope),
+    )

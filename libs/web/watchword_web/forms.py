@@ -1,0 +1,125 @@
+"""Forms, queries and JSON bodies, read strictly: what two readers could read differently is refused."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote_to_bytes
+
+import orjson
+from fastapi import Request
+
+from watchword_web.errors import BODY_LIMIT_BYTES, BodyTooLarge, MalformedForm, MalformedJson, RepeatedParameter
+
+Params = Mapping[str, str]
+
+JSON_DEPTH = 20  # no body of ours nests deeper than 6; a recursive reader overflows at about 1000
+_MAX_PARAMETERS = 100
+_FORM_TYPE = "application/x-www-form-urlencoded"
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def parse_form(raw: bytes) -> Params:
+    """The parameters of an urlencoded body or query; those without a value are left out.
+
+    Raises RepeatedParameter for a name that stands there twice, and MalformedForm for a broken escape, text that is not
+    UTF-8, a NUL (PostgreSQL stores none) or more than 100 parameters.
+    Spec: RFC 6749 3.1 (no value means omitted; no parameter more than once), appendix B (UTF-8).
+    """
+    pairs = raw.split(b"&")
+    if len(pairs) > _MAX_PARAMETERS:
+        raise MalformedForm("The request has too many parameters")
+    seen: set[str] = set()
+    params: dict[str, str] = {}
+    for pair in pairs:
+        if not pair:
+            continue
+        raw_name, _, raw_value = pair.partition(b"=")
+        name = _text(raw_name)
+        if name in seen:
+            raise RepeatedParameter(name)
+        seen.add(name)
+        if raw_value:
+            params[name] = _text(raw_value)
+    return params
+
+
+def _text(raw: bytes) -> str:
+    if b"+" in raw:
+        raw = raw.replace(b"+", b" ")
+    if b"%" in raw:
+        if _BAD_ESCAPE.search(raw):
+            raise MalformedForm("The request has a malformed percent-encoding")
+        raw = unquote_to_bytes(raw)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedForm("The request is not valid UTF-8") from None
+    if "\x00" in text:
+        raise MalformedForm("The request has a NUL character")
+    return text
+
+
+async def read_form(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> Params:
+    """The form that a request carries, as `parse_form`. Raises MalformedForm for any other content type."""
+    check_form_type(request.headers.get("content-type", ""))
+    return parse_form(await _body(request, limit_bytes))
+
+
+def check_form_type(content_type: str) -> None:
+    """Raises MalformedForm unless a body of this type is urlencoded in UTF-8."""
+    media_type, _, parameters = content_type.partition(";")
+    if media_type.strip().lower() != _FORM_TYPE:
+        raise MalformedForm(f"The request body must be {_FORM_TYPE}")
+    charset = parameters.lower().replace(" ", "").replace('"', "")
+    if charset.startswith("charset=") and charset != "charset=utf-8":
+        raise MalformedForm("The request body must be in UTF-8")
+
+
+def read_query(request: Request) -> Params:
+    """The parameters of the request's query, as `parse_form`."""
+    raw: bytes = request.scope["query_string"]
+    return parse_form(raw)
+
+
+def parse_json(body: bytes) -> object:
+    """The JSON value of a body. Raises MalformedJson when it is none, not in UTF-8, or nested deeper than 20 levels."""
+    if _is_too_deep(body):
+        raise MalformedJson("The JSON body is nested too deeply")
+    if b"\\u0000" in body:
+        raise MalformedJson("The JSON body has a NUL character")
+    try:
+        value: object = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise MalformedJson("The request body is not valid JSON") from None
+    return value
+
+
+def _is_too_deep(body: bytes) -> bool:
+    if body.count(b"[") + body.count(b"{") <= JSON_DEPTH:
+        return False
+    depth = 0
+    for bracket in _BRACKET.finditer(_JSON_STRING.sub(b"", body)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > JSON_DEPTH:
+            return True
+    return False
+
+
+async def read_json(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> object:
+    """The JSON value that a request carries, as `parse_json`. Raises MalformedJson for any other content type."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise MalformedJson("The request body must be application/json")
+    return parse_json(await _body(request, limit_bytes))
+
+
+async def _body(request: Request, limit_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size_bytes = 0
+    async for part in request.stream():
+        size_bytes += len(part)
+        if size_bytes > limit_bytes:
+            raise BodyTooLarge(limit_bytes)
+        parts.append(part)
+    return b"".join(parts)
