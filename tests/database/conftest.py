@@ -1,7 +1,7 @@
 """A database with the shared schema and two services' schemas, and Database objects under the services' own roles."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from sqlalchemy import MetaData
@@ -37,16 +37,16 @@ async def bus_template(postgres: Postgres) -> str:
     return name
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def bus_database(postgres: Postgres, bus_template: str) -> AsyncIterator[str]:
-    """The superuser's URL of a database of the test's own with `bus` and the backbone of every service."""
+    """The superuser's URL of a database of the module's own with `bus` and the backbone of every service."""
     await set_passwords(postgres.admin_url, dict.fromkeys(Service, PASSWORD))
     name = await postgres.create_database(template=bus_template)
     yield postgres.url(name)
     await postgres.drop_database(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def database_of(bus_database: str, postgres: Postgres) -> AsyncIterator[Callable[[Service], Database]]:
     """Makes a Database that is connected as the given service's role."""
     made: list[Database] = []
@@ -62,7 +62,7 @@ async def database_of(bus_database: str, postgres: Postgres) -> AsyncIterator[Ca
         await database.dispose()
 
 
-@pytest.fixture
-def databases(database_of: Callable[[Service], Database]) -> Iterator[dict[Service, Database]]:
+@pytest.fixture(scope="module")
+def databases(database_of: Callable[[Service], Database]) -> dict[Service, Database]:
     """One Database per service."""
-    yield {service: database_of(service) for service in Service}
+    return {service: database_of(service) for service in Service}
