@@ -1,0 +1,89 @@
+"""nats.conf: one account, a user for each service, and to each user only the subjects that are its own.
+
+What a service may publish: its own events, hints and presence under `sys.`, and the JetStream calls that its durables
+and tails need. What it may hear: events, the feed, hints, and its own inbox prefix, so that nobody reads another's
+replies. Permissions are not the only guard: no event grants authority, the row in PostgreSQL decides.
+"""
+
+from collections.abc import Mapping
+
+from watchword.installation import NatsUser, Operator
+from watchword_events.catalogue import CATALOGUE, durables
+from watchword_events.names import Service
+
+FEED_STREAM = "FEED"
+
+
+def render(
+    public_keys: Mapping[NatsUser, str], *, port: int, store: str, host: str = "127.0.0.1", monitor: str | None = None
+) -> str:
+    """The text of nats.conf. monitor: `host:port` of the monitoring endpoint, which knows no authentication."""
+    users = "\n".join(f"      {_user(public_keys[service], service)}" for service in Service)
+    return f"""# Generated: who may say and hear what. Public keys only; the seeds are with the services.
+listen: "{host}:{port}"
+server_name: watchword
+{f'http: "{monitor}"' if monitor else ""}
+jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 4GB, sync_interval: always }}
+max_payload: 64KB
+max_connections: 1000
+ping_interval: "5s"
+ping_max: 2
+write_deadline: "5s"
+system_account: SYS
+accounts {{
+  SYS {{ users: [ {{ nkey: {public_keys[Operator.SYSTEM]} }} ] }}
+  WATCHWORD {{
+    jetstream: {{ max_memory: 32MB, max_file: 2GB, max_streams: 10, max_consumers: 500 }}
+    users: [
+      {{ nkey: {public_keys[Operator.PROVISION]} }}
+{users}
+    ]
+  }}
+}}
+"""
+
+
+def _user(public_key: str, service: Service) -> str:
+    publish, subscribe = publishes(service), subscribes(service)
+    return (
+        f"{{ nkey: {public_key}, permissions: {{ publish: {{ allow: {_list(publish)} }}, "
+        f"subscribe: {{ allow: {_list(subscribe)} }} }} }}"
+    )
+
+
+def publishes(service: Service) -> list[str]:
+    """The subjects on which a service may publish."""
+    allowed = [f"auth.{service}.>", "sys.>", f"$JS.API.STREAM.INFO.{service.stream}", "$JS.FC.>"]
+    if service is Service.TOKEN:
+        allowed += ["feed.>", f"$JS.API.STREAM.INFO.{FEED_STREAM}"]
+    for owner in Service:
+        if service in _readers(owner):
+            allowed += [f"$JS.API.STREAM.INFO.{owner.stream}", f"$JS.API.CONSUMER.CREATE.{owner.stream}.*.>"]
+    for durable in durables():
+        if durable.service is service:
+            place = f"{durable.stream}.{durable.name}"
+            allowed += [
+                f"$JS.API.CONSUMER.INFO.{place}",
+                f"$JS.API.CONSUMER.MSG.NEXT.{place}",
+                f"$JS.ACK.{place}.>",
+            ]
+    return list(dict.fromkeys(allowed))
+
+
+def subscribes(service: Service) -> list[str]:
+    """The subjects to which a service may listen."""
+    advisories = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
+    own = [f"{advisories}.{durable.stream}.{durable.name}" for durable in durables() if durable.service is service]
+    return [f"_INBOX_{service}.>", "auth.>", "feed.>", "sys.>", *own]
+
+
+def _readers(owner: Service) -> frozenset[Service]:
+    """Who follows an owner's stream: the catalogue's consumers, `admin` (live events), and `token`'s keys by all."""
+    if owner is Service.TOKEN:
+        return frozenset(Service)
+    consumers = {service for row in CATALOGUE if row.owner is owner for service in row.consumers}
+    return frozenset({Service.ADMIN, *consumers})
+
+
+def _list(subjects: list[str]) -> str:
+    return "[" + ", ".join(f'"{subject}"' for subject in subjects) + "]"
