@@ -1,0 +1,79 @@
+"""Scope arithmetic: reading, writing and intersecting scopes.
+
+A scope string is read once at the edge; everywhere else scopes are a `frozenset[str]`.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+# RFC 6749 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), separated by single spaces. \Z, because $ would let a
+# trailing newline through into a token.
+_TOKEN: Final = r"[\x21\x23-\x5B\x5D-\x7E]+"
+_SCOPE: Final = re.compile(rf"{_TOKEN}(?: {_TOKEN})*\Z")
+
+# The order in which people expect to read them (OpenID Connect Core 5.4); whatever else there is follows by name.
+_FIRST: Final = ("openid", "profile", "email", "address", "phone", "groups", "offline_access")
+_RANK: Final = {scope: rank for rank, scope in enumerate(_FIRST)}
+
+# openid alone releases nothing but an identifier: asking about it would only teach people to click.
+NO_CONSENT_NEEDED: Final = frozenset({"openid"})
+
+
+class InvalidScope(ValueError):
+    """A scope that is malformed, or more than may be asked for: `invalid_scope`. The text is safe to show."""
+
+
+def parse_scope(value: str) -> frozenset[str]:
+    """The scopes in a scope string; an empty one holds none, a repeated one counts once.
+
+    Raises InvalidScope when it does not follow the grammar.
+    Spec: RFC 6749 3.3; RFC 6749 3.1 (a parameter without a value is treated as omitted).
+    """
+    if not value:
+        return frozenset()
+    if _SCOPE.match(value) is None:
+        raise InvalidScope("scope must be a list of scope names separated by single spaces")
+    return frozenset(value.split(" "))
+
+
+def format_scope(scopes: Iterable[str]) -> str:
+    """One scope string for one set of scopes: the standard ones in their usual order, then the others by name."""
+    return " ".join(sorted(set(scopes), key=lambda scope: (_RANK.get(scope, len(_FIRST)), scope)))
+
+
+def granted(
+    requested: frozenset[str],
+    *,
+    client: frozenset[str],
+    user: frozenset[str] | None,
+    consent: frozenset[str] | None,
+) -> frozenset[str]:
+    """What a token may carry: requested ∩ client ∩ user ∩ consent.
+
+    user: what the person may hold, or None where no person is involved.  consent: what the person agreed to, or None
+    where nobody has to be asked. Neither has a default, so that a caller cannot forget one; scopes that need no consent
+    pass without it.
+    """
+    result = requested & client
+    if user is not None:
+        result &= user
+    if consent is not None:
+        result &= consent | NO_CONSENT_NEEDED
+    return result
+
+
+def missing_consent(scopes: frozenset[str], consent: frozenset[str]) -> frozenset[str]:
+    """What still has to be asked before all of these scopes can be granted."""
+    return scopes - consent - NO_CONSENT_NEEDED
+
+
+def narrowed(original: frozenset[str], requested: frozenset[str]) -> frozenset[str]:
+    """What a refresh or an exchange asks for: nothing means all that was granted.
+
+    Raises InvalidScope when it asks for more than that.
+    Spec: RFC 6749 6.
+    """
+    if not requested <= original:
+        raise InvalidScope("scope exceeds what was granted")
+    return requested or original
