@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
+from starlette.routing import Route
 
 from watchword_web.errors import BadRequest, OAuthError, PageError, Problem
 from watchword_web.failures import OUTAGES, Outages, answer
@@ -42,6 +43,7 @@ def create_app(
         version=version,
         servers=[{"url": settings.public_url}],
         root_path_in_servers=False,
+        telemetry={"operation_spans": False, "logs": False},  # three more spans per request tell nothing new
         openapi_url="/openapi.json",
         docs_url=None,  # the stock pages load scripts from a CDN, which our policy forbids
         redoc_url=None,
@@ -62,7 +64,7 @@ def create_app(
         app.add_exception_handler(refusal, on_refusal)
     for router in routers:
         app.include_router(router)
-    app.mount(pages.static_path, pages.assets)
+    app.router.routes.append(Route(f"{pages.static_path}/{{path:path}}", pages.assets, include_in_schema=False))
     describe(app, service, openapi_paths or {})
     return app
 

@@ -30,10 +30,10 @@ class _Asset:
 
 
 class Assets:
-    """An ASGI endpoint with the files of the packages' `static` folders, held in memory.
+    """The endpoint of a route `…/{path:path}` with the files of the packages' `static` folders, held in memory.
 
-    packages: a later one may replace a file of an earlier one.  path: where the endpoint is mounted, base path
-    included. Files are found in a dictionary, so that no path can lead out of it.
+    packages: a later one may replace a file of an earlier one.  path: the route's part before
+    `{path:path}`, base path included. Files are found in a dictionary, so that no path can lead out of it.
     """
 
     def __init__(self, packages: Iterable[str], path: str) -> None:
@@ -66,8 +66,8 @@ class Assets:
     def _answer(self, scope: Scope) -> Response:
         if scope["method"] not in {"GET", "HEAD"}:
             return Response(status_code=405, headers={"Allow": "GET, HEAD"})
-        path: str = scope["path"]
-        digest, _, name = path.removeprefix(scope.get("root_path", "")).removeprefix("/").partition("/")
+        path: str = scope["path_params"]["path"]
+        digest, _, name = path.partition("/")
         asset = self._assets.get(name)
         if asset is None:
             return Response("Not found", 404, media_type="text/plain")

@@ -70,11 +70,6 @@ class WithCors:
             await send({"type": "http.response.start", "status": 204, "headers": [allow, *added]})
             await send({"type": "http.response.body", "body": b""})
             return
-        if not any(name == b"origin" for name, _ in request_headers):
-            # The common case, a program: only Vary is due, and only caches care; hot answers are never cached, and
-            # cacheable ones (JWKS, discovery) pass the origin check below when a browser asks.
-            await self._app(scope, receive, send)
-            return
         added = cors_headers(request_headers, self._is_allowed)
 
         async def send_with_cors(message: Message) -> None:

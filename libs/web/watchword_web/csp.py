@@ -35,9 +35,10 @@ def content_security_policy(form_action: Iterable[str] = (), *, scripts: bool = 
 
 
 def form_action_source(uri: str) -> str:
-    """The narrowest CSP source that covers a redirect URI: its origin, or its scheme where CSP knows no finer form.
+    """The narrowest CSP source that covers a redirect URI: its origin, or its scheme where CSP has no finer form.
 
-    Raises ValueError for what could break out of the directive.
+    That is so for an application's own scheme, and for hosts outside CSP's grammar (`[::1]`, `my_app`). Nothing but
+    characters of that grammar comes back. Raises ValueError when there is no scheme or the port is none.
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.lower()
@@ -46,9 +47,7 @@ def form_action_source(uri: str) -> str:
     if scheme not in {"http", "https"}:
         return f"{scheme}:"  # an application's own scheme has no origin
     host = parts.hostname or ""
-    if ":" in host:
-        return f"{scheme}:"  # CSP's grammar has no IPv6 addresses; only native applications on [::1] use them
     if not _HOST.fullmatch(host):
-        raise ValueError("a form-action target needs a host name")
+        return f"{scheme}:"
     port = f":{parts.port}" if parts.port is not None else ""
     return f"{scheme}://{host}{port}"

@@ -190,8 +190,9 @@ class Problem(Exception):
 class PageError(Exception):
     """An error that a person sees: `error.html` with `#error-code` and `#reference`.
 
-    code: short and stable, for support and tests (`invalid_request`).  title and message: what happened and what to do,
-    in plain words.  detail: for the log alone.
+    code: short and stable, for support and tests (`invalid_request`).  title and message: what happened, in plain
+    words.  detail: for the log alone.  advice: what the person can do, instead of the general advice.  retry: a path of
+    ours (without the base path) for a button "Try again".
     """
 
     def __init__(
@@ -202,6 +203,9 @@ class PageError(Exception):
         status: int = 400,
         detail: str = "",
         headers: Mapping[str, str] | None = None,
+        *,
+        advice: Sequence[str] = (),
+        retry: str = "",
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -210,3 +214,5 @@ class PageError(Exception):
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
+        self.advice = tuple(advice)
+        self.retry = retry

@@ -52,7 +52,7 @@ def answer(scope: Scope, error: Exception, pages: Pages, outages: Outages = OUTA
     failure = _failure(scope, surface, error, outages)
     match surface:
         case Surface.OAUTH:
-            return OAuthError(failure.code, failure.description, failure.status, headers=failure.headers).response()
+            return _oauth(failure)
         case Surface.PAGE if _wants_html(scope):
             shown = PageError(failure.code, failure.title, failure.description, failure.status, headers=failure.headers)
             return _page(scope, pages, shown)
@@ -73,7 +73,13 @@ def oauth_answer(scope: Scope, error: Exception, outages: Outages = OUTAGES) -> 
             _log_refusal(scope, Surface.OAUTH, error.status, error.title, error.private)
             return error.response(instance=route_path(scope), reference=reference_of(scope))
     failure = _failure(scope, Surface.OAUTH, error, outages)
-    return OAuthError(failure.code, failure.description, failure.status, headers=failure.headers).response()
+    return _oauth(failure)
+
+
+def _oauth(failure: _Failure) -> Response:
+    # RFC 6749 5.2 has no word for "not found"; whatever the caller got wrong is an invalid request.
+    code = failure.code if failure.status >= 500 else "invalid_request"
+    return OAuthError(code, failure.description, failure.status, headers=failure.headers).response()
 
 
 def _failure(scope: Scope, surface: Surface, error: Exception, outages: Outages) -> _Failure:

@@ -7,12 +7,20 @@ from urllib.parse import unquote_to_bytes
 import orjson
 from fastapi import Request
 
-from watchword_web.errors import BODY_LIMIT_BYTES, BodyTooLarge, MalformedForm, MalformedJson, RepeatedParameter
+from watchword_web.errors import (
+    BODY_LIMIT_BYTES,
+    BadRequest,
+    BodyTooLarge,
+    MalformedForm,
+    MalformedJson,
+    RepeatedParameter,
+)
 
 Params = Mapping[str, str]
 
 JSON_DEPTH = 20  # no body of ours nests deeper than 6; a recursive reader overflows at about 1000
 _MAX_PARAMETERS = 100
+_LENGTH_DIGITS = 12  # int() of a thousand digits is work that a stranger could order
 _FORM_TYPE = "application/x-www-form-urlencoded"
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -74,6 +82,14 @@ def check_form_type(content_type: str) -> None:
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if charset.startswith("charset=") and charset != "charset=utf-8":
         raise MalformedForm("The request body must be in UTF-8")
+
+
+def check_length(content_length: bytes, limit_bytes: int = BODY_LIMIT_BYTES) -> None:
+    """Raises BodyTooLarge when a Content-Length announces more than the limit, BadRequest when it is no number."""
+    if not content_length.isdigit():
+        raise BadRequest("The Content-Length is not a number")
+    if len(content_length) > _LENGTH_DIGITS or int(content_length) > limit_bytes:
+        raise BodyTooLarge(limit_bytes)
 
 
 def read_query(request: Request) -> Params:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from watchword_web.errors import BODY_LIMIT_BYTES, BadRequest, BodyTooLarge, OAuthError
 from watchword_web.failures import OUTAGES, Outages, oauth_answer
+from watchword_web.forms import check_length
 from watchword_web.surfaces import route_path
 
 _JSON_HEADERS = (
@@ -51,8 +52,8 @@ class HotPaths:
 async def read_body(scope: Scope, receive: Receive, limit_bytes: int = BODY_LIMIT_BYTES) -> bytes:
     """The whole body. Raises BodyTooLarge above the limit, before reading it where the length was announced."""
     announced = header(scope, b"content-length")
-    if announced is not None and (not announced.isdigit() or int(announced[:20]) > limit_bytes):
-        raise BodyTooLarge(limit_bytes)
+    if announced is not None:
+        check_length(announced, limit_bytes)
     body = b""
     while True:
         message = await receive()

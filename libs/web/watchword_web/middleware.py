@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from watchword_web.csp import NOTHING
 from watchword_web.errors import BODY_LIMIT_BYTES, BadRequest, BodyTooLarge
 from watchword_web.failures import Outages, answer
-from watchword_web.forms import parse_json
+from watchword_web.forms import check_length, parse_json
 from watchword_web.hosts import is_public_host, loopback_redirect, seen_host
 from watchword_web.pages import Pages
 from watchword_web.references import reference_of
@@ -110,8 +110,8 @@ class RequestGuard:
         _check_url(scope)
         content_type = ""
         for name, value in scope["headers"]:
-            if name == b"content-length" and (not value.isdigit() or int(value[:20]) > self._limit_bytes):
-                raise BodyTooLarge(self._limit_bytes)
+            if name == b"content-length":
+                check_length(value, self._limit_bytes)
             if name == b"content-type":
                 content_type = value.decode("latin-1").partition(";")[0].strip().lower()
         receive = self._limited(receive)

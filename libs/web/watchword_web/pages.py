@@ -66,11 +66,12 @@ class Pages:
     ) -> HTMLResponse:
         """A page that nobody may store, frame or script.
 
-        form_action: redirect URIs (or origins) in which a POST from this page may end, beside our own origin: the
-        application's on login and consent.  scripts: True when the template loads a file of ours.
+        request: the one being answered.  form_action: redirect URIs (or origins) in which a POST from this page may
+        end, beside our own origin: the application's on login and consent.  scripts: True when the template loads a
+        script file of ours.
         Raises jinja2.UndefinedError when the template uses a variable that is not given.
         """
-        body = self._environment.get_template(template).render(request_path=request.url.path, **context)
+        body = self._environment.get_template(template).render(context)
         return HTMLResponse(
             body,
             status,
@@ -92,6 +93,8 @@ class Pages:
             code=error.code,
             title=error.title,
             message=error.message,
+            advice=error.advice,
+            retry=error.retry,
             reference=reference_of(request.scope),
         )
 

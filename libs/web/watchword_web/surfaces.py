@@ -16,7 +16,7 @@ class Surface(StrEnum):
 # These two are visited by browsers; everything else under /oauth2/ is for programs.
 _OAUTH_PAGES = frozenset({"/oauth2/authorize", "/oauth2/logout"})
 _API_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/healthz", "/metrics", "/openapi.json", "/revocations"})
-_API_PREFIXES = ("/api/v1", "/internal/", "/revocations/", "/scim/", "/static/")
+_API_PREFIXES = ("/api/v1", "/internal/", "/revocations/", "/scim/", "/static/", "/api/auth/sso/saml2/sp/metadata/")
 
 
 def surface_of(path: str) -> Surface:

@@ -19,13 +19,15 @@ def is_local_path(value: str) -> bool:
     where they are percent-encoded up to five times over or written in full-width characters that NFKC folds.
     Spec: RFC 3986 3.3, 4.2; RFC 9700 4.11.
     """
-    if len(value) > _MAX_LENGTH or not _WIRE.fullmatch(value):
+    if len(value) > _MAX_LENGTH or not _WIRE.fullmatch(value) or _BAD_ESCAPE.search(value):
         return False
     for _ in range(_MAX_LAYERS):
         if not _is_plain_local_path(value):
             return False
-        decoded = _decode(value)
-        if decoded is None:
+        # Later layers are decoded leniently, as a careless reader would: what is no escape stays as it is.
+        try:
+            decoded = unquote_to_bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
             return False
         if decoded == value:
             return True
@@ -44,12 +46,3 @@ def _is_plain_local_path(value: str) -> bool:
     segments = path[1:].split("/")
     # An empty segment is "//" once dot segments are removed; only the last may be empty ("/account/").
     return "" not in segments[:-1] and not {".", ".."} & set(segments)
-
-
-def _decode(value: str) -> str | None:
-    if _BAD_ESCAPE.search(value):
-        return None
-    try:
-        return unquote_to_bytes(value).decode("utf-8")
-    except UnicodeDecodeError:
-        return None
