@@ -1,8 +1,8 @@
-"""Log lines: one JSON object each, on standard output, event name first."""
+"""Log lines: one JSON object each, event name first."""
 
 import logging
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 import orjson
 import structlog
@@ -24,8 +24,12 @@ _QUIET: Final = (
 )
 
 
-def configure(service: Service | str, level: str = "info") -> None:
-    """Every later log line of this process is JSON with `service`; lines of libraries too, from WARNING up."""
+def configure(service: Service | str, level: str = "info", stream: TextIO | None = None) -> None:
+    """Every later log line of this process is JSON with `service`; lines of libraries too, from WARNING up.
+
+    stream: where they go; standard output when left out.
+    """
+    out = sys.stdout if stream is None else stream
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -42,10 +46,10 @@ def configure(service: Service | str, level: str = "info") -> None:
             structlog.processors.JSONRenderer(serializer=_serialize),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
