@@ -1,5 +1,4 @@
-from watchword_federation.models import Base
-
 from watchword_database.migrate import run_env
+from watchword_federation.models import Base
 
 run_env("federation", Base.metadata)

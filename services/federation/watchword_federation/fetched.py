@@ -1,0 +1,95 @@
+"""Documents of upstream providers: fetched through the guard, kept in PostgreSQL for every instance."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from httpx2 import AsyncClient, HTTPError
+from pydantic import JsonValue
+
+from watchword_database import Database, transaction
+from watchword_federation import store
+from watchword_federation.documents import UnusableDocument, check_document
+from watchword_federation.failures import Failure, SignInFailed
+from watchword_federation.store import DocumentKind
+from watchword_runtime.clock import Clock
+from watchword_runtime.outbound import BadAnswer, Blocked, fetch_json
+
+TRY_AGAIN_AFTER: Final = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    url: str
+    at: datetime
+    reason: str
+
+
+class Fetched:
+    """What providers publish, one document per provider and kind. Never shared between providers.
+
+    An instance asks a provider for one document at a time and uses what another instance fetched, so that a storm of
+    sign-ins is one request.
+    """
+
+    def __init__(self, database: Database, client: AsyncClient, now: Clock) -> None:
+        """client: the guarded one of watchword_runtime.outbound."""
+        self._database = database
+        self._client = client
+        self._now = now
+        self._asking: dict[tuple[str, DocumentKind], asyncio.Lock] = {}
+        self._failed: dict[tuple[str, DocumentKind], _Failed] = {}
+
+    async def get(
+        self,
+        provider_id: str,
+        kind: DocumentKind,
+        url: str,
+        *,
+        max_age: timedelta,
+        check: Callable[[dict[str, JsonValue]], object],
+    ) -> dict[str, JsonValue]:
+        """The document at `url`, fetched at most `max_age` ago.
+
+        check: raises ValueError for a document that may not be used; such a one is not kept.
+        Raises SignInFailed(provider_unreachable) when it cannot be had.
+        """
+        async with self._asking.setdefault((provider_id, kind), asyncio.Lock()):
+            asked_at = self._now()
+            async with transaction(self._database) as session:
+                known = await store.find_document(session, provider_id, kind, url, fresh_since=asked_at - max_age)
+            if known is not None:
+                return known
+            # Whoever waited while the provider did not answer learns the same, instead of waiting as long again.
+            failed = self._failed.get((provider_id, kind))
+            if failed is not None and failed.url == url and asked_at - failed.at < TRY_AGAIN_AFTER:
+                raise SignInFailed(Failure.PROVIDER_UNREACHABLE, failed.reason)
+            try:
+                document = await self._fetch(url, check)
+            except SignInFailed as error:
+                self._failed[provider_id, kind] = _Failed(url, self._now(), error.reason)
+                raise
+            async with transaction(self._database) as session:
+                await store.put_document(session, provider_id, kind, url, document, fetched_at=asked_at)
+            return document
+
+    async def _fetch(self, url: str, check: Callable[[dict[str, JsonValue]], object]) -> dict[str, JsonValue]:
+        try:
+            document = await fetch_json(self._client, url)
+            check_document(document)
+            check(document)
+        except (Blocked, BadAnswer, HTTPError, TimeoutError) as error:
+            raise SignInFailed(Failure.PROVIDER_UNREACHABLE, f"document: {type(error).__name__}") from error
+        except UnusableDocument as error:
+            raise SignInFailed(Failure.PROVIDER_UNREACHABLE, f"document {error}") from error
+        except ValueError as error:
+            raise SignInFailed(Failure.PROVIDER_UNREACHABLE, str(error)) from error
+        return document
+
+    def forget(self, provider_id: str) -> None:
+        """Nothing of this provider stays in memory."""
+        for kind in DocumentKind:
+            self._asking.pop((provider_id, kind), None)
+            self._failed.pop((provider_id, kind), None)

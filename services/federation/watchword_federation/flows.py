@@ -1,0 +1,133 @@
+"""Upstream flows: what ties a provider's answer to one browser, one sign-in and one set of settings."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import Final
+
+import orjson
+
+from watchword_database import Session
+from watchword_database.bus import Taken, sealer_id
+from watchword_events.exports import ProviderExport
+from watchword_events.handovers import UpstreamStart
+from watchword_federation.connectors import Secrets
+from watchword_federation.failures import Failure, SignInFailed
+from watchword_federation.models import UpstreamFlow
+from watchword_runtime.keyring import Sealer, Unsealable
+
+FLOW_LIFE: Final = timedelta(minutes=10)
+
+# Settings that a person or the directory sees, but no check of a sign-in depends on.
+_COSMETIC: Final = frozenset({"display_name", "order", "domains", "groups_claim", "enabled", "sign_in"})
+
+
+def new_state() -> str:
+    """A fresh `state` of 256 bits; only its hash is stored."""
+    return secrets.token_urlsafe(32)
+
+
+def new_secrets() -> Secrets:
+    """Nonce and PKCE verifier of a new sign-in, 256 bits each. Spec: RFC 7636 4.1, 7.1."""
+    return Secrets(nonce=secrets.token_urlsafe(32), verifier=secrets.token_urlsafe(32))
+
+
+def hash_of(value: str) -> bytes:
+    """What is stored of a `state`: its SHA-256."""
+    return hashlib.sha256(value.encode()).digest()
+
+
+def is_bound_to(binding: str, cookie: str | None) -> bool:
+    """Whether the browser that holds this flow cookie is the one that a binding was made for."""
+    if cookie is None:
+        return False
+    return hmac.compare_digest(hashlib.sha256(cookie.encode()).hexdigest().encode(), binding.encode())
+
+
+def check_start(start: Taken[UpstreamStart] | None, provider_id: str, cookie: str | None) -> Taken[UpstreamStart]:
+    """The hand-over of a ticket that this browser may use for this provider. Raises SignInFailed.
+
+    cookie: the flow cookie that came with the ticket.
+    """
+    if start is None:
+        raise SignInFailed(Failure.STATE_MISMATCH, "unknown ticket")
+    if start.payload.provider_id != provider_id:
+        raise SignInFailed(Failure.STATE_MISMATCH, "ticket for another provider")
+    if not is_bound_to(start.payload.binding, cookie):
+        raise SignInFailed(Failure.STATE_MISMATCH, "ticket of another browser")
+    return start
+
+
+def check_return(flow: UpstreamFlow | None, provider_id: str, mode: str, cookie: str | None) -> UpstreamFlow:
+    """The flow that an answer belongs to, before anything of the answer is used. Raises SignInFailed.
+
+    mode: how the answer came.  cookie: the flow cookie that came with it. A posted answer brings none, because Lax
+    cookies do not cross sites with a POST: its ticket carries the flow's binding, and the next hop, a GET, compares.
+    Spec: OpenID Connect Core 3.1.2.7; RFC 9700 4.4.2.2 (one callback for each provider), 4.7.1.
+    """
+    if flow is None:
+        raise SignInFailed(Failure.STATE_MISMATCH, "unknown state")
+    if flow.provider_id != provider_id:
+        raise SignInFailed(Failure.STATE_MISMATCH, "state of a sign-in through another provider")
+    if flow.response_mode != mode:
+        raise SignInFailed(Failure.STATE_MISMATCH, "another response mode than was asked for")
+    if mode == "query" and not is_bound_to(flow.binding, cookie):
+        raise SignInFailed(Failure.STATE_MISMATCH, "state of another browser")
+    return flow
+
+
+def configuration_of(provider: ProviderExport) -> bytes:
+    """A digest of every setting that a check of the provider's answer depends on."""
+    settings = provider.model_dump(mode="json", exclude=set(_COSMETIC))
+    return hashlib.sha256(orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def open_flow(
+    start: Taken[UpstreamStart],
+    provider: ProviderExport,
+    *,
+    state: str,
+    sealed: bytes,
+    rev: int,
+    now: datetime,
+) -> UpstreamFlow:
+    """The row behind a `state`, open for ten minutes."""
+    return UpstreamFlow(
+        state_hash=hash_of(state),
+        flow=start.flow,
+        binding=start.payload.binding,
+        provider_id=provider.id,
+        configuration=configuration_of(provider),
+        response_mode=provider.response_mode,
+        max_age_s=start.payload.max_age_s,
+        sealed=sealed,
+        rev=rev,
+        created_at=now,
+        expires_at=now + FLOW_LIFE,
+    )
+
+
+class FlowSeal:
+    """Seals what a flow keeps secret; a database dump then holds neither nonce nor PKCE verifier."""
+
+    def __init__(self, key: bytes) -> None:
+        """key: of the purpose "upstream-flow"."""
+        self._key = key
+        self._opener = Sealer(key, 0)
+        self._sealer: Sealer | None = None
+
+    async def seal(self, session: Session, kept: Secrets, state_hash: bytes) -> bytes:
+        """The sealed secrets, which open only beside this state. The process gets its number at the first use."""
+        if self._sealer is None:
+            self._sealer = Sealer(self._key, await sealer_id(session))
+        return self._sealer.seal(f"{kept.nonce} {kept.verifier}".encode(), state_hash)
+
+    def open(self, flow: UpstreamFlow) -> Secrets:
+        """The secrets of a flow. Raises SignInFailed when the row was altered or sealed with another key."""
+        try:
+            opened = self._opener.open(flow.sealed, flow.state_hash).decode()
+        except Unsealable as error:
+            raise SignInFailed(Failure.STATE_MISMATCH, "the flow's secrets cannot be opened") from error
+        nonce, _, verifier = opened.partition(" ")
+        return Secrets(nonce=nonce, verifier=verifier)

@@ -1,0 +1,95 @@
+"""From a provider's claims to a verified identity: typed, bounded, nothing guessed."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from pydantic import JsonValue
+
+from watchword_events.handovers import VerifiedIdentity
+from watchword_federation.failures import Failure, SignInFailed
+
+_MAX_TEXT: Final = 512
+_MAX_EMAIL: Final = 320
+_MAX_URL: Final = 2048
+_MAX_AMR: Final = 16
+# These belong to one token, not to the person.
+_OF_THE_TOKEN: Final = frozenset(
+    {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash", "sid", "typ"}
+)
+# A value and its proof are taken from the same document, or an unsigned one could vouch for the other's.
+_PAIRS: Final = (("email", "email_verified"), ("phone_number", "phone_number_verified"))
+
+
+def merge_userinfo(claims: Mapping[str, JsonValue], userinfo: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The ID token's claims, completed by userinfo; what is signed wins. The subjects were found equal before.
+
+    Spec: OpenID Connect Core 5.3.2.
+    """
+    merged: dict[str, JsonValue] = {
+        name: value for name, value in userinfo.items() if name not in _OF_THE_TOKEN and value is not None
+    }
+    merged.update((name, value) for name, value in claims.items() if value is not None)
+    for value, proof in _PAIRS:
+        source = claims if claims.get(value) is not None else userinfo
+        merged.pop(proof, None)
+        if source.get(proof) is not None:
+            merged[proof] = source[proof]
+    return merged
+
+
+def identity_of(provider_id: str, claims: Mapping[str, JsonValue], now: datetime) -> VerifiedIdentity:
+    """The identity that verified claims describe. Values of a wrong type count as absent.
+
+    claims: with `iss`, `sub` and `iat` already checked.
+    Raises SignInFailed(missing_user_info) when nothing in them can name the person.
+    """
+    email = _text(claims, "email", _MAX_EMAIL)
+    name = _text(claims, "name", _MAX_TEXT) or _full_name(claims)
+    preferred = _text(claims, "preferred_username", _MAX_TEXT)
+    if not (email or name or preferred):
+        raise SignInFailed(Failure.MISSING_USER_INFO, "no email, name or preferred_username")
+    amr = claims.get("amr")
+    return VerifiedIdentity(
+        provider_id=provider_id,
+        issuer=str(claims["iss"]),
+        subject=str(claims["sub"]),
+        email=email,
+        # Some providers send the string "true": only the boolean is a statement (security.md 3, row 41).
+        email_verified=email is not None and claims.get("email_verified") is True,
+        name=name,
+        given_name=_text(claims, "given_name", _MAX_TEXT),
+        family_name=_text(claims, "family_name", _MAX_TEXT),
+        preferred_username=preferred,
+        picture=_picture(claims),
+        claims={name: value for name, value in claims.items() if name not in _OF_THE_TOKEN and value is not None},
+        # A provider's clock may be up to a minute ahead; nobody signed in later than now.
+        auth_time=min(_auth_time(claims), now),
+        amr=tuple(item for item in amr[:_MAX_AMR] if isinstance(item, str)) if isinstance(amr, list) else (),
+        acr=_text(claims, "acr", _MAX_TEXT),
+    )
+
+
+def _text(claims: Mapping[str, JsonValue], name: str, longest: int) -> str | None:
+    value = claims.get(name)
+    if not isinstance(value, str):
+        return None
+    value = value.strip()
+    return value if 0 < len(value) <= longest and value.isprintable() else None
+
+
+def _full_name(claims: Mapping[str, JsonValue]) -> str | None:
+    parts = (_text(claims, "given_name", _MAX_TEXT), _text(claims, "family_name", _MAX_TEXT))
+    return " ".join(part for part in parts if part) or None
+
+
+def _picture(claims: Mapping[str, JsonValue]) -> str | None:
+    picture = _text(claims, "picture", _MAX_URL)
+    return picture if picture is not None and picture.startswith("https://") else None
+
+
+def _auth_time(claims: Mapping[str, JsonValue]) -> datetime:
+    """When the person signed in at the provider; where it does not say, when it spoke of them."""
+    seconds = claims.get("auth_time", claims["iat"])
+    assert isinstance(seconds, int | float)  # noqa: S101 - both were checked with the ID token
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,150 @@
+"""Where an upstream provider's endpoints are: its discovery document, checked, and what an administrator overrode.
+
+Spec: OpenID Connect Discovery 1.0 3, 4; RFC 8414 2; RFC 9207 3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from authlib.oidc.discovery import OpenIDProviderMetadata
+from pydantic import JsonValue
+
+from watchword_events.exports import ProviderExport
+
+WELL_KNOWN: Final = "/.well-known/openid-configuration"
+_ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
+_MAX_URL: Final = 2048
+# What a sign-in relies on. Authlib judges the rest of a document too, and large providers break rules there that do not
+# concern us: Entra ID lists private_key_jwt without saying which algorithms sign it.
+_RELIED_ON: Final = (
+    "issuer",
+    *_ENDPOINTS,
+    "scopes_supported",
+    "response_types_supported",
+    "response_modes_supported",
+    "grant_types_supported",
+    "subject_types_supported",
+    "id_token_signing_alg_values_supported",
+    "claims_supported",
+)
+
+
+class UnusableMetadata(ValueError):
+    """The provider's metadata cannot be trusted or lacks what a sign-in needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a sign-in through one provider goes. sends_issuer: its authorization responses always carry `iss`."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str | None
+    sends_issuer: bool
+
+
+def discovery_url(provider: ProviderExport) -> str | None:
+    """Where the provider's document lies; None when every endpoint was given by hand.
+
+    Spec: OpenID Connect Discovery 1.0 4.1.
+    """
+    if provider.discovery_url:
+        return provider.discovery_url
+    if provider.authorization_endpoint and provider.token_endpoint and provider.jwks_uri:
+        return None
+    return provider.issuer.rstrip("/") + WELL_KNOWN
+
+
+def endpoints_of(
+    provider: ProviderExport, document: Mapping[str, JsonValue] | None, *, plain_http_to_loopback: bool
+) -> Endpoints:
+    """The endpoints in force: overridden ones first, the document's otherwise.
+
+    document: what discovery_url() leads to, or None when it is None.
+    Raises UnusableMetadata.
+    """
+    found: dict[str, JsonValue] = {}
+    if document is not None:
+        # Discovery 4.3: the issuer in the document is exactly the one configured, or it is somebody else's document.
+        if document.get("issuer") != provider.issuer:
+            raise UnusableMetadata("the document names another issuer than the one configured")
+        found = dict(document)
+    overridden = {name: value for name in _ENDPOINTS if (value := getattr(provider, name))}
+    found.update(overridden)
+    for name in ("issuer", *_ENDPOINTS):
+        url = found.get(name)
+        if url is not None and not is_allowed_url(url, plain_http_to_loopback=plain_http_to_loopback):
+            raise UnusableMetadata(f"{name} is not a URL that may be used")
+    if document is not None:
+        _validate(found)
+    userinfo = found.get("userinfo_endpoint")
+    return Endpoints(
+        issuer=provider.issuer,
+        authorization_endpoint=_required(found, "authorization_endpoint"),
+        token_endpoint=_required(found, "token_endpoint"),
+        jwks_uri=_required(found, "jwks_uri"),
+        userinfo_endpoint=userinfo if isinstance(userinfo, str) and provider.userinfo != "never" else None,
+        sends_issuer=found.get("authorization_response_iss_parameter_supported") is True,
+    )
+
+
+def is_allowed_url(value: JsonValue, *, plain_http_to_loopback: bool) -> bool:
+    """Whether a provider's URL may be used: absolute https without user or fragment; http to loopback in a demo.
+
+    Whether its host may be reached is decided when the connection is made, by the outbound guard.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_URL or not value.isascii() or not value.isprintable():
+        return False
+    if " " in value or "\\" in value:
+        return False
+    try:
+        parts = urlsplit(value)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and plain_http_to_loopback and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _validate(document: Mapping[str, JsonValue]) -> None:
+    """What a sign-in relies on has the shape that Discovery and RFC 8414 require, as Authlib sees it."""
+    shown: dict[str, JsonValue] = {name: document[name] for name in _RELIED_ON if name in document}
+    for name in ("issuer", *_ENDPOINTS):
+        # Schemes were judged above, by our own rule for demos; Authlib's would also read an environment variable.
+        url = shown.get(name)
+        if isinstance(url, str):
+            shown[name] = urlunsplit(urlsplit(url)._replace(scheme="https"))
+    # RS256 in this list is the document's promise, not what a token may be signed with: providers that sign with
+    # ES256 alone leave it out, and ALGORITHMS decides about tokens.
+    algorithms = shown.get("id_token_signing_alg_values_supported")
+    if isinstance(algorithms, list):
+        shown["id_token_signing_alg_values_supported"] = [*algorithms, "RS256"]
+    try:
+        OpenIDProviderMetadata(shown).validate()
+    except ValueError as error:
+        raise UnusableMetadata(str(error)) from error
+    # Authlib expects the types that the specification names and stumbles over others (a number where a list stands).
+    except (TypeError, AttributeError) as error:
+        raise UnusableMetadata(f"a value of another type than specified: {type(error).__name__}") from error
+
+
+def _required(found: Mapping[str, JsonValue], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str):
+        raise UnusableMetadata(f"{name} is missing")
+    return value
