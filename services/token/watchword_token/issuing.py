@@ -1,0 +1,162 @@
+"""The shared phases of every grant: is the source live, make the access token, write the answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import orjson
+from pydantic import JsonValue
+
+from watchword_database.ids import new_id
+from watchword_events.names import Position
+from watchword_runtime.feed import Feed
+from watchword_token.clients import Client
+from watchword_token.keys import Keys
+from watchword_token.tokens import Tokens, audience_of
+from watchword_web.errors import OAuthError
+from watchword_web.forms import Params
+
+MAX_SCOPE_CHARS: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """A request at the token endpoint after client authentication.
+
+    position: what this instance had applied before it read anything that the answer depends on; tokens carry it as
+    `rev`, so that whatever is revoked meanwhile kills them.
+    """
+
+    form: Params
+    client: Client
+    position: Position
+    now: datetime
+
+    @property
+    def now_s(self) -> int:
+        """The time as tokens write it."""
+        return int(self.now.timestamp())
+
+
+class Behind(Exception):
+    """A source carries a `rev` that this instance has not applied yet: catch up, then begin the request again.
+
+    A token stamped with an older position than its source would be killed by what the source was decided after.
+    """
+
+    def __init__(self, rev: int) -> None:
+        super().__init__(rev)
+        self.rev = rev
+
+
+class Issued(NamedTuple):
+    """A fresh access token."""
+
+    token: bytes
+    expires_in_s: int
+
+
+class Issuing:
+    """Makes tokens from sources that are live."""
+
+    def __init__(self, tokens: Tokens, keys: Keys, feed: Feed) -> None:
+        self.tokens = tokens
+        self.keys = keys
+        self.feed = feed
+
+    def is_live(self, request: TokenRequest, source: Mapping[str, JsonValue]) -> bool:
+        """Whether nothing revoked matches a source (its lineage and its own `rev`). Raises Behind."""
+        rev = source["rev"]
+        if isinstance(rev, int) and rev > request.position:
+            raise Behind(rev)
+        return self.feed.is_live(source)
+
+    async def access_token(
+        self,
+        request: TokenRequest,
+        *,
+        subject: str,
+        scope: str,
+        resource: tuple[str, ...] = (),
+        lineage: Mapping[str, JsonValue] | None = None,
+        not_after: datetime | None = None,
+    ) -> Issued:
+        """A token in the client's format. lineage: gid, sid, idp and what else makes it revocable; no null values.
+
+        not_after: when the session that it depends on ends at the latest.  The caller has checked that the source is
+        live, after `request.position` was noted.  Spec: RFC 9068 2.2.
+        """
+        client, now_s = request.client, request.now_s
+        exp = now_s + client.lifetime_s
+        if not_after is not None:
+            exp = min(exp, int(not_after.timestamp()))
+        claims: dict[str, JsonValue] = {
+            "iss": self.tokens.issuer,
+            "sub": subject,
+            "aud": audience_of(client, scope, resource, self.tokens.issuer),
+            "exp": exp,
+            "iat": now_s,
+            "jti": new_id(),
+            "client_id": client.client_id,
+            "rev": request.position,
+        }
+        if scope:
+            claims["scope"] = scope
+        if lineage:
+            claims.update(lineage)
+        token = await self._make(client, claims, request.position)
+        return Issued(token, exp - now_s)
+
+    async def _make(self, client: Client, claims: dict[str, JsonValue], position: Position) -> bytes:
+        key = self.keys.encryption if client.opaque else self.keys.active[client.access_alg]
+        if not self.feed.is_live({"rev": position}, key.kid):
+            # The key was revoked by another instance; its successor stands in the table.
+            await self.keys.reload()
+        if client.opaque:
+            return self.tokens.seal(claims)
+        return await self.tokens.sign(claims, self.keys.active[client.access_alg])
+
+
+def lineage_of(*, gid: str, sid: str | None, idp: str | None, auth_time: datetime) -> dict[str, JsonValue]:
+    """What a person's token descends from. sid: None for a grant that does not depend on the session."""
+    lineage: dict[str, JsonValue] = {"gid": gid, "auth_time": int(auth_time.timestamp())}
+    if sid is not None:
+        lineage["sid"] = sid
+    if idp is not None:
+        lineage["idp"] = idp
+    return lineage
+
+
+def answer(issued: Issued, scope: str, *, refresh_token: str = "", id_token: bytes = b"") -> bytes:
+    """The JSON of a successful answer. Spec: RFC 6749 5.1; OpenID Connect Core 3.1.3.3."""
+    parts = [b'{"access_token":"%b","token_type":"Bearer","expires_in":%d' % issued]
+    if scope:
+        parts.append(b',"scope":' + orjson.dumps(scope))
+    if refresh_token:
+        parts.append(b',"refresh_token":"%b"' % refresh_token.encode())
+    if id_token:
+        parts.append(b',"id_token":"%b"' % id_token)
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def requested_scope(form: Params) -> frozenset[str] | None:
+    """The scope that is asked for, None when none is named. Spec: RFC 6749 3.3."""
+    raw = form.get("scope")
+    if raw is None:
+        return None
+    scope = frozenset(raw.split(" "))
+    if len(raw) > MAX_SCOPE_CHARS or "" in scope:
+        raise OAuthError("invalid_scope", "The scope is malformed")
+    return scope
+
+
+def requested_resource(form: Params, client: Client) -> tuple[str, ...]:
+    """The resource that the token shall be for, of those that the client may use. Spec: RFC 8707 2, 2.2."""
+    resource = form.get("resource")
+    if resource is None:
+        return ()
+    if resource not in client.audience:
+        raise OAuthError("invalid_target", "The client may not use this resource")
+    return (resource,)

@@ -1,0 +1,171 @@
+"""Statements of the token service, by name. Hot ones run prepared on plain asyncpg, without an ORM in between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from watchword_database import Database, Session
+from watchword_runtime.clock import Clock
+from watchword_token.batch import Batch
+from watchword_token.models import Grant
+
+_OUTAGES: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A refresh to be made: the token with hash `old` gives way to the one with hash `new`.
+
+    scope, resource: what is asked for, "" for all; what is wider than the grant changes nothing.
+    """
+
+    gid: str
+    client_id: str
+    old: bytes
+    new: bytes
+    idle_s: int
+    scope: str
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRow:
+    """A grant as refreshing needs it; scope, resource and amr are joined by spaces."""
+
+    id: str
+    user_id: str
+    client_id: str
+    sid: str
+    session_bound: bool
+    idp: str | None
+    scope: str
+    resource: str
+    rev: int
+    auth_time: datetime
+    amr: str
+    acr: str | None
+    expires_at: datetime
+    cur_hash: bytes | None
+    prev_hash: bytes | None
+    rotated_at: datetime | None
+    idle_at: datetime
+    revoked_at: datetime | None
+
+
+_COLUMNS: Final = ", ".join(f"g.{name}" for name in GrantRow.__slots__)
+
+# One statement for up to 128 refreshes. Each row is changed only while its current token is the presented one: of two
+# instances that hold the same token, the second waits for the first and then finds nothing to change.
+_ROTATE: Final = f"""
+UPDATE token.grants AS g
+   SET prev_hash = g.cur_hash, cur_hash = i.new_hash, seq = g.seq + 1, rotated_at = $8,
+       idle_at = $8 + i.idle_s * interval '1 second'
+  FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::int[], $6::text[], $7::text[])
+       AS i(gid, client_id, old_hash, new_hash, idle_s, scope, resource)
+ WHERE g.id = i.gid AND g.client_id = i.client_id AND g.cur_hash = i.old_hash
+   AND g.revoked_at IS NULL AND g.expires_at > $8 AND g.idle_at > $8
+   AND (i.scope = '' OR string_to_array(i.scope, ' ') <@ string_to_array(g.scope, ' '))
+   AND (i.resource = '' OR g.resource = '' OR i.resource = ANY (string_to_array(g.resource, ' ')))
+RETURNING {_COLUMNS}
+"""
+_FIND: Final = f"SELECT {_COLUMNS} FROM token.grants AS g WHERE g.id = $1"
+_FIND_BY_CODE: Final = f"SELECT {_COLUMNS} FROM token.grants AS g WHERE g.code_hash = $1"
+
+
+class HotStore:
+    """Reads and writes of hot paths. Raises ConnectionError while PostgreSQL is away."""
+
+    def __init__(self, database: Database, now: Clock) -> None:
+        self._database = database
+        self._now = now
+        self._writer: asyncpg.Connection | None = None
+        self._rotate: Any = None  # the prepared statement on _writer; asyncpg is untyped
+        self._rotations: Batch[Rotation, GrantRow | None] = Batch(self._run_rotations, key=lambda r: r.gid)
+
+    async def rotate_refresh_token(self, rotation: Rotation) -> GrantRow | None:
+        """The grant whose current token gave way just now, committed; None when nothing was changed."""
+        return await self._rotations.do(rotation)
+
+    async def find_grant(self, gid: str) -> GrantRow | None:
+        """A grant by its id, however dead."""
+        return await self._read(_FIND, gid)
+
+    async def find_grant_by_code(self, code_hash: bytes) -> GrantRow | None:
+        """The grant that a code produced, by the code's SHA-256."""
+        return await self._read(_FIND_BY_CODE, code_hash)
+
+    async def _read(self, statement: str, key: str | bytes) -> GrantRow | None:
+        try:
+            pool = await self._database.raw_pool()
+            row = await pool.fetchrow(statement, key)
+        except _OUTAGES as error:
+            raise ConnectionError("PostgreSQL") from error
+        return None if row is None else GrantRow(*row)
+
+    async def _run_rotations(self, rotations: Sequence[Rotation]) -> list[GrantRow | None]:
+        # Always in the same order, so that batches of two instances cannot wait for each other in a circle.
+        ordered = sorted(rotations, key=lambda r: r.gid)
+        try:
+            statement = await self._prepared()
+            rows = await statement.fetch(
+                [r.gid for r in ordered],
+                [r.client_id for r in ordered],
+                [r.old for r in ordered],
+                [r.new for r in ordered],
+                [r.idle_s for r in ordered],
+                [r.scope for r in ordered],
+                [r.resource for r in ordered],
+                self._now(),
+            )
+        except _OUTAGES as error:
+            await self._release()
+            raise ConnectionError("PostgreSQL") from error
+        found = {row[0]: GrantRow(*row) for row in rows}
+        return [found.get(r.gid) for r in rotations]
+
+    async def _prepared(self) -> Any:
+        """The statement on a connection that is kept: acquiring one and planning cost more than running it."""
+        if self._writer is None or self._writer.is_closed():
+            pool = await self._database.raw_pool()
+            self._writer = await pool.acquire()
+            self._rotate = await self._writer.prepare(_ROTATE)
+        return self._rotate
+
+    async def _release(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.terminate()
+
+    async def stop(self) -> None:
+        """The connection that was kept is closed."""
+        await self._release()
+
+
+async def claim_grant_end(session: Session, gid: str, *, now: datetime) -> Grant | None:
+    """The grant, revoked by this transaction; None when it is unknown or was revoked before."""
+    statement = (
+        update(Grant)
+        .where(col(Grant.id) == gid, col(Grant.revoked_at).is_(None))
+        .values(revoked_at=now, version=Grant.version + 1)
+        .returning(Grant)
+    )
+    return (await session.exec(statement)).scalar_one_or_none()
+
+
+async def list_grants(
+    session: Session, *, after: str, limit: int, user_id: str | None, client_id: str | None, now: datetime
+) -> Sequence[Grant]:
+    """Grants that are neither revoked nor over, newest first, behind the id `after` ("" for the beginning)."""
+    statement = select(Grant).where(col(Grant.revoked_at).is_(None), col(Grant.expires_at) > now)
+    if after:
+        statement = statement.where(col(Grant.id) < after)
+    if user_id is not None:
+        statement = statement.where(col(Grant.user_id) == user_id)
+    if client_id is not None:
+        statement = statement.where(col(Grant.client_id) == client_id)
+    return (await session.exec(statement.order_by(col(Grant.id).desc()).limit(limit))).all()
