@@ -1,28 +1,34 @@
 """One NATS connection of a service: durable work, hints after commits, plain listening."""
 
+import asyncio
+import contextlib
+import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import Final
 
+import structlog
+from faststream import AckPolicy
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.security import NatsNKey
+from faststream.security import BaseSecurity
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
 from watchword_database.engine import Database
 from watchword_database.outbox import Relay
-from watchword_events.contracts import Event
 from watchword_runtime.settings import ServiceSettings
+from watchword_runtime.work import BATCH, Handler, Received, Worker
 
+__all__ = ["Broker", "Handler", "Received", "wire_hints", "wire_relay"]
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """An event as it arrived. event_id: the CloudEvents id, the same at each delivery.  seq: its place in the stream."""
+log = structlog.get_logger()
 
-    event_id: str
-    type: str
-    subject: str
-    event: Event
-    seq: int
-
-
-Handler = Callable[[list[Received]], Awaitable[None]]
+_FETCH_S: Final = 1.0  # a pull that a restarting server forgot is repeated after this time
+_CHECK_S: Final = 10.0  # how often it is checked that a durable still exists: without it the loop would spin for ever
+_RETRY_S: Final = 0.5
+_STOP_S: Final = 5.0
 
 
 class Broker:
@@ -33,17 +39,27 @@ class Broker:
 
     def __init__(self, settings: ServiceSettings, database: Database) -> None:
         """database: names the service and takes the dead letters."""
-        raise NotImplementedError
+        self._settings = settings
+        self._database = database
+        self._service = database.service
+        self._workers: list[Worker] = []
+        self._listeners: list[tuple[str, Callable[[bytes], None]]] = []
+        self._callbacks: list[Callable[[], None]] = []
+        self._faststream: NatsBroker | None = None
+        self._nc: Client | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._hints: dict[str, asyncio.Task[None]] = {}
+        self._lost = asyncio.Event()
 
     @property
     def nc(self) -> Client | None:
         """The nats-py client, or None before the first connection."""
-        raise NotImplementedError
+        return self._nc
 
     @property
     def connected(self) -> bool:
         """True while the server answers."""
-        raise NotImplementedError
+        return self._nc is not None and bool(self._nc.is_connected)
 
     def work(self, durable: str, subject: str, handler: Handler) -> None:
         """Every event on the subject reaches `handler` of one instance, in batches of at most 100; call before start().
@@ -51,27 +67,169 @@ class Broker:
         durable: `<service>-<entity>`, made by provisioning.  The handler is idempotent. When it raises, the events are
         offered again one by one with back-off; after the last try an event becomes a row of `<schema>.dead_letter`.
         """
-        raise NotImplementedError
+        self._workers.append(Worker(durable, subject, handler, self._database))
 
     def listen(self, subject: str, callback: Callable[[bytes], None]) -> None:
-        """Every message that is published on the subject while connected is passed on; no memory, no replay."""
-        raise NotImplementedError
+        """Every message that is published on the subject while connected is passed on; call before start().
+
+        No memory, no replay: what must not be missed is read from a table as well.
+        """
+        self._listeners.append((subject, callback))
 
     def on_connected(self, callback: Callable[[], None]) -> None:
         """Called at each connection and reconnection."""
-        raise NotImplementedError
+        self._callbacks.append(callback)
 
     def hint(self, subject: str) -> None:
         """Wakes whoever listens on the subject, if NATS is there; never waits, never raises."""
-        raise NotImplementedError
+        nc = self._nc
+        # One that is still on its way says the same.
+        if nc is not None and nc.is_connected and subject not in self._hints:
+            task = asyncio.get_running_loop().create_task(self._send_hint(nc, subject))
+            self._hints[subject] = task
+
+    async def _send_hint(self, nc: Client, subject: str) -> None:
+        self._hints.pop(subject, None)  # a hint from now on may follow a later commit
+        with contextlib.suppress(NatsError, OSError):
+            await nc.publish(subject)
 
     async def start(self) -> None:
         """The connection is being made in the background."""
-        raise NotImplementedError
+        self._task = asyncio.create_task(self._keep_connected(), name=f"broker-{self._service.value}")
 
     async def stop(self) -> None:
-        """Nothing more arrives; the connection is closed."""
-        raise NotImplementedError
+        """Nothing more arrives; the connection is closed. Events at work are finished, for a few seconds."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _keep_connected(self) -> None:
+        """Connects, and again from the start should the client have closed for good (a refused login does that)."""
+        while True:
+            try:
+                await self._serve_one_connection()
+            except (NatsError, OSError, TimeoutError) as error:
+                log.warning("broker.not_connected", service=self._service.value, error=type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
+
+    async def _serve_one_connection(self) -> None:
+        self._lost = asyncio.Event()
+        self._faststream = broker = self._make()
+        subscribers: list[asyncio.Task[None]] = []
+        try:
+            self._nc = await broker.connect()
+            for subject, callback in self._listeners:
+                await self._nc.subscribe(subject, cb=_passing(callback))
+            subscribers = [asyncio.create_task(self._keep_working(broker, self._nc, w)) for w in self._workers]
+            await self._on_connected()
+            log.info("broker.connected", service=self._service.value)
+            await self._lost.wait()
+            log.warning("broker.closed", service=self._service.value)
+        finally:
+            for task in subscribers:
+                task.cancel()
+            await asyncio.gather(*subscribers, return_exceptions=True)
+            nc, self._nc = self._nc, None
+            if nc is not None and not nc.is_closed:
+                with contextlib.suppress(NatsError, OSError, TimeoutError):
+                    await asyncio.wait_for(nc.close(), _STOP_S)
+
+    async def _keep_working(self, broker: NatsBroker, nc: Client, worker: Worker) -> None:
+        """Consumes while the durable exists; provisioning may make it later, or again."""
+
+        async def on_message(message: NatsMessage) -> None:
+            await worker.on_message(message)
+
+        subscriber = broker.subscriber(
+            worker.subject,
+            stream=JStream(worker.stream, declare=False),
+            durable=worker.durable,
+            pull_sub=PullSub(batch_size=BATCH, timeout=_FETCH_S),
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            decoder=_whole,
+            no_reply=True,
+        )
+        subscriber(on_message)
+        js = nc.jetstream(timeout=2)
+        try:
+            while True:
+                try:
+                    await js.consumer_info(worker.stream, worker.durable)
+                    if not subscriber.running:
+                        await subscriber.start()
+                except NotFoundError:
+                    log.warning("work.no_durable", consumer=worker.durable)
+                    if subscriber.running:
+                        await subscriber.stop()
+                except (NatsError, OSError, TimeoutError) as error:
+                    if not subscriber.running:
+                        log.warning("work.not_started", consumer=worker.durable, error=type(error).__name__)
+                await asyncio.sleep(_CHECK_S if subscriber.running else _RETRY_S)
+        finally:
+            if subscriber.running:
+                with contextlib.suppress(NatsError, OSError, TimeoutError):
+                    await asyncio.wait_for(subscriber.stop(), _STOP_S)
+
+    def _make(self) -> NatsBroker:
+        return NatsBroker(
+            [server.strip() for server in self._settings.nats_url.split(",")],
+            name=f"watchword-{self._service.value}",
+            security=_security(self._settings),
+            inbox_prefix=f"_INBOX_{self._service.value}",
+            connect_timeout=2,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds, fractions work; annotated as int
+            max_reconnect_attempts=-1,
+            ping_interval=2,
+            max_outstanding_pings=2,
+            reconnected_cb=self._on_connected,
+            closed_cb=self._on_closed,
+            error_cb=self._on_error,
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            graceful_timeout=_STOP_S,
+            apply_types=False,
+            logger=None,
+        )
+
+    async def _on_connected(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
+    async def _on_closed(self) -> None:
+        self._lost.set()
+
+    async def _on_error(self, error: Exception) -> None:
+        # A publish or subscription that the server's permissions deny shows here only.
+        if "permissions violation" in str(error).lower():
+            log.error("broker.denied", service=self._service.value, error=str(error))
+        else:
+            log.debug("broker.error", service=self._service.value, error=type(error).__name__)
+
+
+def _passing(callback: Callable[[bytes], None]) -> Callable[[Msg], Awaitable[None]]:
+    async def pass_on(message: Msg) -> None:
+        callback(message.data)
+
+    return pass_on
+
+
+async def _whole(message: NatsMessage) -> NatsMessage:
+    """FastStream's decoder of a body; ours hands on the message, whose headers say what the body is."""
+    return message
+
+
+def _security(settings: ServiceSettings) -> BaseSecurity | None:
+    context = None
+    if settings.nats_ca_file is not None:
+        try:
+            context = ssl.create_default_context(cafile=str(settings.nats_ca_file))
+        except (OSError, ssl.SSLError) as error:
+            raise SystemExit(
+                f"WATCHWORD_NATS_CA_FILE: cannot use {settings.nats_ca_file}: {error}. Name a PEM file."
+            ) from None
+    if settings.nats_seed is None:
+        return BaseSecurity(ssl_context=context, use_ssl=True) if context else None
+    return NatsNKey.from_seed(settings.nats_seed.get_secret_value().strip(), ssl_context=context)
 
 
 def wire_hints(database: Database, broker: Broker) -> None:
@@ -80,6 +238,6 @@ def wire_hints(database: Database, broker: Broker) -> None:
 
 
 def wire_relay(relay: Relay, broker: Broker) -> None:
-    """Hints and each reconnection wake the relay."""
+    """Hints and each reconnection wake the relay; call before the broker's start()."""
     broker.listen(relay.hint_subject, lambda _data: relay.wake())
     broker.on_connected(relay.wake)

@@ -1,27 +1,69 @@
 """Copies: tables that follow another service's entities by their versions."""
 
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import asyncpg
+import structlog
+from pydantic import JsonValue
+from sqlalchemy import Table, bindparam, func, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from watchword_database.base import CopyColumns
-from watchword_database.engine import Database
-from watchword_events.exports import Export
+from watchword_database.engine import Database, transaction
+from watchword_events.exports import Export, Exported
 from watchword_events.names import Service
-from watchword_runtime.broker import Received
-from watchword_runtime.internal import InternalClient
+from watchword_runtime.internal import MAX_IDS, MAX_PAGE, InternalClient, Unreachable
+from watchword_runtime.work import Received
+
+log = structlog.get_logger()
 
 E = TypeVar("E", bound=Export)
 
 
-class CopyNotReady(Exception):
-    """The copy has never been filled and its owner cannot be reached."""
+class _Bucket:
+    """A token bucket: so many at once, then so many a second."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst, self._left, self._at = rate, burst, burst, time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+# Whoever asks for ids that do not exist must not be able to keep the owner busy.
+MISSES_PER_S: Final = 50.0
+MISSES_AT_ONCE: Final = 200.0
+_FILL_RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_DONE: Final = "INSERT INTO {schema}.copy_state (entity, filled_at) VALUES (:entity, now()) ON CONFLICT DO NOTHING"
+_PLAIN: Final = frozenset(CopyColumns.model_fields)
+
+
+def _table_of(table: type[CopyColumns]) -> Table:
+    """SQLAlchemy's table of a copy class. Raises TypeError when one of its own columns could not hold a tombstone."""
+    found = getattr(table, "__table__", None)
+    if not isinstance(found, Table):
+        raise TypeError(f"{table.__name__} is no table")
+    for column in found.columns:
+        if column.name not in _PLAIN and not column.nullable:
+            raise TypeError(f"{found.fullname}.{column.name} must be nullable: a tombstone has no data")
+    return found
 
 
 class Copy(Generic[E]):
     """This service's copy of an entity that another owns. Never older over newer; deletions leave tombstones.
 
     Columns of the table beyond CopyColumns are filled from the exported field of the same name, so that `find` can
-    look them up.
+    look them up; they are nullable, since a tombstone has no data, and not unique, since copies arrive in any order.
     """
 
     def __init__(
@@ -34,37 +76,187 @@ class Copy(Generic[E]):
         database: Database,
         internal: InternalClient,
     ) -> None:
-        raise NotImplementedError
+        self._entity = entity
+        self._owner = owner
+        self._export = export
+        self._database = database
+        self._internal = internal
+        self._table: Table = _table_of(table)
+        self._more = tuple(column.name for column in self._table.columns if column.name not in _PLAIN)
+        self._select = f"SELECT version, deleted, data FROM {self._table.fullname} WHERE "
+        self._pulling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._misses = _Bucket(MISSES_PER_S, MISSES_AT_ONCE)
+        self._filled = False
+        self._filling: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
         """True once the copy has been filled (now or in an earlier life)."""
-        raise NotImplementedError
+        return self._filled
+
+    # Reading ---------------------------------------------------------------------------------------------------------
 
     async def get(self, id: str, min_version: int = 0) -> E | None:  # noqa: A002 - the column's name
-        """The entity at `min_version` or newer, from the table or else pulled once; None when unknown or deleted."""
-        raise NotImplementedError
+        """The entity at `min_version` or newer, from the table or else pulled once; None when unknown or deleted.
+
+        None as well when the owner cannot be reached for what the table does not have: whoever asks refuses.
+        """
+        version, found = await self._read(id)
+        if version >= max(min_version, 1):
+            return found
+        if min_version == 0 and not self._misses.take():
+            log.warning("copy.misses_limited", entity=self._entity)
+            return None
+        for _ in range(2):  # a pull that began before the version existed may have been joined
+            joined = await self._once(("id", id), lambda: self.pull([id]))
+            version, found = await self._read(id)
+            if version >= min_version or not joined:
+                break
+        return found if version >= min_version else None
 
     async def find(self, **column: str) -> E | None:
-        """The entity with this value in one unique column, from the table or else pulled once; None when there is none."""
-        raise NotImplementedError
+        """The entity with this value in one column, from the table or else pulled once; None when there is none."""
+        ((name, value),) = column.items()
+        if name not in self._more:
+            raise TypeError(f"{self._table.fullname} has no column {name} to find by")
+        found = await self._lookup(name, value)
+        if len(found) != 1:  # none, or a value that just moved from one entity to another
+            if not self._misses.take():
+                log.warning("copy.misses_limited", entity=self._entity)
+                return None
+            await self._once((name, value), lambda: self._pull_with({name: value}))
+            found = await self._lookup(name, value)
+        return self._export.model_validate(found[0]) if len(found) == 1 else None
+
+    async def _read(self, id: str) -> tuple[int, E | None]:  # noqa: A002 - the column's name
+        """The version in the table, 0 when there is none, and the entity unless it is deleted."""
+        pool = await self._database.raw_pool()
+        row = await pool.fetchrow(self._select + "id = $1", id)
+        if row is None:
+            return 0, None
+        return row["version"], None if row["deleted"] else self._export.model_validate(row["data"])
+
+    async def _lookup(self, column: str, value: str) -> Sequence[dict[str, JsonValue]]:
+        pool = await self._database.raw_pool()
+        rows = await pool.fetch(self._select + f"{column} = $1 AND NOT deleted LIMIT 2", value)
+        return [row["data"] for row in rows]
+
+    # Pulling ---------------------------------------------------------------------------------------------------------
 
     async def pull(self, ids: Iterable[str]) -> None:
         """The copy holds these entities as the owner has them now. Raises internal.Unreachable."""
-        raise NotImplementedError
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), MAX_IDS):
+            await self._pull_with({"id": wanted[start : start + MAX_IDS]})
 
     async def fill(self) -> None:
         """The copy holds everything the owner has, if it was never filled before. Raises internal.Unreachable."""
-        raise NotImplementedError
+        pool = await self._database.raw_pool()
+        state = f"SELECT 1 FROM {self._database.schema}.copy_state WHERE entity = $1"
+        if await pool.fetchval(state, self._entity) is None:
+            after, count = "", 0
+            while True:
+                page = await self._internal.export(self._owner, self._entity, {"after": after, "limit": MAX_PAGE})
+                await self._write(page.items)
+                count += len(page.items)
+                if page.next is None:
+                    break
+                after = page.next
+            async with transaction(self._database) as session:
+                connection = await session.connection()
+                await connection.execute(text(_DONE.format(schema=self._database.schema)), {"entity": self._entity})
+            log.info("copy.filled", entity=self._entity, count=count)
+        self._filled = True
 
     async def on_events(self, received: list[Received]) -> None:
         """The handler for `Broker.work`: what the events name is pulled, unless the copy is as new already."""
-        raise NotImplementedError
+        newest: dict[str, int] = {}
+        for each in received:
+            newest[each.event.id] = max(newest.get(each.event.id, 0), each.event.version)
+        known = await self._versions(newest)
+        behind = [id_ for id_, version in newest.items() if known.get(id_, 0) < version]
+        if not behind:
+            return
+        await self.pull(behind)
+        known = await self._versions(behind)
+        # The owner answered, and does not have it (any more): so it is gone here as well.
+        gone = [{"gone": id_, "at": newest[id_]} for id_ in behind if id_ in known and known[id_] < newest[id_]]
+        if gone:
+            nothing = dict.fromkeys(self._more)
+            update = self._table.update().values(version=bindparam("at"), deleted=True, data={}, **nothing)
+            key, version = self._table.c.id, self._table.c.version
+            async with transaction(self._database) as session:
+                connection = await session.connection()
+                await connection.execute(update.where(key == bindparam("gone"), version < bindparam("at")), gone)
+
+    async def _versions(self, ids: Iterable[str]) -> dict[str, int]:
+        pool = await self._database.raw_pool()
+        rows = await pool.fetch(f"SELECT id, version FROM {self._table.fullname} WHERE id = ANY($1)", list(ids))
+        return {row["id"]: row["version"] for row in rows}
+
+    async def _pull_with(self, params: dict[str, str] | dict[str, list[str]]) -> None:
+        page = await self._internal.export(self._owner, self._entity, params)
+        await self._write(page.items)
+
+    async def _write(self, items: Sequence[Exported[Any]]) -> None:
+        """Each row is at least as new as its item. Raises Unreachable when the owner's data is not what it should be."""
+        if not items:
+            return
+        rows = [self._row(item) for item in sorted(items, key=lambda item: item.id)]  # one order: no deadlocks
+        statement = insert(self._table)
+        new = statement.excluded
+        changes = {name: new[name] for name in ("version", "deleted", "data", *self._more)}
+        upsert = statement.on_conflict_do_update(
+            index_elements=["id"],
+            set_={**changes, "copied_at": func.now()},
+            where=self._table.c.version < new.version,
+        )
+        async with transaction(self._database) as session:
+            connection = await session.connection()
+            await connection.execute(upsert, rows)
+
+    def _row(self, item: Exported[Any]) -> dict[str, object]:
+        data = item.data if item.data is not None and not item.deleted else {}
+        if not item.deleted:
+            try:
+                self._export.model_validate(data)
+            except ValueError as error:
+                raise Unreachable(f"{self._owner.value}: its {self._entity} is not understood") from error
+        more = {name: data.get(name) for name in self._more}
+        return {"id": item.id, "version": item.version, "deleted": item.deleted, "data": data, **more}
+
+    async def _once(self, key: tuple[str, str], pull: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Concurrent pulls of the same are one; True when another's was joined. An unreachable owner is logged."""
+        task = self._pulling.get(key)
+        joined = task is not None
+        if task is None:
+            task = asyncio.create_task(pull())
+            self._pulling[key] = task
+            task.add_done_callback(lambda _task: self._pulling.pop(key, None))
+        try:
+            await asyncio.shield(task)
+        except Unreachable as error:
+            log.warning("copy.pull_failed", entity=self._entity, reason=str(error))
+        return joined
+
+    # Starting --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """The copy is being filled in the background, tried again until it is."""
-        raise NotImplementedError
+        self._filling = asyncio.create_task(self._fill_at_last(), name=f"fill-{self._entity}")
 
     async def stop(self) -> None:
         """Nothing is being filled any more."""
-        raise NotImplementedError
+        if self._filling is not None:
+            self._filling.cancel()
+            await asyncio.gather(self._filling, return_exceptions=True)
+
+    async def _fill_at_last(self) -> None:
+        tries = 0
+        while not self._filled:
+            try:
+                await self.fill()
+            except (Unreachable, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                log.info("copy.not_filled", entity=self._entity, error=type(error).__name__)
+                await asyncio.sleep(_FILL_RETRY_S[min(tries, len(_FILL_RETRY_S) - 1)])
+                tries += 1

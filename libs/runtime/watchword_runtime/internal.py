@@ -1,18 +1,40 @@
-"""Pulls between services: authenticated by a key that only caller and owner hold, short-lived, GET only."""
+"""Pulls between services: authenticated by a key that only caller and owner hold, short-lived, GET only.
 
+Caller and owner share one derived key per direction. A request carries the caller's name, the time and a MAC over
+what is asked; the answer carries a MAC over the request's and the body, so that nobody in between can make up state.
+"""
+
+import asyncio
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
-from fastapi import APIRouter
-from httpx2 import Response
+import httpx2
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
 
 from watchword_events.exports import Exported, ExportPage
 from watchword_events.names import Service
 from watchword_runtime.clock import Clock, utc_now
-from watchword_runtime.keyring import Keyring
+from watchword_runtime.keyring import Keyring, KeyringError, pair_purpose
 from watchword_runtime.service import ASGIApp
 from watchword_runtime.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+EXPORT_PATH: Final = "/internal/export/"
+MAX_AGE_S: Final = 30  # between two machines' clocks and on the way
+MAX_IDS: Final = 200
+PAGE: Final = 200
+MAX_PAGE: Final = 500
+_TIMEOUT: Final = httpx2.Timeout(5, connect=2)
+_CALLER: Final = "watchword-caller"
+_TIME: Final = "watchword-time"
+_MAC: Final = "watchword-mac"
 
 Param = str | int | Sequence[str]
 
@@ -23,44 +45,112 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExportQuery:
-    """What is asked of an exporter: entities by `ids`, or by one unique column (`lookup`), or the page `after` an id."""
+    """What is asked of an exporter: entities by `ids`, by one unique column (`lookup`), or the page `after` an id."""
 
     ids: tuple[str, ...] = ()
     lookup: tuple[str, str] | None = None
     after: str = ""
-    limit: int = 200
+    limit: int = PAGE
 
 
 # What is not found is left out; deleted entities come as tombstones. Pages are ordered by id, deleted ones included.
 Exporter = Callable[[ExportQuery], Awaitable[Sequence[Exported[Any]]]]
 
 
+def _request_mac(key: bytes, caller: str, owner: Service, target: str, time_s: str) -> str:
+    text = "\n".join(("watchword-pull-1", caller, owner.value, "GET", target, time_s))
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _answer_mac(key: bytes, request_mac: str, status: int, body: bytes) -> str:
+    text = f"watchword-answer-1\n{request_mac}\n{status}\n{hashlib.sha256(body).hexdigest()}"
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
 class InternalClients:
-    """The way to the other services of one process: their applications called directly, or HTTP. Made by the worker."""
+    """The way to the other services of one process: their applications called directly, or HTTP."""
 
     def __init__(self, apps: Mapping[Service, ASGIApp] | None = None, now: Clock = utc_now) -> None:
-        """apps: the services of this process; may still be filled after services were built."""
-        raise NotImplementedError
+        """apps: the services of this process; the mapping may still be filled after services were built."""
+        self._apps = apps if apps is not None else {}
+        self._now = now
+        self._http: dict[tuple[Service, str], httpx2.AsyncClient] = {}
 
     def of(self, settings: ServiceSettings, service: Service) -> "InternalClient":
         """The client with which `service` pulls from the others."""
-        raise NotImplementedError
+        return InternalClient(self, settings, service, self._now)
+
+    def transport_to(self, owner: Service, settings: ServiceSettings) -> httpx2.AsyncClient:
+        """An HTTP client for an owner's inside. Raises Unreachable when no way to it is known."""
+        app = self._apps.get(owner)
+        url = settings.internal_urls.get(owner.value, "")
+        if app is None and not url:
+            raise Unreachable(f"WATCHWORD_INTERNAL_URLS names no {owner.value}")
+        known = self._http.get((owner, url))
+        if known is None:
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False) if app is not None else None
+            known = httpx2.AsyncClient(
+                base_url=settings.origin if app is not None else url,
+                transport=transport,
+                timeout=_TIMEOUT,
+                trust_env=False,
+                follow_redirects=False,
+            )
+            self._http[(owner, url)] = known
+        return known
 
     async def close(self) -> None:
         """Every connection is closed."""
-        raise NotImplementedError
+        clients = list(self._http.values())
+        self._http.clear()
+        await asyncio.gather(*(client.aclose() for client in clients))
 
 
 class InternalClient:
     """One service's pulls from owners."""
 
-    async def get(self, owner: Service, path: str, params: Mapping[str, Param] | None = None) -> Response:
-        """The owner's answer, whatever its status. Raises Unreachable."""
-        raise NotImplementedError
+    def __init__(self, clients: InternalClients, settings: ServiceSettings, service: Service, now: Clock) -> None:
+        self._clients = clients
+        self._settings = settings
+        self._service = service
+        self._keyring = settings.keyring
+        self._now = now
+
+    async def get(self, owner: Service, path: str, params: Mapping[str, Param] | None = None) -> httpx2.Response:
+        """The owner's answer, whatever its status. Raises Unreachable.
+
+        Below `/internal/` the answer is proved to be the owner's.
+        """
+        target = path + ("?" + urlencode(params, doseq=True) if params else "")
+        key = self._keyring.key(pair_purpose(self._service, owner))
+        time_s = str(int(self._now().timestamp()))
+        mac = _request_mac(key, self._service.value, owner, target, time_s)
+        headers = {_CALLER: self._service.value, _TIME: time_s, _MAC: mac, "Host": self._settings.host}
+        try:
+            response = await self._clients.transport_to(owner, self._settings).get(target, headers=headers)
+        except httpx2.HTTPError as error:
+            raise Unreachable(f"{owner.value}: {type(error).__name__}") from error
+        if path.startswith("/internal/"):
+            expected = _answer_mac(key, mac, response.status_code, response.content)
+            if not hmac.compare_digest(expected, response.headers.get(_MAC, "")):
+                raise Unreachable(f"{owner.value}: an answer with status {response.status_code} that is not its own")
+        return response
 
     async def export(self, owner: Service, entity: str, params: Mapping[str, Param]) -> ExportPage[Any]:
-        """A page of an owner's entities. Raises Unreachable, also for a refusal."""
-        raise NotImplementedError
+        """A page of an owner's entities, their data as JSON objects. Raises Unreachable, also for a refusal."""
+        response = await self.get(owner, EXPORT_PATH + entity, params)
+        if response.status_code != httpx2.codes.OK:
+            raise Unreachable(f"{owner.value}: answered {response.status_code}")
+        try:
+            return ExportPage[Any].model_validate_json(response.content)
+        except ValidationError as error:
+            raise Unreachable(f"{owner.value}: {error.error_count()} errors in its export of {entity}") from error
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 def router(
@@ -71,5 +161,72 @@ def router(
     lookups: Mapping[str, frozenset[str]] | None = None,
     now: Clock = utc_now,
 ) -> APIRouter:
-    """`GET /internal/export/{entity}` for authenticated services. lookups: unique columns by entity that may be asked."""
-    raise NotImplementedError
+    """`GET /internal/export/{entity}` for authenticated services.
+
+    Asked with repeated `id`, one lookup parameter, or `after` and `limit`. lookups: the unique columns by entity that
+    may be asked for. Whoever cannot authenticate gets an empty 401.
+    """
+    api = APIRouter()
+
+    @api.get(EXPORT_PATH + "{entity}", include_in_schema=False)
+    async def export(entity: str, request: Request) -> Response:
+        try:
+            key, mac = _authenticate(keyring, owner, request, now)
+        except _Refused as refused:
+            log.warning("internal.refused", owner=owner.value, reason=str(refused))
+            return Response(status_code=refused.status)
+        exporter = exporters.get(entity)
+        try:
+            if exporter is None:
+                raise _Refused(404, "no such entity")
+            status, body = 200, await _page(exporter, _query(request, (lookups or {}).get(entity, frozenset())))
+        except _Refused as refused:
+            status, body = refused.status, str(refused).encode()
+        headers = {_MAC: _answer_mac(key, mac, status, body)}
+        return Response(body, status, headers, media_type="application/json" if status == 200 else "text/plain")
+
+    return api
+
+
+def _authenticate(keyring: Keyring, owner: Service, request: Request, now: Clock) -> tuple[bytes, str]:
+    """The key shared with the caller, and the request's MAC."""
+    headers = request.headers
+    caller, time_s, mac = headers.get(_CALLER, ""), headers.get(_TIME, ""), headers.get(_MAC, "")
+    try:
+        key = keyring.key(pair_purpose(Service(caller), owner))
+    except (ValueError, KeyringError):
+        raise _Refused(401, "unknown caller") from None
+    query = request.url.query
+    target = request.scope["path"].removeprefix(request.scope.get("root_path", "")) + (f"?{query}" if query else "")
+    if not hmac.compare_digest(_request_mac(key, caller, owner, target, time_s), mac):
+        raise _Refused(401, "wrong MAC")
+    if not time_s.isdecimal() or abs(now().timestamp() - int(time_s)) > MAX_AGE_S:
+        raise _Refused(401, "too old, or clocks differ")
+    return key, mac
+
+
+def _query(request: Request, lookups: frozenset[str]) -> ExportQuery:
+    pairs = parse_qsl(request.url.query, keep_blank_values=True)
+    ids = tuple(value for name, value in pairs if name == "id")
+    others = {name: value for name, value in pairs if name != "id"}
+    if ids and not others:
+        if len(ids) > MAX_IDS:
+            raise _Refused(400, f"at most {MAX_IDS} ids")
+        return ExportQuery(ids=ids)
+    if ids or len(others) + len(ids) != len(pairs):
+        raise _Refused(400, "ids, one lookup, or a page")
+    if others.keys() <= {"after", "limit"}:
+        limit = others.get("limit", str(PAGE))
+        if not limit.isdecimal() or not 1 <= int(limit) <= MAX_PAGE:
+            raise _Refused(400, f"limit is 1 to {MAX_PAGE}")
+        return ExportQuery(after=others.get("after", ""), limit=int(limit))
+    if len(others) == 1 and others.keys() <= lookups:
+        return ExportQuery(lookup=next(iter(others.items())))
+    raise _Refused(400, "this cannot be looked up")
+
+
+async def _page(exporter: Exporter, query: ExportQuery) -> bytes:
+    items = list(await exporter(query))
+    paged = not query.ids and query.lookup is None
+    following = items[-1].id if paged and len(items) >= query.limit else None
+    return ExportPage[Any].model_construct(items=items, next=following).model_dump_json().encode()

@@ -70,6 +70,7 @@ class ServiceSettings(BaseSettings):
     )
     nats_url: str = Field("nats://127.0.0.1:4222", description="NATS server, or several separated by commas")
     nats_seed: SecretStr | None = Field(None, description="nkey seed of this service's NATS user")
+    nats_ca_file: Path | None = Field(None, description="PEM file with the authority of a NATS server that speaks TLS")
     keys: SecretStr = Field(description="JSON object of this service's derived keys by purpose, base64url")
     internal_urls: dict[str, str] = Field(
         {}, description='Where the other services listen inside: {"directory": "http://directory:8000"}'
@@ -79,6 +80,9 @@ class ServiceSettings(BaseSettings):
     )
     outbound_allow: Annotated[list[Network], NoDecode] = Field(
         [], description="Private networks that outgoing requests may reach (identity providers on site)"
+    )
+    outbound_ca_file: Path | None = Field(
+        None, description="PEM file with further certificate authorities for outgoing requests"
     )
     environment: Literal["production", "demo"] = Field(
         "production", description="`demo` allows plain http to loopback upstreams"
@@ -145,6 +149,11 @@ class ServiceSettings(BaseSettings):
         """Scheme, host and port of `public_url`."""
         parts = urlsplit(self.public_url)
         return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def host(self) -> str:
+        """Host and port of `public_url`, as in a Host header."""
+        return urlsplit(self.public_url).netloc
 
     @property
     def keyring(self) -> Keyring:
