@@ -1,0 +1,106 @@
+"""Links between identities and users: made after a proof, removed while another way in remains.
+
+An e-mail address alone never links. It only tells whom to ask for a proof, and the proof counts for exactly one
+identity, one user, one flow of one browser, once.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from watchword_database import Session, bus
+from watchword_database.ids import new_id
+from watchword_directory import store
+from watchword_directory.models import IdentityLink, PendingLink, User
+from watchword_directory.users import revoke_user
+from watchword_events.contracts import IdentityLinked, IdentityUnlinked
+from watchword_events.handovers import AccountProved, ProveAccount, VerifiedIdentity
+from watchword_events.revocations import RevocationKind
+from watchword_runtime.feed import Feed
+
+PROOF_LIFE: Final = timedelta(minutes=15)
+
+
+class LastWayIn(Exception):
+    """Without this link its user could not sign in any more."""
+
+
+class LinkedElsewhere(Exception):
+    """The identity leads to another user already."""
+
+
+async def ask_for_proof(
+    session: Session, identity: VerifiedIdentity, user: User, *, flow: str, binding: str, now: datetime
+) -> str:
+    """The ticket with which authz has the person prove the account; the identity waits, bound to this flow."""
+    pending = PendingLink(
+        id=new_id(),
+        flow=flow,
+        binding=binding,
+        user_id=user.id,
+        identity=identity.model_dump(mode="json"),
+        expires_at=now + PROOF_LIFE,
+    )
+    await store.put_pending_link(session, pending, now=now)
+    payload = ProveAccount(
+        binding=binding, user_id=user.id, pending_link_id=pending.id, provider_id=identity.provider_id
+    )
+    return await bus.hand_over(session, payload, flow=flow, now=now)
+
+
+async def link_proved(session: Session, proof: AccountProved, *, flow: str, now: datetime) -> VerifiedIdentity | None:
+    """The identity that now leads to the user who proved the account; None when no such identity waits.
+
+    Raises LinkedElsewhere. Appends IdentityLinked.
+    """
+    identity = await store.claim_pending_link(
+        session, proof.pending_link_id, flow=flow, binding=proof.binding, user_id=proof.user_id, now=now
+    )
+    if identity is None:
+        return None
+    made = await link(session, identity, proof.user_id, now=now)
+    if made is not None:
+        announce_link(session, made)
+        return identity
+    found = await store.find_link(session, identity)
+    if found is None or found.user_id != proof.user_id:
+        raise LinkedElsewhere(proof.user_id)
+    return identity
+
+
+async def link(session: Session, identity: VerifiedIdentity, user_id: str, *, now: datetime) -> IdentityLink | None:
+    """The link by which the identity leads to the user from now on; None when it leads to one already."""
+    made = IdentityLink(
+        id=new_id(),
+        user_id=user_id,
+        provider_id=identity.provider_id,
+        issuer=identity.issuer,
+        subject=identity.subject,
+        created_at=now,
+        last_used_at=now,
+    )
+    return made if await store.claim_link(session, made) else None
+
+
+def announce_link(session: Session, made: IdentityLink) -> None:
+    """Appends IdentityLinked."""
+    session.emit(IdentityLinked(id=made.id, version=1, user_id=made.user_id, provider_id=made.provider_id))
+
+
+async def unlink(session: Session, link_id: str, *, feed: Feed, now: datetime) -> list[int] | None:
+    """Ledger entries to settle once the identity leads nowhere any more; None when there is no such link.
+
+    What was started through it ends: every session and token of the user is cut. Raises LastWayIn when the user has
+    neither another link nor a password. Appends IdentityUnlinked.
+    """
+    found = await store.find_link_by_id(session, link_id)
+    if found is None:
+        return None
+    user = await store.get_user_for_change(session, found.user_id)  # one unlinking of a user at a time
+    others = await store.list_links(session, after="", limit=2, user_id=user.id)
+    if user.password_set_at is None and not any(other.id != link_id for other in others):
+        raise LastWayIn(link_id)
+    if not await store.claim_removed_link(session, link_id):
+        return None
+    session.emit(IdentityUnlinked(id=link_id, version=2, user_id=user.id, provider_id=found.provider_id))
+    cut = RevocationKind.CUT
+    return [await revoke_user(session, user.id, cut, feed=feed, reason="identity.unlinked", now=now)]

@@ -1,0 +1,131 @@
+"""Just-in-time provisioning: the user that a new identity becomes, and what later sign-ins change of it.
+
+A new person gets no role and no group: what a provider claims about rights is not read here. An address is taken over
+only as what it is, verified or not, and never decides who somebody is.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import structlog
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from watchword_database import Session
+from watchword_directory import store
+from watchword_directory.emails import InvalidEmail, canonical_email
+from watchword_directory.models import User
+from watchword_directory.names import candidates
+from watchword_directory.profiles import PROFILE, Link, Locale, Text
+from watchword_directory.users import new_user, release_email, rise
+from watchword_events.contracts import UserProvisioned, UserUpdated
+from watchword_events.handovers import VerifiedIdentity
+
+log = structlog.get_logger()
+
+_FIELDS: Final[dict[str, TypeAdapter[str]]] = {
+    "name": TypeAdapter(Text),
+    "given_name": TypeAdapter(Text),
+    "family_name": TypeAdapter(Text),
+    "picture": TypeAdapter(Link),
+    "locale": TypeAdapter(Locale),
+}
+_TRIES: Final = 20
+
+
+class EmailClash(Exception):
+    """The identity's address is the verified one of an existing user, who has to prove that it is theirs."""
+
+    def __init__(self, user: User) -> None:
+        super().__init__(user.id)
+        self.user = user
+
+
+def profile_of(identity: VerifiedIdentity) -> dict[str, JsonValue]:
+    """The standard claims that an identity brings; one that is not what it should be is left out."""
+    offered: dict[str, object] = {
+        "name": identity.name,
+        "given_name": identity.given_name,
+        "family_name": identity.family_name,
+        "picture": identity.picture,
+        "locale": identity.claims.get("locale"),
+    }
+    profile: dict[str, JsonValue] = {}
+    for name in PROFILE:
+        try:
+            profile[name] = _FIELDS[name].validate_python(offered[name], strict=True)
+        except ValidationError:
+            continue
+    return profile
+
+
+def email_of(identity: VerifiedIdentity) -> str | None:
+    """The identity's address in canonical form; None when there is none that can be compared safely."""
+    try:
+        return canonical_email(identity.email) if identity.email else None
+    except InvalidEmail:
+        log.info("identity.email_ignored", provider_id=identity.provider_id)
+        return None
+
+
+async def provision_user(session: Session, identity: VerifiedIdentity, *, now: datetime) -> User:
+    """A new user for an identity that nobody has, with a free user name. The link is the caller's next step.
+
+    Raises EmailClash. Appends UserProvisioned.
+    """
+    email = email_of(identity)
+    await _check_clash(session, email)
+    names = candidates(identity.preferred_username, email, identity.name)
+    for _, username in zip(range(_TRIES), names, strict=False):
+        user = new_user(username=username, email=email, email_verified=bool(email) and identity.email_verified, now=now)
+        user.profile = profile_of(identity)
+        user.provider_id = identity.provider_id
+        if await store.claim_new_user(session, user):
+            break
+        await _check_clash(session, email)  # somebody may have taken the address a moment ago
+    else:
+        raise RuntimeError("no free user name")
+    await release_email(session, user, now=now)
+    return user
+
+
+def announce(session: Session, user: User) -> None:
+    """Appends UserProvisioned for a user whose link was won."""
+    event = UserProvisioned(
+        id=user.id,
+        version=user.version,
+        claims_version=user.claims_version,
+        origin="sign-in",
+        provider_id=user.provider_id,
+    )
+    session.emit(event)
+
+
+async def refresh_profile(session: Session, user_id: str, identity: VerifiedIdentity, *, now: datetime) -> User:
+    """The user with the profile as the provider tells it today, if that provider first brought the user here.
+
+    A new address is taken over only when it is verified and nobody else's. Appends UserUpdated when anything differs.
+    """
+    user = await store.get_user_for_change(session, user_id)
+    if user.provider_id != identity.provider_id:
+        return user
+    email = email_of(identity)
+    before = (user.email, user.email_verified, user.profile)
+    user.profile = {**user.profile, **profile_of(identity)}
+    if email and identity.email_verified and (email, True) != (user.email, user.email_verified):
+        with session.no_autoflush:
+            owner = await store.find_user_by_email(session, email)
+        if owner is None and user.username != user.email:
+            user.email, user.email_verified = email, True
+    if before == (user.email, user.email_verified, user.profile):
+        return user
+    rise(user, claims=True, now=now)
+    await session.flush()
+    await release_email(session, user, now=now)
+    session.emit(UserUpdated(id=user.id, version=user.version, claims_version=user.claims_version))
+    return user
+
+
+async def _check_clash(session: Session, email: str | None) -> None:
+    owner = await store.find_user_by_email(session, email) if email else None
+    if owner is not None:
+        raise EmailClash(owner)
