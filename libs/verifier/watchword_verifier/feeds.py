@@ -1,0 +1,260 @@
+"""The two ways to the feed: over HTTP alone, and over NATS with HTTP for snapshots and gaps."""
+
+import asyncio
+import contextlib
+import random
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import httpx2
+import orjson
+import structlog
+
+from watchword_events.names import Position
+from watchword_verifier.client import MAX_ANSWER_BYTES, ClientCredentials, IssuerUnavailable, read_object
+from watchword_verifier.follower import Follower, Newest, Page
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+
+log = structlog.get_logger()
+
+# A snapshot of 100,000 entries takes a while to write and to send; the stream says something each second.
+_TIMEOUT: Final = httpx2.Timeout(5.0, read=30.0)
+_STREAM_TIMEOUT: Final = httpx2.Timeout(5.0)
+_MAX_EVENT_BYTES: Final = 64 * 1024
+_AGAIN_S: Final = (0.1, 3.0)
+FEED_SUBJECT: Final = "feed.revocation"
+KEY_SUBJECT: Final = "auth.token.key.*"
+
+Bearer = Callable[[], Awaitable[str]]
+
+
+class HttpFeed:
+    """The issuer's feed over HTTP: needs nothing but its URL and a bearer token with scope `revocations:read`."""
+
+    def __init__(self, issuer: str, bearer: Bearer, *, http: httpx2.AsyncClient | None = None) -> None:
+        """bearer: gives a token when called, best ClientCredentials.  http: for an own certificate authority or proxy.
+
+        issuer: where the issuer is reached, which may be an internal name; what tokens must carry is the verifier's.
+        """
+        self.issuer = issuer.rstrip("/")
+        self._bearer = bearer
+        self._own = http is None
+        self._http = http
+
+    @property
+    def client(self) -> ClientCredentials | None:
+        """The client that may introspect, when there is one."""
+        return self._bearer if isinstance(self._bearer, ClientCredentials) else None
+
+    async def snapshot(self) -> Page:
+        """Everything that is revoked, as of one position. Raises IssuerUnavailable."""
+        return _page(await self._get("/revocations"))
+
+    async def after(self, position: int) -> Page:
+        """What came after a position. Raises IssuerUnavailable."""
+        return _page(await self._get("/revocations", {"after": str(position)}))
+
+    async def newest(self) -> Newest:
+        """The newest position, and how old that answer is. Raises IssuerUnavailable."""
+        answer = await self._get("/revocations/position")
+        age_s = answer.get("age_s")
+        if not isinstance(age_s, int | float):
+            raise IssuerUnavailable("/revocations/position: no age_s")
+        return Newest(_position(answer), max(0.0, age_s))
+
+    async def jwks(self) -> bytes:
+        """The JWKS document. Raises IssuerUnavailable."""
+        try:
+            response = await self._client().get(f"{self.issuer}/oauth2/jwks", timeout=_STREAM_TIMEOUT)
+        except httpx2.HTTPError as error:
+            raise IssuerUnavailable(f"/oauth2/jwks: {type(error).__name__}") from None
+        if response.status_code != httpx2.codes.OK or len(response.content) > MAX_ANSWER_BYTES:
+            raise IssuerUnavailable(f"/oauth2/jwks: status {response.status_code}")
+        return response.content
+
+    async def follow(self, follower: Follower) -> None:
+        """What is revoked reaches the follower as it happens, until cancelled."""
+        delay_s = _AGAIN_S[0]
+        while True:
+            await follower.loaded.wait()
+            try:
+                async with contextlib.aclosing(self._events(follower.revoked.position)) as events:
+                    async for event, data in events:
+                        delay_s = _AGAIN_S[0]
+                        if event == "revocation":
+                            follower.received(data.encode())
+                        elif event == "position":
+                            follower.heard(_position(orjson.loads(data)))
+            except (IssuerUnavailable, orjson.JSONDecodeError) as error:
+                log.info("revocation_feed.stream_lost", error=str(error))
+            follower.look()
+            # Spread, so that a restarted issuer does not meet all its verifiers in the same instant.
+            await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            delay_s = min(2 * delay_s, _AGAIN_S[1])
+
+    async def aclose(self) -> None:
+        """Connections of its own are closed."""
+        if self._own and self._http is not None:
+            await self._http.aclose()
+            self._http = None
+        if self.client is not None:
+            await self.client.aclose()
+
+    async def _events(self, after: int) -> AsyncGenerator[tuple[str, str]]:
+        """Server-sent events after a position, as (event, data). Raises IssuerUnavailable when the stream breaks."""
+        token = await self._bearer()
+        try:
+            async with self._client().stream(
+                "GET",
+                f"{self.issuer}/revocations/stream",
+                params={"after": str(after)},
+                headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"},
+                timeout=_STREAM_TIMEOUT,
+            ) as response:
+                self._check(response, "/revocations/stream", token)
+                async for event in httpx2.EventSource(response, max_event_size=_MAX_EVENT_BYTES):
+                    yield event.event, event.data
+        except httpx2.HTTPError as error:
+            raise IssuerUnavailable(f"/revocations/stream: {type(error).__name__}") from None
+
+    async def _get(self, path: str, params: dict[str, str] | None = None) -> dict[str, object]:
+        token = await self._bearer()
+        try:
+            response = await self._client().get(
+                self.issuer + path,
+                params=params,
+                headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+                timeout=_TIMEOUT if path == "/revocations" else _STREAM_TIMEOUT,
+            )
+        except httpx2.HTTPError as error:
+            raise IssuerUnavailable(f"{path}: {type(error).__name__}") from None
+        self._check(response, path, token)
+        return read_object(path, response)
+
+    def _check(self, response: httpx2.Response, path: str, token: str) -> None:
+        if response.status_code == httpx2.codes.UNAUTHORIZED and self.client is not None:
+            self.client.forget(token)
+        if response.status_code != httpx2.codes.OK:
+            raise IssuerUnavailable(f"{path}: status {response.status_code}")
+
+    def _client(self) -> httpx2.AsyncClient:
+        if self._http is None:
+            self._http = httpx2.AsyncClient(timeout=_TIMEOUT)
+        return self._http
+
+
+class NatsFeed:
+    """The feed over NATS while there is a connection, over HTTP while there is none; snapshots and gaps over HTTP."""
+
+    def __init__(
+        self,
+        servers: str | Sequence[str],
+        http: HttpFeed,
+        *,
+        seed: str | None = None,
+        inbox_prefix: str = "_INBOX",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """seed: of the nkey user that may read `feed.revocation` and, to learn of keys early, `auth.token.key.*`.
+
+        servers: `nats://` or `tls://` URLs.
+        """
+        self.http = http
+        self._servers = [servers] if isinstance(servers, str) else list(servers)
+        self._seed = seed
+        self._inbox_prefix = inbox_prefix
+        self._tls = tls
+
+    async def follow(self, follower: Follower) -> None:
+        """What is revoked reaches the follower as it happens, until cancelled."""
+        while True:
+            lost = asyncio.Event()
+            bridge = asyncio.create_task(self.http.follow(follower))
+            client: Client | None = None
+            try:
+                client = await self._connected(follower, lost)
+                log.info("revocation_feed.nats_connected")
+                await _ended(bridge)
+                # What was published while neither of the two listened.
+                follower.look()
+                await lost.wait()
+                log.warning("revocation_feed.nats_lost")
+            finally:
+                await _ended(bridge)
+                if client is not None:
+                    with contextlib.suppress(Exception):
+                        await client.close()
+
+    async def aclose(self) -> None:
+        """Connections of its own are closed."""
+        await self.http.aclose()
+
+    async def _connected(self, follower: Follower, lost: asyncio.Event) -> "Client":
+        """A connection with its subscriptions in place. Tries until there is one."""
+        from nats.aio.client import Client  # an extra: needed only here
+        from nats.errors import Error as NatsError
+
+        async def on_entry(message: "Msg") -> None:
+            follower.received(message.data)
+
+        async def on_key(message: "Msg") -> None:
+            follower.on_key()
+
+        async def on_lost() -> None:
+            lost.set()
+
+        async def on_error(error: Exception) -> None:
+            log.warning("revocation_feed.nats_error", error=type(error).__name__)
+
+        while True:
+            client = Client()
+            try:
+                # Reconnecting is ours to do: the client would buffer and retry where we rather change over to HTTP.
+                await client.connect(
+                    servers=self._servers,
+                    nkeys_seed_str=self._seed,
+                    inbox_prefix=self._inbox_prefix.encode(),
+                    tls=self._tls,
+                    name="watchword-verifier",
+                    allow_reconnect=False,
+                    connect_timeout=2,
+                    ping_interval=2,
+                    max_outstanding_pings=2,
+                    disconnected_cb=on_lost,
+                    closed_cb=on_lost,
+                    error_cb=on_error,
+                )
+                await client.subscribe(FEED_SUBJECT, cb=on_entry)
+                await client.subscribe(KEY_SUBJECT, cb=on_key)
+                await client.flush(2)
+            except (NatsError, OSError, TimeoutError) as error:
+                log.info("revocation_feed.nats_unavailable", error=type(error).__name__)
+                with contextlib.suppress(Exception):
+                    await client.close()
+                lost.clear()
+                await asyncio.sleep(1.0)
+            else:
+                return client
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _page(answer: dict[str, object]) -> Page:
+    entries = answer.get("entries")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise IssuerUnavailable("/revocations: no entries")
+    return Page(_position(answer), entries)
+
+
+def _position(answer: object) -> Position:
+    position = answer.get("position") if isinstance(answer, dict) else answer
+    if not isinstance(position, int) or not 0 <= position < 1 << 53:
+        raise IssuerUnavailable("not a position")
+    return Position(position)

@@ -1,0 +1,265 @@
+"""Follows the revocation feed: snapshot, then stream; gaps, new epochs and staleness are noticed here.
+
+What arrives live (SSE or NATS) is a hint about the next entry. An entry is applied only when it continues what is
+applied already; anything else makes us ask over HTTP. So a lost, repeated, reordered or forged message costs a request
+and can hide nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from watchword_events.names import Position, epoch_of
+from watchword_events.revocations import Claim, RevocationEntry
+from watchword_verifier.client import IssuerUnavailable
+from watchword_verifier.revocations import RevocationSet
+
+log = structlog.get_logger()
+
+ASK_EVERY_S: Final = 1.0
+# A snapshot may hold 100,000 entries: requests go on between pieces of about 2 ms.
+_APPLY_AT_ONCE: Final = 500
+_REMEMBERED: Final = 1_000  # applied entries whose id is known, to notice a contradiction
+_RETRY_S: Final = (0.2, 5.0)
+_RELOAD_WHEN_UNREADABLE_S: Final = 30.0
+# Entries go a minute later than they might: clocks of issuer and verifier differ a little.
+_RESERVE_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries as they came, and the position as of which they are complete."""
+
+    position: Position
+    entries: Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest position, and how old that knowledge was when it was told."""
+
+    position: Position
+    age_s: float
+
+
+class Ledger(Protocol):
+    """Where snapshots, missing entries and the newest position come from. All raise IssuerUnavailable."""
+
+    async def snapshot(self) -> Page: ...
+    async def after(self, position: int) -> Page: ...
+    async def newest(self) -> Newest: ...
+
+
+class Follower:
+    """The state of the feed in memory, and how old it may be."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        bound_s: float,
+        leeway_s: float,
+        now: Callable[[], float],
+        elapsed: Callable[[], float],
+        on_key: Callable[[], None],
+    ) -> None:
+        """bound_s: how old the applied state may be.  on_key: called when something happened to a signing key."""
+        self.revoked = RevocationSet(tokens_only=True)
+        self.loaded = asyncio.Event()
+        self.has_loaded = False  # ever: what was known then may still be better than nothing
+        self.on_key = on_key
+        self._ledger = ledger
+        self._bound_s = bound_s
+        self._leeway_s = leeway_s
+        self._now = now
+        self._elapsed = elapsed
+        self._as_of = float("-inf")  # everything revoked before this moment of our own clock is applied
+        self._answers: list[tuple[int, float]] = []  # (position, as of when) not covered yet
+        self._behind_since: float | None = None
+        self._unreadable_since: float | None = None
+        self._heard = 0
+        self._recent: dict[int, int] = {}  # position: id
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._was_fresh = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether all that was revoked longer ago than the bound has been applied here."""
+        return self._elapsed() - self._as_of <= self._bound_s and self.revoked.stale_reason is None
+
+    async def run(self) -> None:
+        """Keeps the state complete and dated, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep())
+            group.create_task(self._ask())
+
+    def received(self, body: bytes) -> None:
+        """A live message said that this entry came next."""
+        try:
+            entry = RevocationEntry.model_validate_json(body)
+        except ValueError:
+            self.look()
+            return
+        applied = self.revoked.position
+        if not self.loaded.is_set():
+            self._heard = max(self._heard, entry.position)
+        elif entry.position == applied + 1:
+            self._apply(entry)
+            self._cover()
+        elif entry.position > applied:
+            self.look()
+        elif self._recent.get(entry.position, entry.id) != entry.id:
+            self._reload("contradiction")
+
+    def heard(self, position: int) -> None:
+        """A live message said that the feed has got this far."""
+        if position > self.revoked.position:
+            self.look()
+
+    def look(self) -> None:
+        """There may be something new: ask for it now."""
+        self._wanted.set()
+
+    def _apply(self, entry: RevocationEntry) -> None:
+        self.revoked.apply(entry)
+        self._recent[entry.position] = entry.id
+        if len(self._recent) > _REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+        if entry.claim == Claim.KID:
+            self.on_key()
+
+    def _reload(self, why: str) -> None:
+        """Nothing is fresh until a snapshot has been loaded again."""
+        log.warning("revocation_feed.reload", why=why, position=self.revoked.position)
+        self.loaded.clear()
+        self._as_of = float("-inf")
+        self._answers.clear()
+        self._behind_since = self._unreadable_since = None
+        self._wanted.set()
+
+    async def _keep(self) -> None:
+        """Loads and fills whenever that is wanted, and tries again for as long as it takes."""
+        delay_s = _RETRY_S[0]
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await (self._fill() if self.loaded.is_set() else self._load())
+                delay_s = _RETRY_S[0]
+            except IssuerUnavailable as error:
+                log.info("revocation_feed.unavailable", error=str(error))
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, _RETRY_S[1])
+                self._wanted.set()
+
+    async def _load(self) -> None:
+        """Note the newest position, load a snapshot that is not older, and follow from there."""
+        asked = self._elapsed()
+        noted = await self._ledger.newest()
+        page = await self._ledger.snapshot()
+        if page.position < noted.position:
+            raise IssuerUnavailable("the snapshot is older than the feed")
+        fresh = RevocationSet(tokens_only=True)
+        recent: dict[int, int] = {}
+        for start in range(0, len(page.entries), _APPLY_AT_ONCE):
+            for raw in page.entries[start : start + _APPLY_AT_ONCE]:
+                entry = _read(raw, fresh)
+                if entry is not None:
+                    fresh.apply(entry)
+                    recent[entry.position] = entry.id
+            await asyncio.sleep(0)
+        self.revoked.adopt(fresh, page.position)
+        self._recent = dict(list(recent.items())[-_REMEMBERED:])
+        self._as_of = asked - noted.age_s
+        self.loaded.set()
+        self.has_loaded = True
+        self.on_key()
+        log.info("revocation_feed.loaded", position=page.position, values=len(self.revoked))
+        if self._heard > page.position:
+            self._wanted.set()
+        self._heard = 0
+
+    async def _fill(self) -> None:
+        """Everything after what is applied is fetched and applied."""
+        page = await self._ledger.after(self.revoked.position)
+        if epoch_of(page.position) > epoch_of(self.revoked.position):
+            self._reload("epoch")
+            return
+        for raw in page.entries:
+            entry = _read(raw, self.revoked)
+            if entry is not None:
+                self._apply(entry)
+        self.revoked.advance(page.position)
+        self._cover()
+
+    async def _ask(self) -> None:
+        """Once a second: the newest position, dated by our own clock at the moment of asking, less its stated age."""
+        while True:
+            if self.loaded.is_set():
+                asked = self._elapsed()
+                try:
+                    newest = await self._ledger.newest()
+                except IssuerUnavailable as error:
+                    log.debug("revocation_feed.unanswered", error=str(error))
+                else:
+                    self._answered(newest, asked)
+            self.revoked.drop_expired(_date(self._now() - self._leeway_s - _RESERVE_S))
+            self._report()
+            await asyncio.sleep(ASK_EVERY_S)
+
+    def _answered(self, newest: Newest, asked: float) -> None:
+        applied = self.revoked.position
+        if not self.loaded.is_set():
+            return
+        if epoch_of(newest.position) > epoch_of(applied):
+            self._reload("epoch")
+            return
+        # Another instance may be a moment behind the one that told us last; only what lasts is a roll-back.
+        if newest.position >= applied:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = asked
+        elif asked - self._behind_since > self._bound_s:
+            self._reload("roll-back")
+            return
+        if self.revoked.stale_reason is None:
+            self._unreadable_since = None
+        elif self._unreadable_since is None:
+            self._unreadable_since = asked
+        elif asked - self._unreadable_since > _RELOAD_WHEN_UNREADABLE_S:
+            self._reload("unreadable entry")
+            return
+        self._answers = [*self._answers[-20:], (newest.position, asked - newest.age_s)]
+        self.heard(newest.position)
+        self._cover()
+
+    def _cover(self) -> None:
+        """Date the state by the youngest answer whose position has been applied."""
+        applied = self.revoked.position
+        covered = [as_of for position, as_of in self._answers if position <= applied]
+        self._answers = [(position, as_of) for position, as_of in self._answers if position > applied]
+        self._as_of = max([self._as_of, *covered])
+
+    def _report(self) -> None:
+        if self.is_fresh != self._was_fresh:
+            self._was_fresh = not self._was_fresh
+            event = "revocation_feed.fresh" if self._was_fresh else "revocation_feed.stale"
+            log.warning(event, position=self.revoked.position, reason=self.revoked.stale_reason)
+
+
+def _read(raw: Mapping[str, object], into: RevocationSet) -> RevocationEntry | None:
+    """The entry; one that cannot be read at all makes the set stale, as one of an unknown kind does."""
+    try:
+        return RevocationEntry.model_validate(raw)
+    except ValueError:
+        into.stale_reason = "an entry cannot be read"
+        return None
+
+
+def _date(seconds: float) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)

@@ -1,0 +1,152 @@
+"""The issuer's public keys: read from its JWKS, found by kid, each good for one algorithm."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import orjson
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+log = structlog.get_logger()
+
+MAX_KEYS: Final = 100
+# NIST SP 800-131A: RSA below 2048 bits no longer signs.
+_MIN_RSA_BITS: Final = 2048
+# One instance may answer with a JWKS that is a moment older than another's. A key that is missing is therefore kept for
+# a while; one that must not be used any more is named by the revocation feed.
+_KEEP_MISSING_S: Final = 600.0
+
+_Key = ECKey | RSAKey | OKPKey
+# Everything else a JWK may carry (private members, x5u, x5c) is none of our business.
+_MEMBERS: Final = {"EC": ("crv", "x", "y"), "RSA": ("n", "e"), "OKP": ("crv", "x")}
+_ALGORITHMS: Final = {"EC": ("ES256",), "RSA": ("RS256", "PS256"), "OKP": ("EdDSA", "Ed25519")}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerificationKey:
+    """A public key and the one algorithm that it may be used with."""
+
+    kid: str
+    alg: str
+    verifies: Callable[[bytes, bytes], bool]  # (message, signature)
+
+
+def read_key(jwk: Mapping[str, object]) -> VerificationKey | None:
+    """The key in a JWK, or None when it is not a public signature key that we know how to use.
+
+    Without `alg` the first algorithm of its type holds. Spec: RFC 7517 4; RFC 8725 3.1, 3.2.
+    """
+    kty, kid = jwk.get("kty"), jwk.get("kid")
+    if not isinstance(kty, str) or kty not in _MEMBERS or not isinstance(kid, str) or not kid:
+        return None
+    if jwk.get("use", "sig") != "sig":
+        return None
+    alg = jwk.get("alg", _ALGORITHMS[kty][0])
+    values = {name: value for name in _MEMBERS[kty] if isinstance(value := jwk.get(name), str)}
+    if alg not in _ALGORITHMS[kty]:
+        return None
+    model = JWSRegistry.algorithms[str(alg)]
+    try:
+        key = _import(kty, values)
+        if key is None:
+            return None
+        model.check_key(key)
+    except (JoseError, ValueError, KeyError):
+        return None
+    return VerificationKey(kid, str(alg), partial(model.verify, key=key))
+
+
+def _import(kty: str, values: dict[str, str]) -> _Key | None:
+    match kty:
+        case "EC":
+            return ECKey.import_key({"kty": kty, **values})
+        case "RSA":
+            rsa = RSAKey.import_key({"kty": kty, **values})
+            return rsa if rsa.public_key.key_size >= _MIN_RSA_BITS else None
+        case _:
+            okp = OKPKey.import_key({"kty": kty, **values})
+            return okp if isinstance(okp.public_key, Ed25519PublicKey) else None
+
+
+def read_jwks(body: bytes) -> list[VerificationKey]:
+    """The usable keys of a JWKS document. Raises ValueError when it is none."""
+    document = orjson.loads(body)
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list) or len(keys) > MAX_KEYS:
+        raise ValueError("not a JWKS")
+    return [key for jwk in keys if isinstance(jwk, dict) and (key := read_key(jwk)) is not None]
+
+
+class KeyCache:
+    """The only place where a kid is looked up: nothing in a token can name another."""
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[bytes]],
+        *,
+        is_revoked: Callable[[str], bool],
+        min_refetch_s: float,
+        elapsed: Callable[[], float],
+    ) -> None:
+        """fetch: the JWKS document; raises OSError or ValueError.  is_revoked: whether a kid was revoked.
+
+        elapsed: a clock that only goes forward, in seconds.
+        """
+        self._fetch = fetch
+        self._is_revoked = is_revoked
+        self._min_refetch_s = min_refetch_s
+        self._elapsed = elapsed
+        self._keys: dict[str, VerificationKey] = {}
+        self._last_seen: dict[str, float] = {}
+        self._fetched = float("-inf")
+        self._lock = asyncio.Lock()
+
+    def find(self, kid: str) -> VerificationKey | None:
+        """The key, if it is known."""
+        return self._keys.get(kid)
+
+    async def find_or_fetch(self, kid: str) -> VerificationKey | None:
+        """The key; for an unknown one the JWKS is read again, but not more often than the minimum interval.
+
+        That interval keeps invented kids from turning into requests to the issuer.
+        """
+        if kid not in self._keys:
+            await self.refresh(at_most_every_s=self._min_refetch_s)
+        return self._keys.get(kid)
+
+    async def refresh(self, *, at_most_every_s: float = 0.0) -> bool:
+        """The JWKS has been read, unless that happened within the interval; False when it could not be."""
+        asked = self._elapsed()
+        async with self._lock:
+            # Whoever waited for the lock has got what it came for.
+            if self._fetched >= asked or self._elapsed() - self._fetched < at_most_every_s:
+                return True
+            self._fetched = self._elapsed()
+            try:
+                found = read_jwks(await self._fetch())
+            except (OSError, ValueError) as error:
+                log.warning("jwks.unreadable", error=type(error).__name__)
+                return False
+            self._learn(found)
+            return True
+
+    def _learn(self, found: Iterable[VerificationKey]) -> None:
+        now = self._elapsed()
+        self._last_seen |= {key.kid: now for key in found}
+        # The object of a known key stays, and with it what was verified by it; a kid never changes its key.
+        known = {key.kid: key for key in found} | self._keys
+        keys = {
+            kid: key
+            for kid, key in known.items()
+            if now - self._last_seen[kid] <= _KEEP_MISSING_S and not self._is_revoked(kid)
+        }
+        if keys.keys() != self._keys.keys():
+            log.info("jwks.learned", kids=sorted(keys))
+        self._keys = keys
+        self._last_seen = {kid: self._last_seen[kid] for kid in keys}

@@ -1,0 +1,253 @@
+"""The verifier: is this access token good, here and now?"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Final, assert_never
+
+import structlog
+
+from watchword_verifier.client import IssuerUnavailable
+from watchword_verifier.feeds import HttpFeed, NatsFeed
+from watchword_verifier.follower import Follower
+from watchword_verifier.keys import KeyCache, VerificationKey
+from watchword_verifier.tokens import (
+    Claims,
+    Expected,
+    Reason,
+    TokenRefused,
+    check_claims,
+    check_size,
+    is_opaque,
+    take_apart,
+)
+
+log = structlog.get_logger()
+
+_REFRESH_KEYS_S: Final = 300.0
+_KEY_HINTS_AT_MOST_EVERY_S: Final = 1.0
+
+
+class WhenStale(StrEnum):
+    """What to do with a good token while we cannot know whether it was revoked."""
+
+    INTROSPECT = "introspect"  # ask the issuer; refuse when it does not answer
+    REFUSE = "refuse"
+    ACCEPT = "accept"  # go on with what was known last; never before anything was known
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token whose signature and claims were found good; only time and revocation can still end it."""
+
+    claims: Claims
+    payload: Mapping[str, object]
+    key: VerificationKey
+    ends_s: float
+
+
+def elapsed() -> float:
+    """Seconds on a clock that only goes forward and, where the system has one, also while it sleeps."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+class Verifier:
+    """Verifies access tokens of one issuer for one resource server.
+
+    Signature and claims are checked here, revocation against the feed's state in memory. `start` before use and
+    `aclose` at the end, or `async with`.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        audience: str | Collection[str],
+        *,
+        feed: HttpFeed | NatsFeed,
+        when_stale: WhenStale = WhenStale.INTROSPECT,
+        staleness_bound: timedelta = timedelta(seconds=5),
+        leeway: timedelta = timedelta(seconds=10),
+        min_key_refetch: timedelta = timedelta(seconds=10),
+        remembered_tokens: int = 20_000,
+        now: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = elapsed,
+    ) -> None:
+        """issuer, audience: what a token's iss must be, and one of which its aud must name.
+
+        staleness_bound: a token whose revocation is older than this is never accepted, unless when_stale is `accept`.
+        leeway: how far our clock and the issuer's may differ.  remembered_tokens: their signatures are checked once.
+        """
+        audiences = frozenset({audience} if isinstance(audience, str) else audience)
+        if not audiences or not all(audiences):
+            raise ValueError("audience must be named: a token for another service must not be accepted here")
+        self._expected = Expected(issuer.rstrip("/"), audiences, leeway.total_seconds())
+        self._feed = feed
+        self._http = feed if isinstance(feed, HttpFeed) else feed.http
+        self._when_stale = when_stale
+        self._remembered = remembered_tokens
+        self._now = now
+        self._seen: dict[bytes, _Verified] = {}
+        self._key_hint = asyncio.Event()
+        self._follower = Follower(
+            self._http,
+            bound_s=staleness_bound.total_seconds(),
+            leeway_s=leeway.total_seconds(),
+            now=now,
+            elapsed=elapsed,
+            on_key=self._key_hint.set,
+        )
+        self._revoked = self._follower.revoked
+        self._keys = KeyCache(
+            self._http.jwks,
+            is_revoked=lambda kid: not self._revoked.is_live({"rev": self._revoked.position}, kid),
+            min_refetch_s=min_key_refetch.total_seconds(),
+            elapsed=elapsed,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether revocations older than the staleness bound are known here: for a readiness probe."""
+        return self._follower.is_fresh
+
+    async def start(self, *, wait: timedelta = timedelta(seconds=10)) -> bool:
+        """Keys and revocations are being followed; True when both have been loaded.
+
+        Waits no longer than told: an issuer that is down must not keep this service from starting. What is verified
+        before the first load is treated as stale.
+        """
+        self._tasks = [
+            asyncio.create_task(_forever(self._follower.run)),
+            asyncio.create_task(_forever(lambda: self._feed.follow(self._follower))),
+            asyncio.create_task(_forever(self._follow_keys)),
+        ]
+        loaded = asyncio.gather(self._follower.loaded.wait(), self._keys.refresh())
+        try:
+            _, has_keys = await asyncio.wait_for(loaded, wait.total_seconds())
+        except TimeoutError:
+            log.warning("verifier.started_without_feed", issuer=self._expected.issuer)
+            return False
+        return has_keys
+
+    async def aclose(self) -> None:
+        """Nothing is followed any more and every connection is closed."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._feed.aclose()
+
+    async def __aenter__(self) -> "Verifier":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def verify(self, token: str) -> Claims:
+        """The claims of a good token. Raises TokenRefused with the reason.
+
+        A token that has been seen costs a hash and the revocation check; its signature is not checked again.
+        Spec: RFC 9068 4; RFC 8725 3.
+        """
+        check_size(token)
+        digest = sha256(token.encode()).digest()
+        known = self._seen.get(digest)
+        if known is None or self._keys.find(known.key.kid) is not known.key:
+            if is_opaque(token):
+                return await self._ask_about_opaque(token)
+            known = await self._check(token)
+            self._remember(digest, known)
+        elif self._now() >= known.ends_s:
+            del self._seen[digest]
+            raise TokenRefused(Reason.EXPIRED)
+        if not self._revoked.is_live(known.payload, known.key.kid):
+            self._seen.pop(digest, None)
+            raise TokenRefused(Reason.REVOKED)
+        if not self._follower.is_fresh:
+            await self._decide_stale(token)
+        return known.claims
+
+    async def _check(self, token: str) -> _Verified:
+        """RFC 9068 section 4 in its order: shape and typ, key, algorithm, signature, claims. Raises TokenRefused."""
+        parts = take_apart(token)
+        key = await self._keys.find_or_fetch(parts.kid)
+        if key is None:
+            raise TokenRefused(Reason.UNKNOWN_KEY)
+        # RFC 8725 3.1: the key decides on the algorithm, never the token. `none` and HMAC have no key here.
+        if parts.alg != key.alg:
+            raise TokenRefused(Reason.WRONG_ALGORITHM)
+        if not key.verifies(parts.message, parts.signature):
+            raise TokenRefused(Reason.BAD_SIGNATURE)
+        payload = parts.claims()
+        check_claims(payload, self._expected, self._now())
+        claims = Claims.of(payload)
+        return _Verified(claims, payload, key, claims.expires_at.timestamp() + self._expected.leeway_s)
+
+    def _remember(self, digest: bytes, verified: _Verified) -> None:
+        if self._remembered <= 0:
+            return
+        while len(self._seen) >= self._remembered:
+            del self._seen[next(iter(self._seen))]
+        self._seen[digest] = verified
+
+    async def _decide_stale(self, token: str) -> None:
+        """The token may be accepted although the feed is stale. Raises TokenRefused."""
+        match self._when_stale:
+            case WhenStale.REFUSE:
+                raise TokenRefused(Reason.STALE)
+            case WhenStale.ACCEPT:
+                if not self._follower.has_loaded:
+                    raise TokenRefused(Reason.STALE, "no revocations were ever loaded")
+            case WhenStale.INTROSPECT:
+                await self._introspect(token)
+            case _:
+                assert_never(self._when_stale)
+
+    async def _ask_about_opaque(self, token: str) -> Claims:
+        """What the issuer says of a token that only it can read; our feed is heeded as well. Raises TokenRefused."""
+        answer = await self._introspect(token)
+        check_claims(answer, self._expected, self._now())
+        if not self._revoked.is_live(answer):
+            raise TokenRefused(Reason.REVOKED)
+        return Claims.of(answer)
+
+    async def _introspect(self, token: str) -> Mapping[str, object]:
+        """What the issuer knows of an active token. Raises TokenRefused. Spec: RFC 7662 2."""
+        client = self._http.client
+        if client is None:
+            raise TokenRefused(Reason.STALE, "introspection needs ClientCredentials")
+        try:
+            answer = await client.introspect(token)
+        except IssuerUnavailable as error:
+            raise TokenRefused(Reason.STALE, str(error)) from None
+        if answer is None:
+            raise TokenRefused(Reason.REVOKED, "the issuer says that it is not active")
+        return answer
+
+    async def _follow_keys(self) -> None:
+        """The JWKS is read every few minutes, and soon after a hint that a key has changed."""
+        while True:
+            try:
+                await asyncio.wait_for(self._key_hint.wait(), _REFRESH_KEYS_S)
+            except TimeoutError:
+                log.debug("jwks.due")
+            self._key_hint.clear()
+            if not await self._keys.refresh():
+                self._key_hint.set()
+            await asyncio.sleep(_KEY_HINTS_AT_MOST_EVERY_S)
+
+
+async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+    """The work goes on, whatever happens to it: a follower that died would leave the feed stale for good."""
+    while True:
+        try:
+            await work()
+        except Exception:  # whatever it was, it must be seen and must not end this
+            log.exception("verifier.task_failed")
+        await asyncio.sleep(1.0)
