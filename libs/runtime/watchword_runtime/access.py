@@ -1,28 +1,44 @@
 """Who calls `/api/v1`: the bearer of an access token or of a personal API key."""
 
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import structlog
 
 from watchword_events.exports import ApiKeyExport, UserExport
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import InternalClient
+from watchword_runtime.jwks import AccessTokenKeys, Genuine, NotGenuine
 from watchword_runtime.settings import ServiceSettings
 
-ADMINISTRATOR = "administrator"
-ADMIN_SCOPE = "watchword:admin"
+log = structlog.get_logger()
+
+ADMINISTRATOR: Final = "administrator"
+ADMIN_SCOPE: Final = "watchword:admin"
+API_KEY_HEADERS: Final = ("watchword-api-key", "argus-api-key")
+_JWE_PARTS: Final = 5
+_MAX_API_KEY: Final = 256
+_NO_OPAQUE: Final = "Opaque access tokens are not taken here. Use a JWT access token or an API key."
 
 
 class AccessDenied(Exception):
-    """The caller may not. status: 401 or 403; `headers` carry the challenge (RFC 6750 3), `description` is public."""
+    """The caller may not. status: 401 or 403; `headers` carry the challenge, `description` is public.
 
-    def __init__(self, status: int, error: str, description: str, headers: Mapping[str, str] | None = None) -> None:
+    Spec: RFC 6750 3, 3.1.
+    """
+
+    def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
         self.status = status
         self.error = error
         self.description = description
-        self.headers = dict(headers or {})
+        challenge = f'Bearer error="{error}", error_description="{description}"' if error else "Bearer"
+        self.headers = {"WWW-Authenticate": challenge}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +53,39 @@ class Caller:
 
     @property
     def is_administrator(self) -> bool:
-        """May call all of `/api/v1`: a person with the role, or a client with the scope `watchword:admin`."""
-        return ADMINISTRATOR in self.roles if self.user_id else ADMIN_SCOPE in self.scope
+        """May call all of `/api/v1`: with the scope `watchword:admin`, and a person only with the role as well.
+
+        Both are needed: an administrator who signs in to some application gives it no administration.
+        """
+        return ADMIN_SCOPE in self.scope and (self.user_id is None or ADMINISTRATOR in self.roles)
 
     def require_administrator(self) -> "Caller":
         """The caller itself. Raises AccessDenied (403) for everyone else."""
-        raise NotImplementedError
+        if not self.is_administrator:
+            self._insufficient(ADMIN_SCOPE)
+        return self
 
     def require_scope(self, scope: str) -> "Caller":
         """The caller itself when it is an administrator or holds the scope. Raises AccessDenied (403)."""
-        raise NotImplementedError
+        if scope not in self.scope and not self.is_administrator:
+            self._insufficient(scope)
+        return self
+
+    def _insufficient(self, scope: str) -> NoReturn:
+        log.info("access.refused", user_id=self.user_id, client_id=self.client_id, needs=scope)
+        raise AccessDenied(403, "insufficient_scope", "This needs more rights than the caller has.")
 
 
 FindUser = Callable[[str], Awaitable[UserExport | None]]
 FindApiKey = Callable[[str], Awaitable[ApiKeyExport | None]]
+# The claims and the kid of an opaque access token that is ours and in time, or None.
+OpenOpaque = Callable[[str], Awaitable[Genuine | None]]
+
+
+def _is_for(claims: Mapping[str, object], issuer: str) -> bool:
+    """Whether Watchword itself is an audience. Spec: RFC 9068 4."""
+    audience = claims.get("aud")
+    return issuer in audience if isinstance(audience, list) else audience == issuer
 
 
 class Access:
@@ -66,13 +101,91 @@ class Access:
         find_api_key: FindApiKey,
         now: Clock,
         broker: Broker | None = None,
+        open_opaque: OpenOpaque | None = None,
     ) -> None:
-        """find_user, find_api_key: by id; `Copy.get`, or the owner's own table.  broker: drops cached keys on key events."""
-        raise NotImplementedError
+        """find_user, find_api_key: by id; `Copy.get`, or the owner's own table.
+
+        broker: tells of changed keys; make Access before the broker's start().  open_opaque: `token` alone has it.
+        """
+        self._feed = feed
+        self._find_user = find_user
+        self._find_api_key = find_api_key
+        self._now = now
+        self._open_opaque = open_opaque
+        self._issuer = settings.issuer
+        self._keys = AccessTokenKeys(internal, issuer=settings.issuer)
+        if broker is not None:
+            broker.listen("auth.token.key.*", lambda _data: self._keys.changed())
 
     async def caller(self, headers: Mapping[str, str]) -> Caller:
         """The live caller behind `Authorization: Bearer` or `Watchword-API-Key`. Raises AccessDenied.
 
-        headers: case-insensitive, as Starlette's. Spec: RFC 9068 4; RFC 6750 2.1, 3.
+        headers: case-insensitive, as Starlette's.  Raises internal.Unreachable (503) when keys or user cannot be had.
+        Spec: RFC 9068 4; RFC 6750 2.1, 3.1.
         """
-        raise NotImplementedError
+        authorization = headers.get("authorization", "")
+        keys = [value for name in API_KEY_HEADERS if (value := headers.get(name))]
+        if len(keys) + bool(authorization) > 1:
+            raise AccessDenied(401, "invalid_request", "Send one credential, not several.")
+        if keys:
+            return await self._by_api_key(keys[0])
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise AccessDenied(401, "", "Send an access token as Bearer, or an API key.")
+        return await self._by_token(token.strip())
+
+    async def _by_token(self, token: str) -> Caller:
+        genuine = await self._genuine(token)
+        claims = genuine.claims
+        if not self._feed.is_live(claims, genuine.kid):
+            self._unknown("revoked")
+        user_id, client_id = str(claims["sub"]), str(claims["client_id"])
+        scope = frozenset(str(claims.get("scope", "")).split())
+        if user_id == client_id:  # RFC 9068 2.2: no resource owner is involved
+            return Caller(None, client_id, scope)
+        return Caller(user_id, client_id, scope, roles=await self._roles(user_id))
+
+    async def _genuine(self, token: str) -> Genuine:
+        if token.count(".") == _JWE_PARTS - 1:
+            if self._open_opaque is None:
+                raise AccessDenied(
+                    401,
+                    "invalid_token",
+                    "Opaque access tokens are not taken here. Use a JWT access token or an API key.",
+                )
+            opened = await self._open_opaque(token)
+            if opened is None:
+                self._unknown("opaque token not ours, or expired")
+            return opened
+        try:
+            return await self._keys.verify(token, self._now())
+        except NotGenuine as error:
+            self._unknown(str(error))
+
+    async def _by_api_key(self, presented: str) -> Caller:
+        """An API key is `<id>.<secret>`; its tokens and itself carry the key's id as gid."""
+        key_id, _, secret = presented.partition(".")
+        if not key_id or not secret or len(presented) > _MAX_API_KEY or not presented.isascii():
+            self._unknown("malformed API key")
+        key = await self._find_api_key(key_id)
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        if key is None or not hmac.compare_digest(digest, key.secret_hash):
+            self._unknown("unknown API key")
+        if key.expires_at_s is not None and key.expires_at_s <= self._now().timestamp():
+            self._unknown("expired API key")
+        lineage = {"gid": key.id, "sub": key.user_id, "rev": key.rev, "iat": key.created_at_s}
+        if not self._feed.is_live(lineage):
+            self._unknown("revoked API key")
+        roles = await self._roles(key.user_id)
+        return Caller(key.user_id, None, key.scope, api_key_id=key.id, roles=roles)
+
+    async def _roles(self, user_id: str) -> frozenset[str]:
+        user = await self._find_user(user_id)
+        if user is None or not user.active:
+            self._unknown("unknown or disabled user")
+        return frozenset(user.roles)
+
+    def _unknown(self, reason: str) -> NoReturn:
+        """One answer to every kind of bad credential; the reason is for the log."""
+        log.info("access.denied", reason=reason)
+        raise AccessDenied(401, "invalid_token", "The credential is unknown, expired or revoked.")

@@ -99,7 +99,7 @@ class Copy(Generic[E]):
     async def get(self, id: str, min_version: int = 0) -> E | None:  # noqa: A002 - the column's name
         """The entity at `min_version` or newer, from the table or else pulled once; None when unknown or deleted.
 
-        None as well when the owner cannot be reached for what the table does not have: whoever asks refuses.
+        Raises internal.Unreachable when the table does not have it and the owner cannot be asked.
         """
         version, found = await self._read(id)
         if version >= max(min_version, 1):
@@ -115,7 +115,10 @@ class Copy(Generic[E]):
         return found if version >= min_version else None
 
     async def find(self, **column: str) -> E | None:
-        """The entity with this value in one column, from the table or else pulled once; None when there is none."""
+        """The entity with this value in one column, from the table or else pulled once; None when there is none.
+
+        Raises internal.Unreachable when the table does not have it and the owner cannot be asked.
+        """
         ((name, value),) = column.items()
         if name not in self._more:
             raise TypeError(f"{self._table.fullname} has no column {name} to find by")
@@ -199,7 +202,7 @@ class Copy(Generic[E]):
         await self._write(page.items)
 
     async def _write(self, items: Sequence[Exported[Any]]) -> None:
-        """Each row is at least as new as its item. Raises Unreachable when the owner's data is not what it should be."""
+        """Each row is at least as new as its item. Raises Unreachable when the owner's data is not understood."""
         if not items:
             return
         rows = [self._row(item) for item in sorted(items, key=lambda item: item.id)]  # one order: no deadlocks
@@ -226,7 +229,7 @@ class Copy(Generic[E]):
         return {"id": item.id, "version": item.version, "deleted": item.deleted, "data": data, **more}
 
     async def _once(self, key: tuple[str, str], pull: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Concurrent pulls of the same are one; True when another's was joined. An unreachable owner is logged."""
+        """Concurrent pulls of the same are one; True when another's was joined."""
         task = self._pulling.get(key)
         joined = task is not None
         if task is None:
@@ -237,6 +240,7 @@ class Copy(Generic[E]):
             await asyncio.shield(task)
         except Unreachable as error:
             log.warning("copy.pull_failed", entity=self._entity, reason=str(error))
+            raise
         return joined
 
     # Starting --------------------------------------------------------------------------------------------------------

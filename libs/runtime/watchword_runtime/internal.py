@@ -39,8 +39,8 @@ _MAC: Final = "watchword-mac"
 Param = str | int | Sequence[str]
 
 
-class Unreachable(Exception):
-    """The owner did not answer, or its answer is not its own."""
+class Unreachable(ConnectionError):
+    """The owner did not answer, or its answer is not its own. A request that needs it is answered 503."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,10 @@ class InternalClients:
     def of(self, settings: ServiceSettings, service: Service) -> "InternalClient":
         """The client with which `service` pulls from the others."""
         return InternalClient(self, settings, service, self._now)
+
+    def has(self, owner: Service) -> bool:
+        """Whether the owner runs in this process."""
+        return owner in self._apps
 
     def transport_to(self, owner: Service, settings: ServiceSettings) -> httpx2.AsyncClient:
         """An HTTP client for an owner's inside. Raises Unreachable when no way to it is known."""
@@ -119,8 +123,10 @@ class InternalClient:
     async def get(self, owner: Service, path: str, params: Mapping[str, Param] | None = None) -> httpx2.Response:
         """The owner's answer, whatever its status. Raises Unreachable.
 
-        Below `/internal/` the answer is proved to be the owner's.
+        path: without the base path.  Below `/internal/` the answer is proved to be the owner's.
         """
+        if not path.startswith("/internal/") and not self._clients.has(owner):
+            path = self._settings.base_path + path  # a gateway of the owner's own takes it off again
         target = path + ("?" + urlencode(params, doseq=True) if params else "")
         key = self._keyring.key(pair_purpose(self._service, owner))
         time_s = str(int(self._now().timestamp()))
