@@ -18,6 +18,7 @@ ALGORITHMS: Final[Mapping[str, str]] = {
     "EdDSA": "Ed25519",
     "Ed25519": "Ed25519",
 }
+_EDDSA: Final = ("EdDSA", "Ed25519")
 MAX_KEYS: Final = 32
 _RSA_BITS: Final = range(2048, 8192 + 1)  # above, one verification costs milliseconds
 _MAX_KID: Final = 256
@@ -71,7 +72,7 @@ def _usable(entry: Mapping[str, JsonValue]) -> UpstreamKey | None:
     kind, key = _import(entry)
     algorithms = frozenset(name for name, needs in ALGORITHMS.items() if needs == kind)
     if alg is not None:
-        algorithms &= {alg} if alg not in {"EdDSA", "Ed25519"} else {"EdDSA", "Ed25519"}
+        algorithms = frozenset(name for name in algorithms if name == alg or (name in _EDDSA and alg in _EDDSA))
     return UpstreamKey(kid, algorithms, key) if key is not None and algorithms else None
 
 

@@ -1,0 +1,206 @@
+"""Another company's provider on a real port, as honest or as hostile as a test wants it."""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+import uvicorn
+from joserfc import jwt
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from watchword_events.exports import ProviderExport
+
+CLIENT_ID = "watchword-at-acme"
+CLIENT_SECRET = "s3cret: with %, + and ümlaut"
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+
+Claims = dict[str, Any]
+SigningKey = RSAKey | ECKey | OKPKey
+
+
+def epoch(moment: datetime) -> int:
+    return int(moment.timestamp())
+
+
+@dataclass
+class Upstream:
+    """An OpenID provider that plays by the rules until a test changes one of its parts.
+
+    Each `…_answer`, when set, replaces what that endpoint answers; `alter` changes the claims of each ID token; `sign`
+    replaces how it is signed.
+    """
+
+    issuer: str = ""
+    key: SigningKey = field(default_factory=lambda: ECKey.generate_key("P-256", {"kid": "k1"}))
+    alg: str = "ES256"
+    now: datetime = NOW
+    metadata: Claims = field(default_factory=dict)
+    user: Claims = field(default_factory=lambda: {"sub": "alice-1", "email": "alice@acme.test", "email_verified": True})
+    userinfo: Claims | None = None
+    alter: Callable[[Claims], Claims | None] = lambda claims: claims
+    sign: Callable[[Claims], str] | None = None
+    token_answer: Response | None = None
+    keys_answer: Response | None = None
+    userinfo_answer: Response | None = None
+    metadata_answer: Response | None = None
+    token_response: Claims = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    _codes: dict[str, Claims] = field(default_factory=dict)
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def authorize(self, url: str, **answer: str) -> dict[str, str]:
+        """The parameters with which the person comes back after signing in at `url`."""
+        parts = urlsplit(url)
+        request = dict(parse_qsl(parts.query, strict_parsing=True))
+        assert url.startswith(f"{self.issuer}/authorize?")
+        assert request["client_id"] == CLIENT_ID
+        assert request["response_type"] == "code"
+        assert "openid" in request["scope"].split()
+        code = secrets.token_urlsafe(16)
+        self._codes[code] = request
+        return {"code": code, "state": request["state"], **answer}
+
+    def id_token(self, request: Claims, access_token: str) -> str:
+        """What this provider says about the person."""
+        half = hashlib.sha256(access_token.encode()).digest()[:16]
+        claims: Claims = {
+            "iss": self.issuer,
+            "aud": CLIENT_ID,
+            "exp": epoch(self.now) + 300,
+            "iat": epoch(self.now),
+            "at_hash": base64.urlsafe_b64encode(half).rstrip(b"=").decode(),
+            **self.user,
+        }
+        if "nonce" in request:
+            claims["nonce"] = request["nonce"]
+        claims = self.alter(claims) or claims
+        if self.sign is not None:
+            return self.sign(claims)
+        return jwt.encode({"alg": self.alg, "kid": self.key.kid}, claims, self.key, algorithms=[self.alg])
+
+    async def _metadata(self, _request: Request) -> Response:
+        self.asked.append("metadata")
+        document = {
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{self.issuer}/authorize",
+            "token_endpoint": f"{self.issuer}/token",
+            "userinfo_endpoint": f"{self.issuer}/userinfo",
+            "jwks_uri": f"{self.issuer}/keys",
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+            **self.metadata,
+        }
+        return self.metadata_answer or JSONResponse({name: value for name, value in document.items() if value != ""})
+
+    async def _keys(self, _request: Request) -> Response:
+        self.asked.append("keys")
+        return self.keys_answer or JSONResponse({"keys": [self.key.as_dict(private=False)]})
+
+    async def _token(self, request: Request) -> Response:
+        self.asked.append("token")
+        form = dict(parse_qsl((await request.body()).decode(), strict_parsing=True))
+        scheme, _, pair = request.headers["authorization"].partition(" ")
+        client_id, _, secret = base64.b64decode(pair).decode().partition(":")
+        if scheme != "Basic" or unquote(client_id) != CLIENT_ID or unquote(secret) != CLIENT_SECRET:
+            return JSONResponse({"error": "invalid_client"}, 401)
+        asked = self._codes.pop(form["code"], None)
+        if form["grant_type"] != "authorization_code" or asked is None or asked["redirect_uri"] != form["redirect_uri"]:
+            return JSONResponse({"error": "invalid_grant"}, 400)
+        if "code_challenge" in asked:
+            digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+            if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != asked["code_challenge"]:
+                return JSONResponse({"error": "invalid_grant"}, 400)
+        access_token = secrets.token_urlsafe(16)
+        self._tokens[access_token] = self.user["sub"]
+        answer = {
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "id_token": self.id_token(asked, access_token),
+            **self.token_response,
+        }
+        return self.token_answer or JSONResponse({name: value for name, value in answer.items() if value != ""})
+
+    async def _userinfo(self, request: Request) -> Response:
+        self.asked.append("userinfo")
+        subject = self._tokens.get(request.headers["authorization"].removeprefix("Bearer "))
+        if subject is None:
+            return Response(status_code=401)
+        return self.userinfo_answer or JSONResponse({"sub": subject, **(self.userinfo or {})})
+
+    def app(self) -> Starlette:
+        """The provider as a web application."""
+        return Starlette(
+            routes=[
+                Route("/.well-known/openid-configuration", self._metadata),
+                Route("/keys", self._keys),
+                Route("/token", self._token, methods=["POST"]),
+                Route("/userinfo", self._userinfo),
+            ]
+        )
+
+    def provider(self, provider_id: str = "acme", **settings: object) -> ProviderExport:
+        """How an administrator configured this provider. The secret is in clear here."""
+        values: dict[str, object] = {
+            "id": provider_id,
+            "preset": "oidc",
+            "kind": "oidc",
+            "display_name": "Acme",
+            "issuer": self.issuer,
+            "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+            **settings,
+        }
+        return ProviderExport.model_validate(values)
+
+
+class _Server(uvicorn.Server):
+    """Serves until told to stop; signals stay pytest's."""
+
+    def install_signal_handlers(self) -> None: ...
+
+
+async def _served(upstream: Upstream) -> AsyncIterator[Upstream]:
+    import asyncio
+    import socket
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = _Server(uvicorn.Config(upstream.app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+    upstream.issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield upstream
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """A provider of a test's own."""
+    async for served in _served(Upstream()):
+        yield served
+
+
+@pytest.fixture
+async def other_upstream() -> AsyncIterator[Upstream]:
+    """A second provider, which has nothing to do with the first."""
+    async for served in _served(Upstream(user={"sub": "alice-1", "email": "mallory@evil.test"})):
+        yield served
+
+
+def raw_token(header: Mapping[str, object], payload: bytes, signature: bytes = b"x" * 64) -> str:
+    """A token as a stranger could write it, without a key."""
+    parts = (json.dumps(header).encode(), payload, signature)
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
