@@ -1,0 +1,53 @@
+"""The event edge: copies follow their owners, and what became of a user reaches their passwords and sessions."""
+
+import structlog
+
+from watchword_authz import credentials, sessions, store
+from watchword_authz.context import Context
+from watchword_authz.models import EndReason
+from watchword_database.engine import transaction
+from watchword_events.catalogue import durables
+from watchword_events.names import Service
+from watchword_runtime.broker import Broker, Handler, Received
+
+log = structlog.get_logger()
+
+
+def listen(broker: Broker, handlers: dict[str, Handler]) -> None:
+    """The broker works on every durable of this service. handlers: by entity.
+
+    Raises KeyError when the catalogue gives this service an entity that nobody handles.
+    """
+    for durable in durables():
+        if durable.service is Service.AUTHZ:
+            entity = durable.name.removeprefix(f"{Service.AUTHZ.value}-")
+            broker.work(durable.name, durable.subject, handlers[entity])
+
+
+def on_user(context: Context) -> Handler:
+    """Follows users: takes passwords that directory handed over, ends the sessions of who may no longer sign in."""
+
+    async def handle(received: list[Received]) -> None:
+        await context.users.on_events(received)
+        for user_id in dict.fromkeys(each.event.id for each in received):
+            await follow_user(context, user_id)
+
+    return handle
+
+
+async def follow_user(context: Context, user_id: str) -> None:
+    """Passwords and sessions fit what the copy says of the user. The event only said where to look."""
+    user = await context.users.get(user_id)
+    now = context.now()
+    async with transaction(context.database) as session:
+        entries = await credentials.take_handed_over(
+            session, user_id, limits=context.limits, feed=context.feed, now=now
+        )
+        if user is None or not user.active:
+            # They are dead by directory's entry in the ledger already; this closes the books and says so.
+            ended = await sessions.end_all(session, user_id, EndReason.USER_DISABLED, feed=context.feed, now=now)
+            entries += ended
+            log.info("sessions.closed", user_id=user_id, count=len(ended))
+        if user is None:
+            await store.delete_person(session, user_id)
+    await context.feed.settle(entries)

@@ -1,0 +1,45 @@
+"""Passwords: authz alone keeps them, as argon2id hashes. directory hands over those that an administrator sets."""
+
+from datetime import datetime
+from typing import Final
+
+from watchword_authz import consent, sessions, store, throttle
+from watchword_authz.models import Credential, EndReason
+from watchword_database import bus
+from watchword_database.engine import Session
+from watchword_events.contracts import CredentialChanged
+from watchword_events.handovers import SetPassword
+from watchword_runtime.feed import Feed
+
+AMR: Final = ("pwd",)  # RFC 8176 2
+
+
+async def take_handed_over(
+    session: Session, user_id: str, *, limits: throttle.Limits, feed: Feed, now: datetime
+) -> list[int]:
+    """Passwords that directory handed over for the user stand, the newest of them; ledger entries to settle.
+
+    A password that replaces another ends the user's sessions and what would outlive them: whoever knew the old one is
+    out. A lock on the account is lifted. Appends CredentialChanged.
+    """
+    waiting = await bus.take_flow(session, SetPassword, flow=f"user:{user_id}", now=now)
+    if not waiting:
+        return []
+    version = await store.put_password(session, user_id, waiting[-1].payload.password_hash, now)
+    session.emit(CredentialChanged(id=user_id, version=version, kind="password"))
+    await throttle.forget(session, limits.account, user_id)
+    if version == 1:
+        return []
+    ended = await sessions.end_all(session, user_id, EndReason.EVERYWHERE, feed=feed, now=now)
+    outliving = await consent.end_grants(
+        session, user_id, client_id=None, reason="credential.changed", feed=feed, now=now
+    )
+    return [*ended, *outliving]
+
+
+async def is_still(session: Session, verified: Credential, new_hash: str | None) -> bool:
+    """Whether the password that was verified outside this transaction is still the user's, and stays so until its end.
+
+    verified: as it was read then.  new_hash: a stronger hash of the same password, which takes the old one's place.
+    """
+    return await store.claim_password(session, verified.user_id, verified.version, new_hash or verified.password_hash)

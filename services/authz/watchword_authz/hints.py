@@ -1,0 +1,116 @@
+"""`id_token_hint`: which person and session an ID token of ours was about, however long ago it expired."""
+
+import base64
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import orjson
+import structlog
+from joserfc import jwk, jwt
+from joserfc.errors import JoseError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from watchword_events.names import Service
+from watchword_runtime.clock import Clock
+from watchword_runtime.feed import Feed
+from watchword_runtime.internal import InternalClient, Unreachable
+
+log = structlog.get_logger()
+
+_TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_MAX_LENGTH: Final = 16 * 1024
+_ALGORITHMS: Final = frozenset({"ES256", "RS256", "EdDSA"})
+_REFETCH: Final = timedelta(seconds=10)  # a storm of unknown kids asks `token` once in this time
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a genuine ID token says. sid is None in one without a session."""
+
+    user_id: str
+    client_id: str
+    sid: str | None
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    alg: str
+    kid: str = Field(max_length=128)
+    typ: str | None = None
+
+
+class _Claims(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    iss: str
+    sub: str = Field(min_length=1)
+    aud: str | list[str]
+    azp: str | None = None
+    sid: str | None = None
+
+
+class IdTokenHints:
+    """Verifies hints with the public keys of `token`, pulled when a kid is not known."""
+
+    def __init__(self, internal: InternalClient, *, issuer: str, feed: Feed, now: Clock) -> None:
+        self._internal = internal
+        self._issuer = issuer
+        self._feed = feed
+        self._now = now
+        self._keys: dict[str, tuple[str, jwk.Key]] = {}
+        self._fetched_at: datetime | None = None
+
+    async def verify(self, token: str) -> Hint | None:
+        """What the token says, also after its expiry; None when it is not an ID token that we signed.
+
+        The algorithm is that of the key: the header's is compared with it, never chosen from. `jwk`, `jku` and `x5c`
+        in the header are ignored. Spec: OpenID Connect RP-Initiated Logout 1.0 2; OpenID Connect Core 3.1.2.1;
+        RFC 8725 3.1, 3.11.
+        """
+        if len(token) > _MAX_LENGTH or not _TOKEN.fullmatch(token):
+            return None
+        try:
+            header = _Header.model_validate(orjson.loads(_decode(token.partition(".")[0])))
+        except (ValueError, ValidationError):
+            return None
+        # Access and logout tokens carry a type of their own; an ID token carries none, or JWT.
+        if header.typ not in (None, "JWT") or header.alg not in _ALGORITHMS:
+            return None
+        known = await self._key(header.kid)
+        if known is None or known[0] != header.alg:
+            return None
+        if not self._feed.is_live({"rev": self._feed.position}, kid=header.kid):
+            return None
+        try:
+            claims = _Claims.model_validate(jwt.decode(token, known[1], algorithms=[header.alg]).claims)
+        except (JoseError, ValidationError, ValueError, RecursionError):
+            return None
+        audience = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+        client_id = claims.azp or (audience[0] if len(audience) == 1 else None)
+        if claims.iss != self._issuer or client_id is None or client_id not in audience:
+            return None
+        return Hint(claims.sub, client_id, claims.sid)
+
+    async def _key(self, kid: str) -> tuple[str, jwk.Key] | None:
+        now = self._now()
+        if kid not in self._keys and (self._fetched_at is None or now - self._fetched_at >= _REFETCH):
+            self._fetched_at = now
+            await self._fetch()
+        return self._keys.get(kid)
+
+    async def _fetch(self) -> None:
+        try:
+            answer = await self._internal.get(Service.TOKEN, "/oauth2/jwks")
+            keys = orjson.loads(answer.content)["keys"] if answer.status_code == 200 else None
+        except (Unreachable, ValueError, KeyError) as error:
+            log.warning("jwks.unavailable", error=type(error).__name__)
+            return
+        if keys is not None:
+            self._keys = {key["kid"]: (key["alg"], jwk.import_key(key)) for key in keys if key.get("use") == "sig"}
+
+
+def _decode(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))

@@ -1,0 +1,175 @@
+"""Tables of the authz service: what it owns first, then its copies of users, clients, providers and API keys."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import JsonValue
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, MetaData, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from watchword_database.base import TIMESTAMP, CopyColumns, backbone
+
+
+class Base(SQLModel, registry=registry(metadata=MetaData(schema="authz"))):
+    """The schema `authz`."""
+
+
+class EndReason(StrEnum):
+    """Why a session is over; the values of SessionEnded.reason."""
+
+    SIGN_OUT = "sign-out"
+    IDLE = "idle"
+    EXPIRED = "expired"
+    ADMINISTRATOR = "administrator"
+    USER_DISABLED = "user-disabled"
+    REPLACED = "replaced"
+    EVERYWHERE = "everywhere"
+
+
+class UserSession(Base, table=True):
+    """A person who is signed in, in one browser. `id` is the sid; the cookie's secret is stored as its SHA-256 only.
+
+    rev: the ledger position applied before the user was read.  ends_at: when it is idle too long, at most expires_at.
+    version: of the events about it.
+    """
+
+    __tablename__ = "session"
+    __table_args__ = (
+        Index("ix_session_user_id", "user_id"),
+        Index("ix_session_ends_at", "ends_at", postgresql_where=text("ended_at IS NULL")),
+        Index("ix_session_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+    )
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    version: int = Field(default=1, sa_type=BigInteger)
+    secret_hash: bytes = Field(unique=True, sa_type=LargeBinary)
+    user_id: str = Field(sa_type=Text)
+    provider_id: str | None = Field(default=None, sa_type=Text)
+    auth_time: datetime = Field(sa_type=TIMESTAMP)
+    amr: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
+    acr: str | None = Field(default=None, sa_type=Text)
+    rev: int = Field(sa_type=BigInteger)
+    address: str = Field(default="", sa_type=Text)
+    user_agent: str = Field(default="", sa_type=Text)
+    created_at: datetime = Field(sa_type=TIMESTAMP)
+    seen_at: datetime = Field(sa_type=TIMESTAMP)
+    ends_at: datetime = Field(sa_type=TIMESTAMP)
+    expires_at: datetime = Field(sa_type=TIMESTAMP)
+    ended_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+    end_reason: str | None = Field(default=None, sa_type=Text)
+
+
+class Flow(Base, table=True):
+    """One sign-in on its way, in one browser. It is the server-side handle of where the person returns to.
+
+    binding: SHA-256 (hex) of the secret in the flow's cookie; it travels in every hand-over.  request: the checked
+    authorization request, or None for a sign-in that returns to a page of ours (`return_to`).  proof: the account that
+    has to be proved before an identity is linked to it.  sid: the session that signed in in this flow; chosen_sid: the
+    one that the person chose to go on with; again: the person wants to sign in although a session exists.
+    """
+
+    __tablename__ = "flow"
+    __table_args__ = (Index("ix_flow_expires_at", "expires_at"),)
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    binding: str = Field(sa_type=Text)
+    rev: int = Field(sa_type=BigInteger)
+    client_id: str | None = Field(default=None, sa_type=Text)
+    request: dict[str, JsonValue] | None = Field(default=None, sa_type=JSONB)
+    return_to: str | None = Field(default=None, sa_type=Text)
+    proof: dict[str, JsonValue] | None = Field(default=None, sa_type=JSONB)
+    sid: str | None = Field(default=None, sa_type=Text)
+    chosen_sid: str | None = Field(default=None, sa_type=Text)
+    again: bool = Field(default=False, sa_type=Boolean)
+    created_at: datetime = Field(sa_type=TIMESTAMP)
+    expires_at: datetime = Field(sa_type=TIMESTAMP)
+    finished_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+
+
+class Credential(Base, table=True):
+    """A person's password, as an argon2id hash; authz alone keeps it."""
+
+    __tablename__ = "credential"
+
+    user_id: str = Field(primary_key=True, sa_type=Text)
+    version: int = Field(default=1, sa_type=BigInteger)
+    password_hash: str = Field(sa_type=Text)
+    changed_at: datetime = Field(sa_type=TIMESTAMP)
+
+
+class Consent(Base, table=True):
+    """What a person allowed a client to see and do. A withdrawn one keeps its row, so that versions only rise."""
+
+    __tablename__ = "consent"
+    __table_args__ = (UniqueConstraint("user_id", "client_id", name="uq_consent_user_client"),)
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    version: int = Field(default=1, sa_type=BigInteger)
+    user_id: str = Field(sa_type=Text)
+    client_id: str = Field(sa_type=Text)
+    scope: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
+    granted_at: datetime = Field(sa_type=TIMESTAMP)
+    withdrawn_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+
+
+class IssuedGrant(Base, table=True):
+    """The id of a grant that a code of ours led to: what withdrawing a consent or changing a password ends."""
+
+    __tablename__ = "issued_grant"
+    __table_args__ = (
+        Index("ix_issued_grant_user_client", "user_id", "client_id"),
+        Index("ix_issued_grant_keep_until", "keep_until"),
+    )
+
+    gid: str = Field(primary_key=True, sa_type=Text)
+    user_id: str = Field(sa_type=Text)
+    client_id: str = Field(sa_type=Text)
+    sid: str = Field(sa_type=Text)
+    offline: bool = Field(default=False, sa_type=Boolean)
+    issued_at: datetime = Field(sa_type=TIMESTAMP)
+    keep_until: datetime = Field(sa_type=TIMESTAMP)
+
+
+class Throttle(Base, table=True):
+    """How often something tried to sign in of late. `key` is a kind and a SHA-256: no name and no address is stored."""
+
+    __tablename__ = "throttle"
+    __table_args__ = (Index("ix_throttle_expires_at", "expires_at"),)
+
+    key: str = Field(primary_key=True, sa_type=Text)
+    attempts: int = Field(sa_type=Integer)
+    not_before: datetime = Field(sa_type=TIMESTAMP)
+    expires_at: datetime = Field(sa_type=TIMESTAMP)
+
+
+class UserCopy(CopyColumns, Base, table=True):
+    """directory's users."""
+
+    __tablename__ = "user_copy"
+    __table_args__ = (Index("ix_user_copy_username", "username"), Index("ix_user_copy_email", "email"))
+
+    username: str | None = Field(default=None, sa_type=Text)
+    email: str | None = Field(default=None, sa_type=Text)
+
+
+class ClientCopy(CopyColumns, Base, table=True):
+    """admin's clients."""
+
+    __tablename__ = "client_copy"
+
+
+class ProviderCopy(CopyColumns, Base, table=True):
+    """admin's identity providers."""
+
+    __tablename__ = "provider_copy"
+
+
+class ApiKeyCopy(CopyColumns, Base, table=True):
+    """token's personal API keys, with which administrators call `/api/v1`."""
+
+    __tablename__ = "api_key_copy"
+
+
+backbone(Base.metadata)

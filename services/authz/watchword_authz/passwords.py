@@ -1,0 +1,126 @@
+"""Signing in with a password: throttled before it is verified, and refused in one way whatever was wrong."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from fastapi import Request
+
+from watchword_authz import credentials, store, throttle
+from watchword_authz.context import Context
+from watchword_authz.devices import known_device
+from watchword_authz.identifiers import Identifier, identify
+from watchword_authz.models import Credential
+from watchword_authz.throttle import Attempt, Limit
+from watchword_database.engine import Session, transaction
+from watchword_events.contracts import AccountLocked
+from watchword_events.exports import UserExport
+from watchword_web.addresses import address_prefix
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The password fits. What it was checked against is checked again in the transaction that acts on it.
+
+    claims: the throttle counters that counted the attempt.
+    """
+
+    user: UserExport
+    credential: Credential
+    new_hash: str | None
+    claims: tuple[tuple[Limit, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The password was not accepted; nothing says why. wait: how long no attempt is allowed, zero for a wrong one."""
+
+    wait: timedelta = timedelta(0)
+
+
+async def try_password(
+    context: Context, request: Request, *, typed: str, password: str, address: str
+) -> Proved | Refused:
+    """Whether this is the password of an active user, found by user name or e-mail address.
+
+    A name that nobody has, a user without a password and a disabled user cost the same work and count the same.
+    Raises passwords.Busy when too many passwords wait.
+    """
+    now = context.now()
+    limits = context.limits
+    prefix = address_prefix(address)
+    async with transaction(context.database) as session:
+        attempt = await _claim(session, ((limits.address, prefix),), now)
+    if not attempt.allowed:
+        log.warning("sign_in.throttled", by="address")
+        return Refused(attempt.wait)
+    identifier = identify(typed)
+    user = await _find_user(context, identifier)
+    claims = _counters(context, request, user, identifier.value if identifier else typed)
+    async with transaction(context.database) as session:
+        attempt = await _claim(session, claims, now)
+    if not attempt.allowed:
+        log.warning("sign_in.throttled", by="account", user_id=user.id if user else None)
+        return Refused(attempt.wait)
+    credential = await _credential(context, user, now)
+    verified = await context.passwords.verify(credential.password_hash if credential else None, password)
+    if user is None or credential is None or not verified.ok or not user.active:
+        await _note_failure(context, user, attempt, now)
+        return Refused()
+    return Proved(user, credential, verified.new_hash, ((limits.address, prefix), *claims))
+
+
+async def settle_counters(session: Session, proved: Proved, now: datetime) -> None:
+    """The counters forget a sign-in that succeeded: the account's or device's altogether, the others this attempt."""
+    for limit, subject in proved.claims:
+        if limit.lock_at is not None:
+            await throttle.forget(session, limit, subject)
+        else:
+            await throttle.give_back(session, limit, subject, now)
+
+
+async def _claim(session: Session, claims: tuple[tuple[Limit, str], ...], now: datetime) -> Attempt:
+    """The first refusal among the counters, or else what the first counter says."""
+    attempts = [await throttle.claim_attempt(session, limit, subject, now) for limit, subject in claims]
+    return next((attempt for attempt in attempts if not attempt.allowed), attempts[0])
+
+
+def _counters(context: Context, request: Request, user: UserExport | None, typed: str) -> tuple[tuple[Limit, str], ...]:
+    """A known device has a counter of its own; everyone else shares the account's, and the one over all.
+
+    A name that nobody has is counted as if somebody had it.
+    """
+    device = known_device(context, request, user.id) if user else None
+    if device is not None:
+        return ((context.limits.device, device),)
+    return ((context.limits.account, user.id if user else typed), (context.limits.everywhere, ""))
+
+
+async def _find_user(context: Context, identifier: Identifier | None) -> UserExport | None:
+    if identifier is None:
+        return None
+    return await context.users.find(**{identifier.column: identifier.value})
+
+
+async def _credential(context: Context, user: UserExport | None, now: datetime) -> Credential | None:
+    """The user's password as of now: what directory handed over a millisecond ago is taken first."""
+    if user is None:
+        return None
+    async with transaction(context.database) as session:
+        entries = await credentials.take_handed_over(
+            session, user.id, limits=context.limits, feed=context.feed, now=now
+        )
+        credential = await store.find_credential(session, user.id)
+    await context.feed.settle(entries)
+    return credential
+
+
+async def _note_failure(context: Context, user: UserExport | None, attempt: Attempt, now: datetime) -> None:
+    log.info("sign_in.refused", user_id=user.id if user else None, locked=attempt.locked)
+    if user is not None and attempt.locked:
+        until = now + context.limits.account.lock_for
+        async with transaction(context.database) as session:
+            # Locks come and go without a row of their own: the time in milliseconds serves as their version.
+            session.emit(AccountLocked(id=user.id, version=int(now.timestamp() * 1000), until_s=int(until.timestamp())))

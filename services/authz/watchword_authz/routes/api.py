@@ -1,0 +1,172 @@
+"""authz's part of `/api/v1`: sessions, consents, and the state of people's passwords, for administrators."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel
+
+from watchword_authz import consent, sessions, store, throttle
+from watchword_authz.context import Context
+from watchword_authz.models import Consent, EndReason, UserSession
+from watchword_database.engine import transaction
+from watchword_runtime.access import AccessDenied, Caller
+from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT, Page, ProblemDocument
+from watchword_web.errors import Problem
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most this many items")]
+Id = Annotated[str, Query(min_length=1, max_length=128)]
+_ERRORS: dict[int | str, dict[str, object]] = {
+    401: {"model": ProblemDocument},
+    403: {"model": ProblemDocument},
+    404: {"model": ProblemDocument},
+}
+
+
+class SessionItem(BaseModel):
+    """A session that is not over. provider_id is null after a password."""
+
+    id: str
+    user_id: str
+    provider_id: str | None
+    auth_time: datetime
+    amr: list[str]
+    address: str
+    user_agent: str
+    created_at: datetime
+    seen_at: datetime
+    ends_at: datetime
+    expires_at: datetime
+
+
+class ConsentItem(BaseModel):
+    """What a user allowed a client."""
+
+    id: str
+    user_id: str
+    client_id: str
+    scope: list[str]
+    granted_at: datetime
+
+
+class CredentialState(BaseModel):
+    """Whether a user has a password, and whether strangers' guesses have locked the account for now."""
+
+    user_id: str
+    has_password: bool
+    password_changed_at: datetime | None
+    locked_until: datetime | None
+
+
+class Ended(BaseModel):
+    """How many sessions ended."""
+
+    ended: int
+
+
+def administrator(context: Context) -> Callable[[Request], Awaitable[Caller]]:
+    """A dependency: the caller, who is an administrator."""
+
+    async def check(request: Request) -> Caller:
+        try:
+            return (await context.access.caller(request.headers)).require_administrator()
+        except AccessDenied as denied:
+            raise Problem(denied.status, denied.description, headers=denied.headers, private=denied.error) from None
+
+    return check
+
+
+def router(context: Context) -> APIRouter:
+    """Every route is for administrators: deny is the default of the router, not of a route."""
+    api = APIRouter(
+        prefix="/api/v1", tags=["administration"], dependencies=[Depends(administrator(context))], responses=_ERRORS
+    )
+    _sessions(api, context)
+    _consents(api, context)
+    _credentials(api, context)
+    return api
+
+
+def _sessions(api: APIRouter, context: Context) -> None:
+    @api.get("/sessions", summary="List live sessions")
+    async def list_sessions(
+        user_id: Id | None = None, cursor: Id | None = None, limit: Limit = DEFAULT_LIMIT
+    ) -> Page[SessionItem]:
+        after = _after(context, "sessions", cursor)
+        async with transaction(context.database) as session:
+            rows = await store.list_sessions(session, context.now(), user_id=user_id, after=after, limit=limit + 1)
+        items = [_session_item(row) for row in rows[:limit]]
+        return Page(items=items, next=_next(context, "sessions", [row.id for row in rows], limit))
+
+    @api.delete("/sessions/{sid}", status_code=204, summary="End a session")
+    async def end_session(sid: str) -> None:
+        async with transaction(context.database) as session:
+            entries = await sessions.end(session, [sid], EndReason.ADMINISTRATOR, feed=context.feed, now=context.now())
+        if not entries:
+            raise Problem(404, "There is no such session", "It may have ended already.")
+        await context.feed.settle(entries)
+
+    @api.delete("/sessions", summary="End all sessions of a user")
+    async def end_sessions(user_id: Id) -> Ended:
+        async with transaction(context.database) as session:
+            entries = await sessions.end_all(
+                session, user_id, EndReason.EVERYWHERE, feed=context.feed, now=context.now()
+            )
+        await context.feed.settle(entries)
+        return Ended(ended=len(entries))
+
+
+def _consents(api: APIRouter, context: Context) -> None:
+    @api.get("/consents", summary="List consents")
+    async def list_consents(
+        user_id: Id | None = None, cursor: Id | None = None, limit: Limit = DEFAULT_LIMIT
+    ) -> Page[ConsentItem]:
+        after = _after(context, "consents", cursor)
+        async with transaction(context.database) as session:
+            rows = await store.list_consents(session, user_id=user_id, after=after, limit=limit + 1)
+        items = [_consent_item(row) for row in rows[:limit]]
+        return Page(items=items, next=_next(context, "consents", [row.id for row in rows], limit))
+
+    @api.delete("/consents/{consent_id}", status_code=204, summary="Withdraw a consent and end its grants")
+    async def withdraw_consent(consent_id: str) -> None:
+        async with transaction(context.database) as session:
+            entries = await consent.withdraw(session, consent_id, feed=context.feed, now=context.now())
+        if entries is None:
+            raise Problem(404, "There is no such consent", "It may have been withdrawn already.")
+        await context.feed.settle(entries)
+
+
+def _credentials(api: APIRouter, context: Context) -> None:
+    @api.get("/credentials/{user_id}", summary="Whether a user has a password and may try it")
+    async def get_credentials(user_id: str) -> CredentialState:
+        async with transaction(context.database) as session:
+            credential = await store.find_credential(session, user_id)
+            locked = await throttle.locked_until(session, context.limits.account, user_id, context.now())
+        return CredentialState(
+            user_id=user_id,
+            has_password=credential is not None,
+            password_changed_at=credential.changed_at if credential is not None else None,
+            locked_until=locked,
+        )
+
+    @api.delete("/credentials/{user_id}/lock", status_code=204, summary="Unlock an account")
+    async def unlock_account(user_id: str) -> None:
+        async with transaction(context.database) as session:
+            await throttle.forget(session, context.limits.account, user_id)
+
+
+def _after(context: Context, listing: str, cursor: str | None) -> str:
+    return "" if cursor is None else str(context.cursor.read(listing, cursor)[0])
+
+
+def _next(context: Context, listing: str, ids: list[str], limit: int) -> str | None:
+    return context.cursor.make(listing, ids[limit - 1]) if len(ids) > limit else None
+
+
+def _session_item(row: UserSession) -> SessionItem:
+    return SessionItem.model_validate(row, from_attributes=True)
+
+
+def _consent_item(row: Consent) -> ConsentItem:
+    return ConsentItem.model_validate(row, from_attributes=True)

@@ -1,0 +1,159 @@
+"""Sessions: who is signed in, in which browser. A session dies once, in one statement, with its ledger entry.
+
+The cookie's secret is new at each sign-in; only its SHA-256 is stored. Signing in again as the same person (prompt,
+max_age) keeps the sid, so that what other applications hold of the session lives on; another person ends it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from secrets import token_urlsafe
+from typing import Final
+
+from watchword_authz import store
+from watchword_authz.models import EndReason, UserSession
+from watchword_database import bus
+from watchword_database.engine import Session
+from watchword_database.ids import new_id
+from watchword_events.contracts import SessionEnded, SessionStarted
+from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.feed import Feed
+
+_MAX_USER_AGENT: Final = 200
+# What a new sign-in of the same person changes; sid and version stay.
+_RENEWED: Final = frozenset(
+    {"secret_hash", "provider_id", "auth_time", "amr", "acr", "rev", "address", "user_agent", "seen_at", "ends_at"}
+    | {"expires_at"}
+)
+_SEEN_EVERY: Final = timedelta(minutes=1)  # a session that is used all the time is written once a minute
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long a session lasts without use, and altogether."""
+
+    idle: timedelta
+    longest: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Who proved to be whom, and how. rev: the ledger position noted before the user was read.
+
+    provider_id: the upstream identity provider; None for a password.  address, user_agent: of the browser, for lists.
+    """
+
+    user_id: str
+    provider_id: str | None
+    auth_time: datetime
+    amr: tuple[str, ...]
+    acr: str | None
+    rev: int
+    address: str = ""
+    user_agent: str = ""
+
+
+def lineage(session: UserSession) -> dict[str, object]:
+    """What the ledger compares of a session."""
+    claims: dict[str, object] = {
+        "rev": session.rev,
+        "iat": session.auth_time.timestamp(),
+        "sid": session.id,
+        "sub": session.user_id,
+    }
+    if session.provider_id is not None:
+        claims["idp"] = session.provider_id
+    return claims
+
+
+async def find_live(session: Session, secret: str | None, *, feed: Feed, now: datetime) -> UserSession | None:
+    """The session behind a cookie; None when there is none, it is over, or the ledger ended it."""
+    if secret is None:
+        return None
+    row = await store.find_session(session, bus.ticket_hash(secret), now)
+    return row if row is not None and feed.is_live(lineage(row)) else None
+
+
+async def note_use(session: Session, row: UserSession, *, lifetimes: Lifetimes, now: datetime) -> None:
+    """The session's idle time starts anew, written at most once a minute."""
+    if now - row.seen_at >= _SEEN_EVERY:
+        await store.touch_session(session, row.id, lifetimes.idle, now)
+
+
+async def sign_in(
+    session: Session, who: SignIn, *, before: UserSession | None, feed: Feed, lifetimes: Lifetimes, now: datetime
+) -> tuple[UserSession, str, list[int]]:
+    """A live session with a new secret for the cookie, and ledger entries to settle.
+
+    before: the live session that this browser had. Of the same person it goes on under its sid with a new secret; of
+    another it ends. Appends SessionStarted for a new session, SessionEnded for a replaced one.
+    """
+    secret = token_urlsafe(32)
+    entries: list[int] = []
+    row = UserSession(
+        id=new_id(),
+        user_id=who.user_id,
+        secret_hash=bus.ticket_hash(secret),
+        provider_id=who.provider_id,
+        auth_time=who.auth_time,
+        amr=list(who.amr),
+        acr=who.acr,
+        rev=who.rev,
+        address=who.address,
+        user_agent=who.user_agent[:_MAX_USER_AGENT],
+        created_at=now,
+        seen_at=now,
+        ends_at=now + min(lifetimes.idle, lifetimes.longest),
+        expires_at=now + lifetimes.longest,
+    )
+    if before is not None and before.user_id == who.user_id:
+        renewed = await store.claim_session(session, before.id, now, **{name: getattr(row, name) for name in _RENEWED})
+        if renewed is not None:
+            return renewed, secret, entries
+    elif before is not None:
+        entries = await end(session, [before.id], EndReason.REPLACED, feed=feed, now=now)
+    session.add(row)
+    session.emit(SessionStarted(id=row.id, version=1, user_id=who.user_id, provider_id=who.provider_id, amr=who.amr))
+    return row, secret, entries
+
+
+async def end(session: Session, sids: Sequence[str], reason: EndReason, *, feed: Feed, now: datetime) -> list[int]:
+    """Those of the sessions that were not over are over; the ids of their ledger entries, to be settled.
+
+    Appends SessionEnded for each.
+    """
+    ended = await store.claim_ends(session, sids, reason, now)
+    return [await _bury(session, row, reason, feed=feed, now=now) for row in ended]
+
+
+async def end_all(session: Session, user_id: str, reason: EndReason, *, feed: Feed, now: datetime) -> list[int]:
+    """Every session of a user is over, as `end`."""
+    return await end(session, await store.sids_of(session, user_id), reason, feed=feed, now=now)
+
+
+async def end_expired(session: Session, *, feed: Feed, now: datetime, limit: int = 200) -> int:
+    """Sessions whose time is over are over for everyone, too; how many that were. Safe beside other instances."""
+    found = await store.lock_expired(session, now, limit)
+    for reason, sids in (
+        (EndReason.IDLE, [sid for sid, was_idle in found if was_idle]),
+        (EndReason.EXPIRED, [sid for sid, was_idle in found if not was_idle]),
+    ):
+        await end(session, sids, reason, feed=feed, now=now)
+    return len(found)
+
+
+async def _bury(session: Session, row: UserSession, reason: EndReason, *, feed: Feed, now: datetime) -> int:
+    """The ledger says that the session is over. No token that belongs to it outlives `expires_at` (design 5)."""
+    until = max(row.expires_at, now + timedelta(minutes=1))
+    entry = await bus.revoke(
+        session,
+        claim=Claim.SID,
+        value=row.id,
+        kind=RevocationKind.CUT,
+        reason=f"session.{reason.value}",
+        until=until,
+        keep_until=until,
+    )
+    feed.pend(entry, Claim.SID, row.id)
+    session.emit(SessionEnded(id=row.id, version=row.version, user_id=row.user_id, reason=reason.value))
+    return entry

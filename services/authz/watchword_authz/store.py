@@ -1,0 +1,242 @@
+"""Named SQL of the authz service. `find_` may return None, `claim_` changes once; expiry stands in the WHERE."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+
+from watchword_authz.models import Consent, Credential, EndReason, Flow, IssuedGrant, UserSession
+from watchword_database.base import CopyColumns
+from watchword_database.engine import Session
+from watchword_database.ids import new_id
+
+# A row that was changed by a statement may already be loaded in the session: what RETURNING says is newer.
+_FRESH = {"populate_existing": True}
+
+# flows ---------------------------------------------------------------------------------------------------------------
+
+
+async def find_flow(session: Session, flow_id: str, now: datetime) -> Flow | None:
+    """A flow that is neither finished nor expired."""
+    found = await session.exec(
+        select(Flow).where(Flow.id == flow_id, col(Flow.finished_at).is_(None), Flow.expires_at > now)
+    )
+    return found.one_or_none()
+
+
+async def claim_flow(session: Session, flow_id: str, now: datetime, **values: object) -> bool:
+    """True when the flow was still open and now has these values; `finished_at=now` closes it, once."""
+    result = await session.exec(
+        update(Flow)
+        .where(col(Flow.id) == flow_id, col(Flow.finished_at).is_(None), col(Flow.expires_at) > now)
+        .values(**values)
+    )
+    return result.rowcount == 1
+
+
+async def delete_flows(session: Session, before: datetime, limit: int = 1000) -> None:
+    """Flows that expired before this time are gone."""
+    old = select(Flow.id).where(Flow.expires_at < before).limit(limit)
+    await session.exec(delete(Flow).where(col(Flow.id).in_(old)))
+
+
+# sessions ------------------------------------------------------------------------------------------------------------
+
+
+async def find_session(session: Session, secret_hash: bytes, now: datetime) -> UserSession | None:
+    """The session with this secret, unless it ended or its time is over (also before the sweeper saw it)."""
+    found = await session.exec(
+        select(UserSession).where(
+            UserSession.secret_hash == secret_hash, col(UserSession.ended_at).is_(None), UserSession.ends_at > now
+        )
+    )
+    return found.one_or_none()
+
+
+async def touch_session(session: Session, sid: str, idle: timedelta, now: datetime) -> None:
+    """The session's idle time starts anew, within its longest life."""
+    await session.exec(
+        update(UserSession)
+        .where(col(UserSession.id) == sid, col(UserSession.ended_at).is_(None), col(UserSession.ends_at) > now)
+        .values(seen_at=now, ends_at=func.least(UserSession.expires_at, now + idle))
+    )
+
+
+async def claim_session(session: Session, sid: str, now: datetime, **values: object) -> UserSession | None:
+    """The session with these values, when it was not over."""
+    result = await session.exec(
+        update(UserSession)
+        .where(col(UserSession.id) == sid, col(UserSession.ended_at).is_(None), col(UserSession.ends_at) > now)
+        .values(**values)
+        .returning(UserSession),
+        execution_options=_FRESH,
+    )
+    return result.scalar_one_or_none()
+
+
+async def claim_ends(session: Session, sids: Sequence[str], reason: EndReason, now: datetime) -> list[UserSession]:
+    """Those of the sessions that had not ended before; now they have, each at its next version."""
+    result = await session.exec(
+        update(UserSession)
+        .where(col(UserSession.id).in_(sids), col(UserSession.ended_at).is_(None))
+        .values(ended_at=now, end_reason=reason.value, version=UserSession.version + 1)
+        .returning(UserSession),
+        execution_options=_FRESH,
+    )
+    return list(result.scalars())
+
+
+async def sids_of(session: Session, user_id: str) -> list[str]:
+    """The sessions of a user that have not ended."""
+    found = await session.exec(
+        select(UserSession.id).where(UserSession.user_id == user_id, col(UserSession.ended_at).is_(None))
+    )
+    return list(found)
+
+
+async def lock_expired(session: Session, now: datetime, limit: int) -> list[tuple[str, bool]]:
+    """Sessions whose time is over, locked for this transaction, each with whether it was idle too long."""
+    found = await session.exec(
+        select(UserSession.id, UserSession.ends_at < UserSession.expires_at)
+        .where(col(UserSession.ended_at).is_(None), UserSession.ends_at <= now)
+        .order_by(col(UserSession.ends_at))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [(sid, bool(was_idle)) for sid, was_idle in found]
+
+
+async def list_sessions(
+    session: Session, now: datetime, *, user_id: str | None, after: str, limit: int
+) -> list[UserSession]:
+    """Sessions that are not over, oldest first, after the one with this id."""
+    query = select(UserSession).where(
+        col(UserSession.ended_at).is_(None), UserSession.ends_at > now, UserSession.id > after
+    )
+    if user_id is not None:
+        query = query.where(UserSession.user_id == user_id)
+    return list(await session.exec(query.order_by(col(UserSession.id)).limit(limit)))
+
+
+async def delete_sessions(session: Session, before: datetime, limit: int = 1000) -> None:
+    """Sessions that ended before this time are gone."""
+    old = select(UserSession.id).where(col(UserSession.ended_at) < before).limit(limit)
+    await session.exec(delete(UserSession).where(col(UserSession.id).in_(old)))
+
+
+# credentials ---------------------------------------------------------------------------------------------------------
+
+
+async def find_credential(session: Session, user_id: str) -> Credential | None:
+    """The user's password, None when they have none."""
+    return await session.get(Credential, user_id)
+
+
+async def put_password(session: Session, user_id: str, password_hash: str, now: datetime) -> int:
+    """The version of the credential that holds the hash now; 1 for a first password."""
+    statement = insert(Credential).values(user_id=user_id, version=1, password_hash=password_hash, changed_at=now)
+    connection = await session.connection()
+    result = await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["user_id"],
+            set_={"password_hash": password_hash, "changed_at": now, "version": Credential.version + 1},
+        ).returning(col(Credential.version))
+    )
+    return int(result.scalar_one())
+
+
+async def claim_password(session: Session, user_id: str, version: int, password_hash: str) -> bool:
+    """True when the credential still has this version; it keeps it until the transaction ends, and holds the hash."""
+    result = await session.exec(
+        update(Credential)
+        .where(col(Credential.user_id) == user_id, col(Credential.version) == version)
+        .values(password_hash=password_hash)
+    )
+    return result.rowcount == 1
+
+
+async def delete_person(session: Session, user_id: str) -> None:
+    """Nothing is left of a deleted user's password and consents."""
+    await session.exec(delete(Credential).where(col(Credential.user_id) == user_id))
+    await session.exec(delete(Consent).where(col(Consent.user_id) == user_id))
+
+
+# consents and grants -------------------------------------------------------------------------------------------------
+
+
+async def find_consent(session: Session, user_id: str, client_id: str) -> Consent | None:
+    """What the user allowed the client, unless it was withdrawn."""
+    found = await session.exec(
+        select(Consent).where(
+            Consent.user_id == user_id, Consent.client_id == client_id, col(Consent.withdrawn_at).is_(None)
+        )
+    )
+    return found.one_or_none()
+
+
+async def put_consent(session: Session, user_id: str, client_id: str, scope: Sequence[str], now: datetime) -> Consent:
+    """The consent with exactly these scopes, at its next version."""
+    values: dict[str, Any] = {"scope": list(scope), "granted_at": now, "withdrawn_at": None}
+    statement = insert(Consent).values(id=new_id(), version=1, user_id=user_id, client_id=client_id, **values)
+    result = await session.execute(
+        statement.on_conflict_do_update(
+            constraint="uq_consent_user_client", set_={**values, "version": Consent.version + 1}
+        ).returning(Consent),
+        execution_options=_FRESH,
+    )
+    row: Consent = result.scalar_one()
+    return row
+
+
+async def claim_withdrawal(session: Session, consent_id: str, now: datetime) -> Consent | None:
+    """The consent, now withdrawn; None when there is none or it was withdrawn before."""
+    result = await session.exec(
+        update(Consent)
+        .where(col(Consent.id) == consent_id, col(Consent.withdrawn_at).is_(None))
+        .values(withdrawn_at=now, scope=[], version=Consent.version + 1)
+        .returning(Consent),
+        execution_options=_FRESH,
+    )
+    return result.scalar_one_or_none()
+
+
+async def list_consents(session: Session, *, user_id: str | None, after: str, limit: int) -> list[Consent]:
+    """Consents that stand, oldest first, after the one with this id."""
+    query = select(Consent).where(col(Consent.withdrawn_at).is_(None), Consent.id > after)
+    if user_id is not None:
+        query = query.where(Consent.user_id == user_id)
+    return list(await session.exec(query.order_by(col(Consent.id)).limit(limit)))
+
+
+async def grants_of(session: Session, user_id: str, now: datetime, *, client_id: str | None) -> list[IssuedGrant]:
+    """The grants of a user that may still live: of one client, or else all that may outlive their session."""
+    which = col(IssuedGrant.offline).is_(True) if client_id is None else IssuedGrant.client_id == client_id
+    return list(
+        await session.exec(
+            select(IssuedGrant).where(IssuedGrant.user_id == user_id, IssuedGrant.keep_until > now, which)
+        )
+    )
+
+
+async def delete_grants(session: Session, now: datetime, limit: int = 1000) -> None:
+    """Grants that cannot live any more are gone."""
+    old = select(IssuedGrant.gid).where(IssuedGrant.keep_until < now).limit(limit)
+    await session.exec(delete(IssuedGrant).where(col(IssuedGrant.gid).in_(old)))
+
+
+# copies --------------------------------------------------------------------------------------------------------------
+
+
+async def version_of(session: Session, copy: type[CopyColumns], entity_id: str) -> int:
+    """The version at which a copy holds an entity; 0 when it does not."""
+    found = await session.execute(select(copy.version).where(copy.id == entity_id))
+    return found.scalar_one_or_none() or 0
+
+
+async def live_data(session: Session, copy: type[CopyColumns]) -> list[dict[str, Any]]:
+    """The exported data of every entity of a copy that has not been deleted."""
+    found = await session.execute(select(copy.data).where(col(copy.deleted).is_(False)))
+    return list(found.scalars())
