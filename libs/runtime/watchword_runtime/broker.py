@@ -155,7 +155,8 @@ class Broker:
         try:
             while True:
                 try:
-                    await js.consumer_info(worker.stream, worker.durable)
+                    info = await js.consumer_info(worker.stream, worker.durable)
+                    worker.limit_tries(info.config.max_deliver)
                     if not subscriber.running:
                         await subscriber.start()
                 except NotFoundError:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from typing import Final, TextIO
 
 import orjson
@@ -23,6 +24,8 @@ _QUIET: Final = (
     "nats",
 )
 
+_FRAMES: Final = 12
+
 
 def configure(service: Service | str, level: str = "info", stream: TextIO | None = None) -> None:
     """Every later log line of this process is JSON with `service`; lines of libraries too, from WARNING up.
@@ -40,8 +43,7 @@ def configure(service: Service | str, level: str = "info", stream: TextIO | None
     structlog.configure(
         processors=[
             *shared,
-            structlog.processors.format_exc_info,
-            structlog.processors.EventRenamer("event"),
+            _place_of_exception,
             _event_first,
             structlog.processors.JSONRenderer(serializer=_serialize),
         ],
@@ -55,7 +57,7 @@ def configure(service: Service | str, level: str = "info", stream: TextIO | None
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                _place_of_exception,
                 _event_first,
                 structlog.processors.JSONRenderer(serializer=_serialize),
             ],
@@ -74,6 +76,20 @@ def _named(service: str) -> structlog.typing.Processor:
         return event_dict
 
     return add
+
+
+def _place_of_exception(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Class and frames of an exception. Not its text: that of a database error holds the values of the row."""
+    error = event_dict.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    elif isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        event_dict["exception"] = type(error).__qualname__
+        event_dict["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return event_dict
 
 
 def _event_first(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

@@ -4,7 +4,6 @@ Every setting is `WATCHWORD_<NAME>`; every secret may also be given as a file, `
 in a service reads the environment.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
@@ -19,6 +18,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from watchword_runtime.keyring import Keyring, KeyringError
@@ -116,8 +116,6 @@ class ServiceSettings(BaseSettings):
     def _split_networks(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        if value.lstrip().startswith("["):
-            return json.loads(value)
         return [part.strip() for part in value.split(",") if part.strip()]
 
     @field_validator("keys")
@@ -175,8 +173,9 @@ def load(cls: type[S], **given: object) -> S:
         raise SystemExit(f"{error}. Make the file readable for this process, or set the variable itself.") from None
     except ValidationError as error:
         raise SystemExit("\n".join(_complaints(cls, error))) from None
-    except ValueError as error:  # a variable that should be JSON and is not; pydantic-settings names the field
-        raise SystemExit(f"Settings: {error}") from None
+    except SettingsError as error:  # a variable that should be JSON and is not; the text names the field only
+        name = str(error).partition('field "')[2].partition('"')[0]
+        raise SystemExit(f"{PREFIX}{name.upper()} is invalid: must be JSON.{_meaning(cls, name)}") from None
 
 
 def _complaints(cls: type[ServiceSettings], error: ValidationError) -> list[str]:
@@ -184,15 +183,20 @@ def _complaints(cls: type[ServiceSettings], error: ValidationError) -> list[str]
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        field: FieldInfo | None = cls.model_fields.get(name)
+        field = cls.model_fields.get(name)
         variable = f"{PREFIX}{name.upper()}"
         also = f" (or {variable}_FILE)" if field and _is_secret(field) else ""
-        means = f" It is: {field.description}." if field and field.description else ""
+        means = _meaning(cls, name)
         if problem["type"] == "missing":
             lines.append(f"{variable} is missing. Set {variable}{also}.{means}")
         else:
             lines.append(f"{variable} is invalid: {problem['msg'].removeprefix('Value error, ')}.{means}")
     return lines
+
+
+def _meaning(cls: type[ServiceSettings], name: str) -> str:
+    field: FieldInfo | None = cls.model_fields.get(name)
+    return f" It is: {field.description}." if field and field.description else ""
 
 
 def environment_of(settings: Mapping[str, str]) -> dict[str, str]:

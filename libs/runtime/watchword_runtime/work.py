@@ -97,10 +97,15 @@ class Worker:
         self.durable = durable
         self.subject = subject
         self.stream = Service(subject.split(".")[1]).stream
+        self._max_tries = MAX_TRIES
         self._handler = handler
         self._database = database
         self._waiting: list[_Waiting] = []
         self._drain: asyncio.Task[None] | None = None
+
+    def limit_tries(self, max_deliver: int | None) -> None:
+        """What the server offers only so often becomes a dead letter at its last try."""
+        self._max_tries = min(MAX_TRIES, max_deliver) if max_deliver and max_deliver > 0 else MAX_TRIES
 
     async def on_message(self, message: NatsMessage) -> None:
         """The message has been dealt with; raises FastStream's NackMessage or RejectMessage where it was not."""
@@ -124,7 +129,7 @@ class Worker:
                 tries=tries,
                 error=_place_of(error),
             )
-            if tries >= MAX_TRIES:
+            if tries >= self._max_tries:
                 await self._bury(message, error)
             raise _later(tries) from None
 
