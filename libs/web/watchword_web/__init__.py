@@ -38,7 +38,8 @@ Every text stands in `{{ _("...") }}`. In templates: `url(path)`, `static(name)`
 Ready pages: `message.html` (title, message; kind, action={label, href, id}), `confirm.html` (title, message, action,
 csrf, confirm={label, id, kind}; fields, cancel={label, href}), `error.html` (by `PageError`), `form_post.html` (by
 `Pages.render_form_post`). Classes for the rest: `.providers` around provider links, `.actions` around buttons (`.pair`
-for two side by side), `.section`, `.stack`, `.scroll` around a `table`, `.button.slim`, `.small`.
+for two side by side), `.section`, `.stack`, `.scroll` around a `table`, `.button.slim`, `.small`,
+`.unseen` for text that only screen readers need.
 
 A POST that ends at an application needs that application's redirect URI in `form_action`: browsers check every hop.
 """

@@ -62,12 +62,14 @@ class Cursor:
 
     def read(self, listing: str, cursor: str) -> tuple[str | int, ...]:
         """The position that `make` was given. Raises Problem 400 for anything that it did not make."""
+        if len(cursor) > _MAX_CURSOR:
+            raise _invalid_cursor()
         try:
             raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         except ValueError:
             raise _invalid_cursor() from None
         mac, body = raw[:_MAC_LENGTH], raw[_MAC_LENGTH:]
-        if len(cursor) > _MAX_CURSOR or not hmac.compare_digest(mac, self._mac(listing, body)):
+        if not hmac.compare_digest(mac, self._mac(listing, body)):
             raise _invalid_cursor()
         return tuple(orjson.loads(body))
 

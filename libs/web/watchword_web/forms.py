@@ -22,7 +22,7 @@ JSON_DEPTH = 20  # no body of ours nests deeper than 6; a recursive reader overf
 _MAX_PARAMETERS = 100
 _LENGTH_DIGITS = 12  # int() of a thousand digits is work that a stranger could order
 _FORM_TYPE = "application/x-www-form-urlencoded"
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
@@ -34,31 +34,31 @@ def parse_form(raw: bytes) -> Params:
     UTF-8, a NUL (PostgreSQL stores none) or more than 100 parameters.
     Spec: RFC 6749 3.1 (no value means omitted; no parameter more than once), appendix B (UTF-8).
     """
-    pairs = raw.split(b"&")
+    pairs = _decode(raw).split("&")
     if len(pairs) > _MAX_PARAMETERS:
         raise MalformedForm("The request has too many parameters")
-    seen: set[str] = set()
     params: dict[str, str] = {}
+    empty: set[str] = set()
     for pair in pairs:
-        if not pair:
-            continue
-        raw_name, _, raw_value = pair.partition(b"=")
-        name = _text(raw_name)
-        if name in seen:
+        name, equals, value = pair.partition("=")
+        if "%" in pair or "+" in pair:
+            name, value = _unescape(name), _unescape(value)
+        if name in params or name in empty:
             raise RepeatedParameter(name)
-        seen.add(name)
-        if raw_value:
-            params[name] = _text(raw_value)
+        if value:
+            params[name] = value
+        elif name or equals:
+            empty.add(name)
     return params
 
 
-def _text(raw: bytes) -> str:
-    if b"+" in raw:
-        raw = raw.replace(b"+", b" ")
-    if b"%" in raw:
-        if _BAD_ESCAPE.search(raw):
-            raise MalformedForm("The request has a malformed percent-encoding")
-        raw = unquote_to_bytes(raw)
+def _unescape(text: str) -> str:
+    if _BAD_ESCAPE.search(text):
+        raise MalformedForm("The request has a malformed percent-encoding")
+    return _decode(unquote_to_bytes(text.replace("+", " ")))
+
+
+def _decode(raw: bytes) -> str:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,0 +1,1 @@
+"""Pages that use every macro, for the tests of the templates."""
