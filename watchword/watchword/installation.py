@@ -1,15 +1,21 @@
 """What an installation is on disk: the master key, and everything that is derived from it or drawn once.
 
-The directory `secrets/` of a data directory (0700, files 0600) holds one file for each secret, so that a container
-can be given exactly its own. The master key is read by the supervisor and by one-shot jobs only; a service receives
-the keys that were derived for it.
+`secrets/` (directories 0700, files 0600) has a directory for each reader, so that a container can be given exactly its
+own; a service's files are named like its settings:
+
+    master.key                        the supervisor's and one-shot jobs' alone; every other key is derived from it
+    postgres/postgres.password        the superuser's
+    <service>/keys                    the keys derived for the service
+    <service>/nats_seed               its NATS user
+    <service>/database_password       its PostgreSQL role; with `database_url` beside it where the address is known
+    provision/nats_seed, system/nats_seed
+    nats/nats.conf                    where a server of its own reads it: public keys only
 """
 
 import base64
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +29,7 @@ from watchword_runtime.keyring import KEY_BYTES, derive_service_keys
 
 DATABASE = "watchword"
 _MASTER = "master.key"
-_SUPERUSER = "postgres.password"
+_SUPERUSER = "postgres/postgres.password"
 
 
 class BrokenInstallation(RuntimeError):
@@ -63,9 +69,14 @@ class Installation:
     @classmethod
     def opened(cls, directory: Path) -> "Installation":
         """The installation whose secrets are in `directory`; drawn and saved there when there is none."""
-        if not directory.exists():
+        if not cls.exists(directory):
             cls.drawn().save(directory)
         return cls.load(directory)
+
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Whether `directory` holds a whole installation: the master key is written last."""
+        return (directory / _MASTER).exists()
 
     @classmethod
     def load(cls, directory: Path) -> "Installation":
@@ -79,32 +90,30 @@ class Installation:
         return cls(
             master=master,
             superuser_password=_read(directory / _SUPERUSER),
-            database_passwords={service: _read(directory / f"{service}.database_password") for service in Service},
-            seeds={user: _read(directory / f"{user}.nats_seed") for user in NATS_USERS},
+            database_passwords={service: _read(directory / service / "database_password") for service in Service},
+            seeds={user: _read(directory / user / "nats_seed") for user in NATS_USERS},
         )
 
-    def save(self, directory: Path) -> None:
-        """`directory` holds the secrets, all or none of them."""
-        draft = directory.with_name(f".{directory.name}.{os.getpid()}")
-        draft.mkdir(mode=0o700, parents=True)
-        try:
-            for name, text in self.files().items():
-                write_private(draft / name, text)
-            draft.rename(directory)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    def save(self, directory: Path, more: Mapping[str, str] | None = None) -> None:
+        """`directory` holds the secrets, and `more` files by relative path; the master key comes last."""
+        files = {**(more or {}), **self.files()}
+        master = files.pop(_MASTER)
+        for name, text in (*files.items(), (_MASTER, master)):
+            path = directory / name
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(path, text)
 
     def files(self) -> dict[str, str]:
-        """The content of each secret's file, by name."""
+        """The content of each secret's file, by its path in the directory."""
         found = {
             _MASTER: base64.urlsafe_b64encode(self.master).decode().rstrip("="),
             _SUPERUSER: self.superuser_password,
         }
         for service in Service:
-            found[f"{service}.database_password"] = self.database_passwords[service]
-            found[f"{service}.keys"] = self.keys_of(service)
+            found[f"{service}/database_password"] = self.database_passwords[service]
+            found[f"{service}/keys"] = self.keys_of(service)
         for user in NATS_USERS:
-            found[f"{user}.nats_seed"] = self.seeds[user]
+            found[f"{user}/nats_seed"] = self.seeds[user]
         return found
 
     def keys_of(self, service: Service) -> str:

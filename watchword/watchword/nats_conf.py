@@ -72,9 +72,7 @@ def publishes(service: Service) -> list[str]:
 
 def subscribes(service: Service) -> list[str]:
     """The subjects to which a service may listen."""
-    advisories = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES"
-    own = [f"{advisories}.{durable.stream}.{durable.name}" for durable in durables() if durable.service is service]
-    return [f"_INBOX_{service}.>", "auth.>", "feed.>", "sys.>", *own]
+    return [f"_INBOX_{service}.>", "auth.>", "feed.>", "sys.>"]
 
 
 def _readers(owner: Service) -> frozenset[Service]:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import nats
@@ -16,12 +15,13 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from watchword.nats_conf import FEED_STREAM
-from watchword_events.catalogue import Durable, durables
+from watchword_events.catalogue import durables
 from watchword_events.names import Service
+from watchword_runtime.work import consumer_config
 
 log = structlog.get_logger()
 
@@ -31,15 +31,6 @@ EVENTS_KEPT = timedelta(days=7)
 FEED_KEPT = timedelta(days=2)
 DUPLICATES_SEEN_WITHIN = timedelta(hours=1)
 WATCH_EVERY_S = 1.0
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """How a durable offers an event again: after `backoff[i]` at the i-th failure, `tries` times in all."""
-
-    tries: int = 6
-    backoff: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (1, 2, 4, 8, 16))
-    ack_wait: timedelta = timedelta(seconds=30)
 
 
 def wanted_streams(replicas: int = 1) -> list[StreamConfig]:
@@ -65,37 +56,23 @@ def wanted_streams(replicas: int = 1) -> list[StreamConfig]:
     ]
 
 
-def wanted_consumer(durable: Durable, delivery: Delivery) -> ConsumerConfig:
-    """The configuration of one durable."""
-    return ConsumerConfig(
-        name=durable.name,
-        durable_name=durable.name,
-        filter_subject=durable.subject,
-        deliver_policy=DeliverPolicy.ALL,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=delivery.ack_wait.total_seconds(),
-        max_deliver=delivery.tries,
-        max_ack_pending=1000,
-    )
-
-
-async def provision(js: JetStreamContext, *, replicas: int = 1, delivery: Delivery | None = None) -> list[str]:
+async def provision(js: JetStreamContext, *, replicas: int = 1) -> list[str]:
     """Every stream and durable of the catalogue exists as wanted; comes back with the names of those that changed."""
     changed = []
     for stream in wanted_streams(replicas):
         if await _ensure_stream(js, stream):
             changed.append(str(stream.name))
     for durable in durables():
-        if await _ensure_consumer(js, durable.stream, wanted_consumer(durable, delivery or Delivery())):
+        if await _ensure_consumer(js, durable.stream, consumer_config(durable)):
             changed.append(durable.name)
     return changed
 
 
-async def watch(js: JetStreamContext, *, replicas: int = 1, delivery: Delivery | None = None) -> None:
+async def watch(js: JetStreamContext, *, replicas: int = 1) -> None:
     """What is missing is made again within about a second, until cancelled."""
     while True:
         try:
-            if changed := await provision(js, replicas=replicas, delivery=delivery):
+            if changed := await provision(js, replicas=replicas):
                 log.warning("provision.restored", names=changed)
         except (NatsError, OSError, TimeoutError) as error:
             log.info("provision.waiting", error=type(error).__name__)

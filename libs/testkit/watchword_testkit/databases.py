@@ -58,13 +58,19 @@ class Template:
 @pytest.fixture(scope="session")
 async def database_template(postgres: Postgres) -> AsyncIterator[Template]:
     """All migrations have run once in this session, and each service's role has a password."""
+    template = await migrated_template(postgres)
+    yield template
+    await postgres.drop_database(template.name)
+
+
+async def migrated_template(postgres: Postgres) -> Template:
+    """A new migrated database on a server, and the passwords that its roles have from now on."""
     name = await postgres.create_database()
     url = postgres.url(name)
     passwords = {service: secrets.token_urlsafe(18) for service in Service}
     await asyncio.to_thread(_upgrade, url)
     await migrate.set_passwords(url, passwords)
-    yield Template(name, passwords)
-    await postgres.drop_database(name)
+    return Template(name, passwords)
 
 
 def _upgrade(url: str) -> None:

@@ -1,14 +1,29 @@
 """The pytest plugin of Watchword: everything here is a fixture or a hook by its import."""
 
+from watchword_testkit.canary import canary, pytest_runtest_makereport
+from watchword_testkit.clock import clock
 from watchword_testkit.databases import database, database_template
+from watchword_testkit.installations import api, browser_session, own_platform, platform, platform_factory
+from watchword_testkit.logs import log_lines
+from watchword_testkit.network import loopback_only
 from watchword_testkit.servers import nats_factory, nats_server, postgres, postgres_factory, scratch_database
 
 __all__ = [
+    "api",
+    "browser_session",
+    "canary",
+    "clock",
     "database",
     "database_template",
+    "log_lines",
+    "loopback_only",
     "nats_factory",
     "nats_server",
+    "own_platform",
+    "platform",
+    "platform_factory",
     "postgres",
     "postgres_factory",
+    "pytest_runtest_makereport",
     "scratch_database",
 ]

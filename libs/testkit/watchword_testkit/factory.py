@@ -1,0 +1,80 @@
+"""A running installation for chaos: W worker processes that a test may kill, on servers that it may kill."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx2
+
+from watchword.embedded.postgres import PostgresServer
+from watchword.sockets import listen
+from watchword.workers import Worker
+from watchword_events.names import Service
+from watchword_testkit.platform import READY_WITHIN_S, Platform, Site
+
+
+@dataclass
+class WorkerPlatform(Platform):
+    """A platform in processes of its own. postgres: its server, where the test has one of its own."""
+
+    workers: list[Worker] = field(default_factory=list)
+    postgres: PostgresServer | None = None
+
+    async def check_secrets(self) -> None:
+        """Raises AssertionError when a secret stands in a column or in a log file of a worker or server."""
+        await super().check_secrets()
+        logs = [path.read_text(errors="replace") for path in sorted(self.site.home.rglob("*.log"))]
+        self.canary.check("the log files", logs)
+
+    async def until_ready(self) -> None:
+        """Every worker is ready."""
+        for worker in self.workers:
+            await worker.until_ready(READY_WITHIN_S)
+
+    async def metric(self, worker: Worker, name: str) -> float:
+        """A number from a worker's /metrics. Raises LookupError when it has no such line."""
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://127.0.0.1:{worker.management_port}/metrics")
+        for line in answer.text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.rpartition(" ")[2])
+        raise LookupError(name)
+
+
+@asynccontextmanager
+async def in_processes(
+    site: Site,
+    count: int,
+    *,
+    postgres: PostgresServer | None = None,
+    path: str = "",
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[WorkerPlatform]:
+    """`count` workers answer on one free port.
+
+    postgres: the site's server, to be handed on.  settings: by name, for every service. The workers inherit nothing of
+    this process's environment.
+    """
+    public = listen(0)
+    issuer = f"http://localhost:{public[0].getsockname()[1]}{path}"
+    admin = await site.administrator()
+    run = site.home / "run"
+    run.mkdir(mode=0o700, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        for each in public:
+            stack.callback(each.close)
+        workers = [
+            Worker(f"worker-{number}", Service, public=public, run=run, env={"PATH": "/usr/bin:/bin"})
+            for number in range(1, count + 1)
+        ]
+        for worker in workers:
+            stack.callback(worker.stop)
+            worker.start()
+        for worker in workers:
+            worker.tell(site.settings(issuer, settings or {}))
+        platform = WorkerPlatform(issuer, site, admin, workers=workers, postgres=postgres)
+        platform.canary.add("password", admin.password)
+        platform.canary.add("token", admin.admin_token)
+        stack.push_async_callback(platform.close_clients)
+        await platform.until_ready()
+        yield platform

@@ -1,0 +1,68 @@
+"""The first administrator: made once, with a generated password and an API key, and noted where the operator looks."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from watchword.embedded.process import write_private
+from watchword_database.engine import Database
+from watchword_events.names import Service
+
+USERNAME = "admin"
+
+
+@dataclass(frozen=True)
+class Administrator:
+    """Who may configure everything. admin_token: a personal API key."""
+
+    username: str
+    password: str
+    admin_token: str
+
+
+async def administrator(path: Path, databases: Mapping[Service, str], *, now: datetime) -> Administrator:
+    """The first administrator, from `path`; made and noted there when there is none yet.
+
+    The password is on disk before the user exists, so that an interrupted first start goes on with the same one.
+    databases: URLs as the roles of directory and token.
+    """
+    noted = _noted(path)
+    if not noted.get("admin_token"):
+        noted = {"username": USERNAME, "password": noted.get("password") or secrets.token_urlsafe(15)}
+        write_private(path, json.dumps(noted))
+        noted["admin_token"] = await _make(noted["password"], databases, now)
+        write_private(path, json.dumps(noted))
+    return Administrator(noted["username"], noted["password"], noted["admin_token"])
+
+
+async def _make(password: str, databases: Mapping[Service, str], now: datetime) -> str:
+    # Only a first start needs this code.
+    from watchword_directory.bootstrap import ensure_administrator
+    from watchword_runtime.passwords import Passwords
+    from watchword_token.bootstrap import create_admin_key
+
+    directory = Database(databases[Service.DIRECTORY], service=Service.DIRECTORY, pool_size=1)
+    token = Database(databases[Service.TOKEN], service=Service.TOKEN, pool_size=1)
+    passwords = Passwords()
+    try:
+        made = await ensure_administrator(directory, username=USERNAME, password=password, passwords=passwords, now=now)
+        return await create_admin_key(token, user_id=made.user_id, now=now)
+    finally:
+        passwords.close()
+        await directory.dispose()
+        await token.dispose()
+
+
+def _noted(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def access_document(administrator: Administrator, *, issuer: str, console: str) -> str:
+    """What `access.json` holds."""
+    return json.dumps({"issuer": issuer, "console": console, **asdict(administrator)}, indent=2) + "\n"

@@ -1,0 +1,80 @@
+"""The one-shot jobs of a container installation: secrets as files, migrations, provisioning."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import structlog
+from sqlalchemy.engine import make_url
+
+from watchword.bootstrap import administrator
+from watchword.installation import Installation
+from watchword.nats_conf import render
+from watchword.provision import connected, provision, watch
+from watchword.schema import migrated
+from watchword_events.names import Service
+from watchword_runtime import logging
+from watchword_runtime.clock import utc_now
+
+log = structlog.get_logger()
+
+_NATS_STORE = "/data/jetstream"
+
+
+def save_for_containers(installation: Installation, directory: Path, *, database: str, owner: str | None) -> None:
+    """`directory` has a sub-directory for each container. database: `host:port/name`.  owner: `uid:gid` or None."""
+    more = {f"{service}/database_url": service_url(installation, service, database) for service in Service}
+    more["nats/nats.conf"] = render(
+        installation.nats_public_keys(),
+        port=4222,
+        store=_NATS_STORE,
+        host="0.0.0.0",  # noqa: S104 - inside a container, on a network of its own
+        monitor="127.0.0.1:8222",
+    )
+    installation.save(directory, more)
+    if owner is not None:
+        uid, _, gid = owner.partition(":")
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, int(uid), int(gid or uid))
+    # The server's own account is the image's business, and its configuration holds public keys only.
+    (directory / "nats").chmod(0o755)
+    (directory / "nats" / "nats.conf").chmod(0o644)
+
+
+def service_url(installation: Installation, service: Service, database: str) -> str:
+    """The URL of `host:port/name` as the role of a service."""
+    return f"postgresql://{service.role}:{quote(installation.database_passwords[service], safe='')}@{database}"
+
+
+async def migrate_once(installation: Installation, url: str, *, admin_file: Path | None) -> None:
+    """The database is up to date; the first administrator exists when `admin_file` is given, and is noted there.
+
+    url: as a superuser; a missing password is the installation's.
+    """
+    logging.configure("migrate")
+    parts = make_url(url)
+    if parts.password is None:
+        parts = parts.set(password=installation.superuser_password)
+    await migrated(parts.render_as_string(hide_password=False), installation)
+    log.info("migrate.done")
+    if admin_file is not None:
+        urls = {
+            service: parts.set(
+                username=service.role, password=installation.database_passwords[service]
+            ).render_as_string(hide_password=False)
+            for service in Service
+        }
+        await administrator(admin_file, urls, now=utc_now())
+        log.info("administrator.noted", file=str(admin_file), hint="user name, password and API key are in this file")
+
+
+async def provision_for(nats_url: str, seed: str, *, watching: bool, replicas: int, say: Callable[[str], None]) -> None:
+    """Streams and durables exist; with `watching` this goes on until the process is ended."""
+    async with connected([each.strip() for each in nats_url.split(",")], seed) as client:
+        js = client.jetstream()
+        changed = await provision(js, replicas=replicas)
+        say(f"Created or changed: {', '.join(changed) or 'nothing'}.")
+        if watching:
+            logging.configure("provision")
+            await watch(js, replicas=replicas)

@@ -1,0 +1,229 @@
+"""Documents that cannot drift: settings, events, endpoints and cited specifications, made from the code itself.
+
+`python -m watchword.reference` writes docs/reference; `--check` writes nothing and fails, naming the file, when what
+stands there differs from what the code says or when a cited section has no test.
+"""
+
+import argparse
+import ast
+import importlib
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from watchword_events.asyncapi import document
+from watchword_events.catalogue import CATALOGUE
+from watchword_events.handovers import PAYLOADS
+from watchword_events.names import Service
+from watchword_runtime.settings import ServiceSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = ROOT / "docs" / "reference"
+SOURCES = ("libs", "services", "watchword")
+MADE = "<!-- Made from the code by `make docs`; do not edit. -->\n\n"
+_SPEC_LINE = re.compile(r"Spec:\s*(.+?)\.?\s*(?:\n\s*\n|$)", re.DOTALL)
+
+
+def events_page() -> str:
+    """docs/reference/events.md: the catalogue and the hand-overs as tables."""
+    lines = [MADE + "# Events\n"]
+    lines.append("Bodies carry ids and versions only; attributes travel as CloudEvents headers. See asyncapi.json.\n")
+    lines.append("| type | owner | subject | what is true | consumers |")
+    lines.append("|---|---|---|---|---|")
+    for row in CATALOGUE:
+        summary = (row.event.__doc__ or "").strip().splitlines()[0]
+        consumers = ", ".join(service.value for service in row.consumers) or "–"
+        lines.append(f"| `{row.type}` | {row.owner.value} | `{row.subject}` | {summary} | {consumers} |")
+    lines.append("\n# Hand-overs\n")
+    lines.append("Single-use tickets that carry a sign-in from one service to the next, through the browser.\n")
+    lines.append("| kind | from | to | what it says |")
+    lines.append("|---|---|---|---|")
+    for payload in PAYLOADS:
+        summary = (payload.__doc__ or "").strip().splitlines()[0]
+        lines.append(f"| `{payload.kind.value}` | {payload.sender.value} | {payload.receiver.value} | {summary} |")
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """docs/reference/settings.md: every variable that a service reads, with default and meaning."""
+    lines = [MADE + "# Settings\n"]
+    lines.append(
+        "Read from the environment. Every secret may also be given as a file: append `_FILE` to its name. A missing or "
+        "invalid setting stops the start with its name and a remedy.\n"
+    )
+    common = set(ServiceSettings.model_fields)
+    lines += _settings_table("All services", ServiceSettings, common)
+    for service in Service:
+        settings = _settings_class(service)
+        own = set(settings.model_fields) - common
+        if own:
+            lines += _settings_table(service.value, settings, own)
+    return "\n".join(lines) + "\n"
+
+
+def _settings_class(service: Service) -> type[ServiceSettings]:
+    module = importlib.import_module(f"watchword_{service.value}.settings")
+    return next(
+        found
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, ServiceSettings) and found.__module__ == module.__name__
+    )
+
+
+def _settings_table(title: str, settings: type[ServiceSettings], names: set[str]) -> Iterator[str]:
+    yield f"## {title}\n"
+    yield "| variable | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in settings.model_fields.items():
+        if name in names:
+            default = "required" if field.default is PydanticUndefined and not field.default_factory else ""
+            if not default:
+                default = f"`{field.get_default(call_default_factory=True)}`"
+            yield f"| `WATCHWORD_{name.upper()}` | {default} | {field.description or ''} |"
+    yield ""
+
+
+def endpoints_page() -> str:
+    """docs/reference/endpoints.md: every operation of the five OpenAPI documents."""
+    lines = [MADE + "# Endpoints\n", "| method | path | service | what it does |", "|---|---|---|---|"]
+    rows = []
+    for service, api in openapi_documents().items():
+        for path, operations in api["paths"].items():
+            for method, operation in operations.items():
+                summary = operation.get("summary") or (operation.get("description") or "").splitlines()[0]
+                rows.append((path, method.upper(), service.value, summary))
+    lines += [f"| {method} | `{path}` | {service} | {summary} |" for path, method, service, summary in sorted(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def openapi_documents() -> dict[Service, dict[str, dict[str, dict[str, dict[str, str]]]]]:
+    """The OpenAPI document of each service."""
+    return {service: importlib.import_module(f"watchword_{service.value}.main").openapi() for service in Service}
+
+
+def merged_openapi() -> dict[str, object]:
+    """One OpenAPI document for the one origin that people see."""
+    paths: dict[str, object] = {}
+    components: dict[str, dict[str, object]] = defaultdict(dict)
+    for api in openapi_documents().values():
+        paths |= api["paths"]
+        for kind, entries in api.get("components", {}).items():
+            components[kind] |= entries
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Watchword", "version": version("watchword")},
+        "paths": dict(sorted(paths.items())),
+        "components": {kind: dict(sorted(entries.items())) for kind, entries in sorted(components.items())},
+    }
+
+
+def cited_sections() -> dict[str, list[str]]:
+    """Every section that a docstring cites after `Spec:`, with the places that cite it."""
+    cited: dict[str, list[str]] = defaultdict(list)
+    for directory in SOURCES:
+        for path in sorted((ROOT / directory).rglob("watchword*/**/*.py")):
+            tree = ast.parse(path.read_text())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    name = getattr(node, "name", "")
+                    for section in _sections(ast.get_docstring(node) or ""):
+                        place = f"`{path.relative_to(ROOT)}`" + (f" {name}" if name else "")
+                        cited[section].append(place)
+    return cited
+
+
+def _sections(docstring: str) -> Iterator[str]:
+    for match in _SPEC_LINE.finditer(docstring):
+        yield from split_citation(match[1])
+
+
+def split_citation(citation: str) -> Iterator[str]:
+    """Each section of a citation such as `RFC 6750 2.1, 3; RFC 7636 4.6 (S256 only)`, with its document's name."""
+    for part in re.sub(r"\([^)]*\)", "", citation).split(";"):
+        text = " ".join(part.split()).rstrip(".,")
+        numbered = re.fullmatch(r"(.+?) ((?:[A-Z]\.)?[\d.]+(?:, (?:[A-Z]\.)?[\d.]+)*)", text)
+        if numbered:
+            yield from (f"{numbered[1]} {number}" for number in numbered[2].split(", "))
+        elif text:
+            yield text
+
+
+def tested_sections() -> dict[str, list[str]]:
+    """Every section that a `@pytest.mark.spec` names, with the tests that carry it."""
+    tested: dict[str, list[str]] = defaultdict(list)
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                for decorator in node.decorator_list:
+                    for section in _marked(decorator):
+                        tested[section].append(f"`{path.relative_to(ROOT)}` {node.name}")
+    return tested
+
+
+def _marked(decorator: ast.expr) -> Iterator[str]:
+    if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("mark.spec"):
+        for argument in decorator.args:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                yield from split_citation(argument.value)
+
+
+def specs_page() -> str:
+    """docs/reference/specs.md: each cited or tested section, where it is decided and what proves it."""
+    cited, tested = cited_sections(), tested_sections()
+    lines = [MADE + "# Specifications\n", "| section | decided in | proven by |", "|---|---|---|"]
+    for section in sorted(cited.keys() | tested.keys(), key=_natural):
+        where = "<br>".join(sorted(set(cited.get(section, [])))) or "–"
+        proof = "<br>".join(sorted(set(tested.get(section, [])))) or "**no test**"
+        lines.append(f"| {section} | {where} | {proof} |")
+    return "\n".join(lines) + "\n"
+
+
+def _natural(section: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", section)]
+
+
+def untested_sections() -> list[str]:
+    """Sections that the code cites and no test names."""
+    return sorted(cited_sections().keys() - tested_sections().keys(), key=_natural)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated document by its path."""
+    made = version("watchword")
+    return {
+        TARGET / "events.md": events_page(),
+        TARGET / "asyncapi.json": json.dumps(document(made), indent=2) + "\n",
+        TARGET / "settings.md": settings_page(),
+        TARGET / "endpoints.md": endpoints_page(),
+        TARGET / "openapi.json": json.dumps(merged_openapi(), indent=2) + "\n",
+        TARGET / "specs.md": specs_page(),
+    }
+
+
+def main() -> int:
+    """0 when everything stands as the code says."""
+    parser = argparse.ArgumentParser(prog="python -m watchword.reference")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
+    check = parser.parse_args().check
+    wrong = []
+    for path, text in pages().items():
+        if check:
+            if not path.is_file() or path.read_text() != text:
+                wrong.append(f"{path.relative_to(ROOT)} is not what the code says: run `make docs`")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    wrong += [f"{section}: cited by the code, named by no test" for section in untested_sections()]
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

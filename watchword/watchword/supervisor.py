@@ -1,0 +1,256 @@
+"""`watchword up`: everything an installation needs, started in order, watched, and stopped in the opposite order."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import urlsplit
+
+import structlog
+
+from watchword.bootstrap import access_document, administrator
+from watchword.embedded.nats import NatsServer
+from watchword.embedded.postgres import PostgresServer
+from watchword.embedded.process import StartError, write_private
+from watchword.installation import DATABASE, Installation, Operator
+from watchword.nats_conf import render
+from watchword.provision import connected, provision, watch
+from watchword.schema import migrated
+from watchword.sockets import listen
+from watchword.workers import Worker
+from watchword_events.names import Service
+from watchword_runtime import logging
+from watchword_runtime.clock import utc_now
+from watchword_runtime.settings import PREFIX
+
+log = structlog.get_logger()
+
+READY_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `watchword up` was asked for. environment: the process's own, for the workers' settings."""
+
+    data_dir: Path
+    port: int
+    workers: int
+    demo: bool
+    environment: Mapping[str, str]
+    public_url: str | None = None
+    pg_bin: str | None = None
+    nats_bin: str | None = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """An installation that answers: where it is, and its parts, for tests that break them."""
+
+    issuer: str
+    console: str
+    username: str
+    password: str
+    admin_token: str
+    postgres: PostgresServer
+    nats: NatsServer
+    workers: tuple[Worker, ...]
+    notes: tuple[str, ...] = ()
+
+
+async def up(options: Options, *, say: Callable[[str], None]) -> None:
+    """The platform runs until SIGINT or SIGTERM; then nothing that was started is left. say: prints a line.
+
+    Raises StartError when it cannot start.
+    """
+    stopping = asyncio.Event()
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        if not stopping.is_set() and task is not None:
+            stopping.set()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, leave)
+    try:
+        async with running(options, say=say) as found:
+            for line in banner(options, found):
+                say(line)
+            await asyncio.gather(*[worker.watch() for worker in found.workers], _watch_servers(found))
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+        say("Stopped.")
+
+
+@asynccontextmanager
+async def running(options: Options, *, say: Callable[[str], None]) -> AsyncIterator[Running]:
+    """The platform answers, and `access.json` says where; both end with the block."""
+    options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run = options.data_dir / "run"
+    run.mkdir(mode=0o700, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_alone(options.data_dir, run / "supervisor.lock"))
+        stack.enter_context(_logged(run / "supervisor.log"))
+        access = options.data_dir / "access.json"
+        access.unlink(missing_ok=True)
+        public = listen(options.port)
+        for each in public:
+            stack.callback(each.close)
+        port = public[0].getsockname()[1]
+        issuer = options.public_url or f"http://localhost:{port}"
+        env = _worker_environment(options.environment, issuer)
+        workers = tuple(
+            Worker(f"worker-{number}", Service, public=public, run=run, env=env)
+            for number in range(1, options.workers + 1)
+        )
+        stack.callback(_stop_all, workers)
+        for worker in workers:
+            worker.start()  # they load their code while the servers start
+        installation = Installation.opened(options.data_dir / "secrets")
+        postgres, nats = _servers(options, installation, run)
+        stack.callback(postgres.stop)
+        postgres.start()
+        stack.callback(nats.stop)
+        nats.start()
+        if postgres.programs is not None:
+            say(f"PostgreSQL {postgres.programs.version} ({postgres.programs.origin}) and NATS are running.")
+        await migrated(postgres.url(DATABASE), installation)
+        say("The database is up to date.")
+        client = await stack.enter_async_context(connected([nats.url], installation.seeds[Operator.PROVISION]))
+        await provision(client.jetstream())
+        watching = asyncio.create_task(watch(client.jetstream()), name="provision")
+        stack.push_async_callback(_cancelled, watching)
+        urls = {
+            service: postgres.url(DATABASE, user=service.role, password=installation.database_passwords[service])
+            for service in Service
+        }
+        admin = await administrator(options.data_dir / "secrets" / "administrator.json", urls, now=utc_now())
+        for worker in workers:
+            worker.tell(
+                {
+                    service: installation.settings_of(service, database_url=urls[service], nats_url=nats.url)
+                    | {"public_url": issuer}
+                    for service in Service
+                }
+            )
+        await asyncio.gather(*[worker.until_ready(READY_WITHIN_S) for worker in workers])
+        console = f"{issuer}/admin"
+        notes: list[str] = []
+        if options.demo:
+            notes = await _demo(stack, options, issuer, admin.admin_token, run)
+        write_private(access, access_document(admin, issuer=issuer, console=console))
+        stack.callback(access.unlink, missing_ok=True)
+        yield Running(
+            issuer, console, admin.username, admin.password, admin.admin_token, postgres, nats, workers, tuple(notes)
+        )
+
+
+def banner(options: Options, found: Running) -> list[str]:
+    """The plain block that ends the start."""
+    width = 15
+    rows = [
+        ("Issuer", found.issuer),
+        ("Console", found.console),
+        ("Administrator", f"{found.username}   password: {found.password}"),
+        *[(name.strip(), value.strip()) for name, _, value in (note.partition(":") for note in found.notes)],
+        ("Data", f"{options.data_dir} (access.json while it runs, logs in run/)"),
+        ("Stop", "Ctrl-C; everything is kept for the next start. To begin afresh, delete the data directory"),
+    ]
+    lines = [f"  {name:<{width}}{value}" for name, value in rows]
+    return ["", "Watchword is ready. Embedded servers: for evaluation, not for production.", "", *lines, ""]
+
+
+@contextmanager
+def _alone(data_dir: Path, lock: Path) -> Iterator[None]:
+    """Only one supervisor works on a data directory."""
+    with open(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = held.read().strip()
+            raise StartError(
+                f"{data_dir} is in use by another `watchword up`{f' (process {pid})' if pid else ''}: "
+                "stop that one, or choose another directory with --data-dir"
+            ) from None
+        held.truncate(0)
+        held.write(str(os.getpid()))
+        held.flush()
+        yield
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[TextIO]:
+    """The supervisor's own log lines go to a file; the terminal is for people."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as stream:
+        logging.configure("supervisor", "info", stream)
+        yield stream
+
+
+def _servers(options: Options, installation: Installation, run: Path) -> tuple[PostgresServer, NatsServer]:
+    postgres = PostgresServer(
+        options.data_dir / "postgres",
+        password=installation.superuser_password,
+        log=run / "postgres.log",
+        pg_bin=options.pg_bin,
+    )
+    store = options.data_dir / "nats" / "jetstream"
+    nats = NatsServer(
+        options.data_dir / "nats",
+        configuration=lambda port: render(installation.nats_public_keys(), port=port, store=str(store)),
+        log=run / "nats.log",
+        program=options.nats_bin,
+    )
+    return postgres, nats
+
+
+def _worker_environment(own: Mapping[str, str], issuer: str) -> dict[str, str]:
+    """On a loopback origin identity providers on loopback are what one tries; a real origin makes no such exception."""
+    host = urlsplit(issuer).hostname or ""
+    local = issuer.startswith("http://") and (host == "localhost" or host.startswith("127.") or host == "::1")
+    return {f"{PREFIX}ENVIRONMENT": "demo" if local else "production", **own}
+
+
+def _stop_all(workers: tuple[Worker, ...]) -> None:
+    for worker in workers:
+        worker.begin_stop()
+    for worker in workers:
+        worker.stop()
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _watch_servers(found: Running) -> None:
+    """A server that died is started again at its address, until cancelled."""
+    while True:
+        await asyncio.sleep(0.5)
+        for name, server in (("postgres", found.postgres), ("nats-server", found.nats)):
+            if not server.is_alive:
+                log.error("server.died", name=name)
+                began = time.monotonic()
+                with contextlib.suppress(StartError):
+                    server.start()
+                    log.info("server.restarted", name=name, took_ms=round((time.monotonic() - began) * 1000))
+
+
+async def _demo(stack: AsyncExitStack, options: Options, issuer: str, token: str, run: Path) -> list[str]:
+    """The demo application and its upstream provider run; comes back with lines `name: value` for the banner."""
+    from watchword import demo
+
+    started = await demo.start(
+        run=run, data=options.data_dir / "demo", issuer=issuer, admin_token=token, secret=secrets.token_urlsafe(24)
+    )
+    stack.callback(started.stop)
+    return list(started.notes)

@@ -1,0 +1,127 @@
+"""One worker: a process that serves one to five services on sockets that it inherited.
+
+It reads its orders as one JSON document from standard input, so that no secret stands in its environment or command
+line, and answers on inherited sockets: the public ones, shared by all workers, and its own for management.
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import structlog
+import uvicorn
+from pydantic import BaseModel, ConfigDict
+
+from watchword.composition import Process, compose, main_of, settings_of
+from watchword.management import Management
+from watchword_events.names import Service
+from watchword_runtime import logging
+
+log = structlog.get_logger()
+
+# perf.md: the default collector stalls 100-230 ms over the import heap.
+_GC_THRESHOLD: Final = (50_000, 50, 1_000)
+
+
+class Orders(BaseModel):
+    """What a worker is told. settings: by service, by setting name; the environment completes them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: dict[Service, dict[str, str]]
+    listen_fds: list[int]
+    management_fd: int
+    grace_s: float = 20.0
+    alone: bool = False
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to the worker."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals stay as they are."""
+        yield
+
+
+def server_of(app: object, grace_s: float) -> uvicorn.Server:
+    """A server for an ASGI application, without an access log: query strings carry codes."""
+    return _Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]  # our ASGIApp and uvicorn's differ only in the names of their aliases
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=max(1, round(grace_s)),
+            backlog=2048,
+        )
+    )
+
+
+async def serve(process: Process, orders: Orders) -> None:
+    """Requests are answered until SIGTERM or SIGINT; what was begun is finished, at most `grace_s` later."""
+    public = server_of(process.app, orders.grace_s)
+    management = server_of(Management(process), 1.0)
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        public.should_exit = management.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave)
+    began = time.monotonic()
+    await process.start()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLD)
+    log.info(
+        "worker.started",
+        services=[service.name.value for service in process.services],
+        took_ms=round((time.monotonic() - began) * 1000),
+    )
+    try:
+        await asyncio.gather(
+            public.serve(sockets=[socket.socket(fileno=fd) for fd in orders.listen_fds]),
+            management.serve(sockets=[socket.socket(fileno=orders.management_fd)]),
+        )
+    finally:
+        await process.stop()
+        log.info("worker.stopped")
+
+
+def run(orders: Orders) -> None:
+    """Serves until told to stop."""
+    settings = {service: settings_of(service, given) for service, given in orders.settings.items()}
+    level = next(iter(settings.values())).log_level
+    name = next(iter(settings)).value if len(settings) == 1 else "watchword"
+    logging.configure(name, level)
+
+    async def main() -> None:
+        await serve(compose(settings, alone=orders.alone), orders)
+
+    with asyncio.Runner(loop_factory=uvicorn.Config(app="", loop="uvloop").get_loop_factory()) as runner:
+        runner.run(main())
+
+
+def preload(services: Iterable[Service]) -> None:
+    """The code of the services is in memory: this may happen before there are orders."""
+    for service in services:
+        main_of(service)
+
+
+if __name__ == "__main__":
+    preload(Service(name) for name in sys.argv[1:])
+    run(Orders.model_validate(json.load(sys.stdin)))
