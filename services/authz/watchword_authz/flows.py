@@ -58,11 +58,24 @@ def lineage(flow: Flow) -> dict[str, object]:
     return claims
 
 
+def require_ledger(context: Context) -> None:
+    """Nothing is decided by an instance that cannot know what was revoked. Raises PageError (503)."""
+    if not context.feed.ready:
+        raise PageError(
+            "temporarily_unavailable",
+            "Not available at the moment",
+            "A server that is needed for this does not answer. Try again in a few seconds.",
+            503,
+            headers={"Retry-After": "2"},
+        )
+
+
 async def open_flow(context: Context, session: Session, request: Request, flow_id: str | None) -> tuple[Flow, str]:
     """The open flow of this browser, and its cookie's secret.
 
     Raises PageError when the browser holds no cookie for it or another one's, or when the flow is over.
     """
+    require_ledger(context)
     secret = context.cookies.read_flow(request, flow_id) if flow_id else None
     if flow_id is None or secret is None:
         raise PageError(

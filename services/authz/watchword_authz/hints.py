@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import orjson
-import structlog
 from joserfc import jwk, jwt
 from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,8 +15,7 @@ from watchword_events.names import Service
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import InternalClient, Unreachable
-
-log = structlog.get_logger()
+from watchword_runtime.jwks import JWKS_PATH
 
 _TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _MAX_LENGTH: Final = 16 * 1024
@@ -67,8 +65,8 @@ class IdTokenHints:
         """What the token says, also after its expiry; None when it is not an ID token that we signed.
 
         The algorithm is that of the key: the header's is compared with it, never chosen from. `jwk`, `jku` and `x5c`
-        in the header are ignored. Spec: OpenID Connect RP-Initiated Logout 1.0 2; OpenID Connect Core 3.1.2.1;
-        RFC 8725 3.1, 3.11.
+        in the header are ignored. Raises Unreachable when no keys can be had.
+        Spec: OpenID Connect RP-Initiated Logout 1.0 2; OpenID Connect Core 3.1.2.1; RFC 8725 3.1, 3.11.
         """
         if len(token) > _MAX_LENGTH or not _TOKEN.fullmatch(token):
             return None
@@ -102,14 +100,13 @@ class IdTokenHints:
         return self._keys.get(kid)
 
     async def _fetch(self) -> None:
+        answer = await self._internal.get(Service.TOKEN, JWKS_PATH)
         try:
-            answer = await self._internal.get(Service.TOKEN, "/oauth2/jwks")
-            keys = orjson.loads(answer.content)["keys"] if answer.status_code == 200 else None
-        except (Unreachable, ValueError, KeyError) as error:
-            log.warning("jwks.unavailable", error=type(error).__name__)
-            return
-        if keys is not None:
-            self._keys = {key["kid"]: (key["alg"], jwk.import_key(key)) for key in keys if key.get("use") == "sig"}
+            keys = orjson.loads(answer.content)["keys"] if answer.status_code == 200 else []
+            found = {key["kid"]: (key["alg"], jwk.import_key(key)) for key in keys if key.get("use", "sig") == "sig"}
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            raise Unreachable("token: its key set is not understood") from error
+        self._keys = found or self._keys
 
 
 def _decode(part: str) -> bytes:

@@ -2,6 +2,10 @@
 
 from typing import Final, TypeVar
 
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
 from watchword_authz import consumers
 from watchword_authz.context import Context
 from watchword_authz.hints import IdTokenHints
@@ -25,10 +29,14 @@ from watchword_runtime.shared import Shared
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
 from watchword_web.cookies import Cookies
+from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
 from watchword_web.pages import Pages
 
 VERSION: Final = "0.1.0"
+
+# PostgreSQL is away, or this service's pool is exhausted: 503, try again.
+_AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 E = TypeVar("E", bound=Export)
 
@@ -106,6 +114,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         routers=routers(context),
         version=VERSION,
         pages=context.pages,
+        outages=(*OUTAGES, *_AWAY),
     )
     sweeper = Sweeper(database, feed=shared.feed, now=shared.now)
 

@@ -32,6 +32,7 @@ def router(context: Context) -> APIRouter:
 async def begin(context: Context, http: Request, params: Params, *, may_answer_now: bool) -> Response:
     """The answer to the application, or the way to the first page of a new flow."""
     limit_beginnings(context, http)
+    flows.require_ledger(context)
     rev = context.feed.position
     client = await find_client(context, params.get("client_id"))
     hint = await context.hints.verify(params["id_token_hint"]) if "id_token_hint" in params else None

@@ -86,6 +86,7 @@ async def begin_here(context: Context, request: Request, return_to: str | None) 
     """A sign-in without an application: it ends at a page of ours, by default one that says who is signed in."""
     if return_to is not None and not is_local_path(return_to):
         raise PageError("invalid_request", "This sign-in cannot start", "The address to return to is not one of ours.")
+    flows.require_ledger(context)
     person = await find_person(context, context.cookies.read_session(request), context.now())
     if person is not None:
         if return_to is not None:

@@ -7,7 +7,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from watchword_authz import logout, sessions
+from watchword_authz import flows, logout, sessions
 from watchword_authz.context import Context
 from watchword_authz.models import EndReason, UserSession
 from watchword_authz.steps import see_other
@@ -70,6 +70,7 @@ async def _read(context: Context, params: Params) -> logout.LogoutRequest:
 
 
 async def _session(context: Context, secret: str | None) -> UserSession | None:
+    flows.require_ledger(context)
     async with transaction(context.database) as session:
         return await sessions.find_live(session, secret, feed=context.feed, now=context.now())
 

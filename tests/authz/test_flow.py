@@ -1,0 +1,160 @@
+"""What a sign-in needs next, as a decision table."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watchword_authz.flow import Standing, Step, error_of, needs_consent, next_step
+from watchword_authz.requests import AuthorizationRequest, OAuthCode, Prompt
+from watchword_events.exports import ClientExport
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+STARTED = NOW - timedelta(seconds=30)
+WEB = "https://app.example/cb"
+
+
+def request(redirect_uri: str = WEB, **changes: object) -> AuthorizationRequest:
+    """A request for openid and profile."""
+    given: dict[str, object] = {"client_id": "c", "redirect_uri": redirect_uri, "scope": frozenset({"openid", "profile"})}
+    return AuthorizationRequest.model_validate({**given, **changes})
+
+
+def client(**changes: object) -> ClientExport:
+    """A confidential client that asks for consent."""
+    return ClientExport.model_validate({"client_id": "c", "client_name": "App", **changes})
+
+
+def signed_in(
+    ago_s: int = 600, *, user_id: str = "u1", is_fresh: bool = False, is_chosen: bool = False
+) -> Standing:
+    """A session whose sign-in was so long ago."""
+    return Standing(user_id, NOW - timedelta(seconds=ago_s), is_fresh=is_fresh, is_chosen=is_chosen)
+
+
+@dataclass
+class Case:
+    """One row of the table."""
+
+    step: Step
+    standing: Standing | None = None
+    asked: AuthorizationRequest = field(default_factory=request)
+    client: ClientExport = field(default_factory=client)
+    consented: frozenset[str] = frozenset({"openid", "profile"})
+    wants_again: bool = False
+
+
+CASES = {
+    "nobody is signed in": Case(Step.SIGN_IN),
+    "signed in and consented": Case(Step.FINISH, signed_in()),
+    "wants to sign in again": Case(Step.SIGN_IN, signed_in(), wants_again=True),
+    "wanted it and did": Case(Step.FINISH, signed_in(5, is_fresh=True), wants_again=True),
+    "prompt login": Case(Step.SIGN_IN, signed_in(), request(prompt=["login"])),
+    "prompt login, signed in a second before it": Case(Step.SIGN_IN, signed_in(31), request(prompt=["login"])),
+    "prompt login, done": Case(Step.FINISH, signed_in(5, is_fresh=True), request(prompt=["login"])),
+    "prompt login, upstream did not ask again": Case(
+        Step.SIGN_IN, signed_in(3600, is_fresh=True), request(prompt=["login"])
+    ),
+    "max_age kept": Case(Step.FINISH, signed_in(59), request(max_age_s=60)),
+    "max_age passed": Case(Step.SIGN_IN, signed_in(60), request(max_age_s=60)),
+    "max_age zero": Case(Step.SIGN_IN, signed_in(0), request(max_age_s=0)),
+    "max_age zero, done": Case(Step.FINISH, signed_in(3, is_fresh=True), request(max_age_s=0)),
+    "max_age, upstream's sign-in is older": Case(
+        Step.SIGN_IN, signed_in(3600, is_fresh=True), request(max_age_s=600)
+    ),
+    "max_age, upstream's sign-in is recent enough": Case(
+        Step.FINISH, signed_in(300, is_fresh=True), request(max_age_s=600)
+    ),
+    "select_account": Case(Step.CHOOSE_ACCOUNT, signed_in(), request(prompt=["select_account"])),
+    "select_account, chosen": Case(Step.FINISH, signed_in(is_chosen=True), request(prompt=["select_account"])),
+    "select_account, signed in": Case(Step.FINISH, signed_in(5, is_fresh=True), request(prompt=["select_account"])),
+    "select_account and login": Case(
+        Step.SIGN_IN, signed_in(is_chosen=True), request(prompt=["select_account", "login"])
+    ),
+    "hint names the one at hand": Case(Step.FINISH, signed_in(), request(hint_user_id="u1")),
+    "hint names another": Case(Step.SIGN_IN, signed_in(), request(hint_user_id="u2")),
+    "hint names another than who then signed in": Case(
+        Step.WRONG_ACCOUNT, signed_in(5, is_fresh=True), request(hint_user_id="u2")
+    ),
+    "scope grew": Case(Step.CONSENT, signed_in(), consented=frozenset({"openid"})),
+    "never asked": Case(Step.CONSENT, signed_in(), consented=frozenset()),
+    "allowed more": Case(Step.FINISH, signed_in(), consented=frozenset({"openid", "profile", "email"})),
+    "trusted client": Case(
+        Step.FINISH, signed_in(), client=client(require_consent=False), consented=frozenset()
+    ),
+    "trusted client that insists": Case(
+        Step.CONSENT, signed_in(), request(prompt=["consent"]), client(require_consent=False)
+    ),
+    "prompt consent asks again": Case(Step.CONSENT, signed_in(), request(prompt=["consent"])),
+    "public client on the web is remembered": Case(
+        Step.FINISH, signed_in(), client=client(token_endpoint_auth_method="none")
+    ),
+    "public client with a custom scheme is asked each time": Case(
+        Step.CONSENT, signed_in(), request("com.example:/cb"), client(token_endpoint_auth_method="none")
+    ),
+    "public client on loopback is asked each time": Case(
+        Step.CONSENT, signed_in(), request("http://127.0.0.1:1/cb"), client(token_endpoint_auth_method="none")
+    ),
+    "sign-in comes before consent": Case(Step.SIGN_IN, None, request(prompt=["consent"]), consented=frozenset()),
+}
+
+
+@pytest.mark.spec("OpenID Connect Core 3.1.2.3")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_next_step(case: Case) -> None:
+    assert (
+        next_step(
+            case.asked,
+            case.client,
+            case.standing,
+            wants_again=case.wants_again,
+            consented=case.consented,
+            started_at=STARTED,
+            now=NOW,
+        )
+        is case.step
+    )
+
+
+@pytest.mark.spec("OpenID Connect Core 3.1.2.6")
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        (Step.SIGN_IN, OAuthCode.LOGIN_REQUIRED),
+        (Step.WRONG_ACCOUNT, OAuthCode.LOGIN_REQUIRED),
+        (Step.CHOOSE_ACCOUNT, OAuthCode.ACCOUNT_SELECTION_REQUIRED),
+        (Step.CONSENT, OAuthCode.CONSENT_REQUIRED),
+    ],
+)
+def test_silent_request_is_told_what_would_have_to_be_shown(step: Step, error: OAuthCode) -> None:
+    assert error_of(step)[0] is error
+
+
+_SCOPES = st.frozensets(st.sampled_from(["openid", "profile", "email", "groups"]), min_size=1)
+
+
+@given(_SCOPES, _SCOPES, st.frozensets(st.sampled_from(list(Prompt))), st.booleans(), st.integers(0, 10_000))
+def test_nothing_is_finished_without_consent_to_all_of_it(
+    asked: frozenset[str], consented: frozenset[str], prompt: frozenset[Prompt], is_fresh: bool, ago_s: int
+) -> None:
+    wanted = request(scope=asked, prompt=prompt)
+    step = next_step(
+        wanted,
+        client(),
+        signed_in(ago_s, is_fresh=is_fresh),
+        wants_again=False,
+        consented=consented,
+        started_at=STARTED,
+        now=NOW,
+    )
+    if step is Step.FINISH:
+        assert asked <= consented
+        assert Prompt.CONSENT not in prompt
+        assert is_fresh or Prompt.LOGIN not in prompt
+
+
+def test_consent_is_needed_for_one_scope_more() -> None:
+    assert not needs_consent(request(), client(), frozenset({"openid", "profile"}))
+    assert needs_consent(request(), client(), frozenset({"openid"}))
