@@ -1,8 +1,10 @@
 """Composition root of the directory: the only place that constructs."""
 
+from importlib.metadata import version
 from typing import Final
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+import asyncpg
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from watchword_database import Database, transaction
@@ -29,7 +31,8 @@ from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
 
 PATHS: Final[tuple[str, ...]] = ("/login/identity", "/api/v1/users", "/api/v1/identities")
-VERSION: Final = "0.1.0"
+# What says that a server we need is away, beyond the usual network errors.
+AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, Busy)
 
 
 def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
@@ -91,8 +94,8 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         title="Watchword directory",
         settings=settings,
         routers=[sign_in_router(parts), user_router(parts), identity_router(parts), internal(parts)],
-        version=VERSION,
-        outages=(*OUTAGES, OperationalError, InterfaceError, PoolTimeout, Busy),
+        version=version("watchword-directory"),
+        outages=(*OUTAGES, *AWAY),
     )
 
     async def start() -> None:

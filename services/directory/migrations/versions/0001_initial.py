@@ -4,7 +4,6 @@ Revision: 0001, after .
 """
 
 import sqlalchemy as sa
-import sqlmodel
 from alembic import op
 from sqlalchemy.dialects import postgresql
 

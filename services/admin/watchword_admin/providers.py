@@ -1,0 +1,169 @@
+"""Identity providers: the changes that administrators make, each with its events and its ledger entry."""
+
+from datetime import datetime
+
+from watchword_admin import store
+from watchword_admin.clients import GRANT_LIFE, TOKEN_LIFE
+from watchword_admin.models import Provider
+from watchword_admin.provider_documents import ProviderDocument, document_of
+from watchword_database import Session, bus
+from watchword_events.contracts import ProviderConfigured, ProviderDisabled, ProviderRemoved, ProviderUpdated
+from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.feed import Feed
+from watchword_runtime.keyring import Sealer
+
+
+class ProviderExists(Exception):
+    """The id is in use."""
+
+
+class SecretSeal:
+    """Seals client secrets of providers; only federation, with the same key, ever opens one."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._sealer: Sealer | None = None
+
+    async def seal(self, session: Session, provider_id: str, secret: str) -> bytes:
+        """The sealed secret, bound to its provider's id."""
+        if self._sealer is None:
+            self._sealer = Sealer(self._key, await bus.sealer_id(session))
+        return self._sealer.seal(secret.encode(), provider_id.encode())
+
+
+async def configure_provider(
+    session: Session,
+    provider_id: str,
+    document: ProviderDocument,
+    *,
+    client_secret: bytes | None,
+    enabled: bool,
+    feed: Feed,
+    now: datetime,
+) -> tuple[Provider, list[int]]:
+    """The provider exists; an id that was removed may be used again, and is trusted again then.
+
+    client_secret: sealed. Raises ProviderExists. Appends ProviderConfigured. Returns the ledger entries to settle.
+    """
+    provider = Provider(
+        id=provider_id,
+        version=1,
+        display_name=document.display_name,
+        order=document.order,
+        enabled=enabled,
+        document=document.model_dump(mode="json"),
+        client_secret=client_secret,
+        created_at=now,
+        updated_at=now,
+    )
+    entries: list[int] = []
+    if not await store.claim_new_provider(session, provider):
+        old = await store.find_removed_provider_for_change(session, provider_id)
+        if old is None:
+            raise ProviderExists(provider_id)
+        old.deleted_at, old.enabled, old.client_secret, old.created_at = None, enabled, client_secret, now
+        _write(old, document)
+        entries = await _trust(session, old, feed=feed, now=now)
+        await _rise(session, old, now=now)
+        provider = old
+    session.emit(ProviderConfigured(id=provider_id, version=provider.version))
+    return provider, entries
+
+
+async def change_provider(
+    session: Session,
+    provider: Provider,
+    document: ProviderDocument,
+    *,
+    client_secret: bytes | None,
+    enabled: bool | None,
+    end_sessions: bool = False,
+    feed: Feed,
+    now: datetime,
+) -> list[int]:
+    """The ledger entries to settle. provider: locked.  client_secret: sealed, None for one that is to be removed.
+
+    end_sessions: with `enabled=False`, everything that came through the provider ends and stays refused until it is
+    enabled again. Nothing happens when nothing differs. Appends ProviderUpdated or ProviderDisabled.
+    """
+    switched = enabled is not None and enabled != provider.enabled
+    changed = document != document_of(provider) or client_secret != provider.client_secret
+    now_enabled = provider.enabled if enabled is None else enabled
+    entries: list[int] = []
+    if end_sessions and not now_enabled:
+        entries = await _distrust(session, provider, feed=feed, reason="provider.disabled", now=now)
+    elif switched and now_enabled:
+        entries = await _trust(session, provider, feed=feed, now=now)
+    if not (changed or switched or entries):
+        return []
+    provider.enabled, provider.client_secret = now_enabled, client_secret
+    _write(provider, document)
+    await _rise(session, provider, now=now)
+    event = ProviderDisabled if switched and not now_enabled else ProviderUpdated
+    session.emit(event(id=provider.id, version=provider.version))
+    return entries
+
+
+async def remove_provider(
+    session: Session, provider_id: str, *, end_sessions: bool, feed: Feed, now: datetime
+) -> list[int]:
+    """The provider is gone, a tombstone stays; the ledger entries to settle. Doing it again changes nothing.
+
+    end_sessions: everything that came through it is refused from now on. Raises Unknown. Appends ProviderRemoved.
+    """
+    try:
+        provider = await store.get_provider_for_change(session, provider_id)
+    except store.Unknown:
+        if await store.find_removed_provider_for_change(session, provider_id) is not None:
+            return []
+        raise
+    entries: list[int] = []
+    if end_sessions:
+        entries = await _distrust(session, provider, feed=feed, reason="provider.removed", now=now)
+    provider.display_name, provider.document, provider.client_secret = "", {}, None
+    provider.enabled, provider.deleted_at = False, now
+    await _rise(session, provider, now=now)
+    session.emit(ProviderRemoved(id=provider_id, version=provider.version))
+    return entries
+
+
+def _write(provider: Provider, document: ProviderDocument) -> None:
+    provider.display_name, provider.order = document.display_name, document.order
+    provider.document = document.model_dump(mode="json")
+
+
+async def _rise(session: Session, provider: Provider, *, now: datetime) -> None:
+    provider.version += 1
+    provider.updated_at = now
+    await session.flush()
+
+
+async def _distrust(session: Session, provider: Provider, *, feed: Feed, reason: str, now: datetime) -> list[int]:
+    if provider.distrusted:
+        return []
+    provider.distrusted = True
+    return [await _revoke(session, provider.id, RevocationKind.STATE, feed=feed, reason=reason, now=now)]
+
+
+async def _trust(session: Session, provider: Provider, *, feed: Feed, now: datetime) -> list[int]:
+    if not provider.distrusted:
+        return []
+    provider.distrusted = False
+    reason = "provider.trusted"
+    return [await _revoke(session, provider.id, RevocationKind.LIFT, feed=feed, reason=reason, now=now)]
+
+
+async def _revoke(
+    session: Session, provider_id: str, kind: RevocationKind, *, feed: Feed, reason: str, now: datetime
+) -> int:
+    entry = await bus.revoke(
+        session,
+        claim=Claim.IDP,
+        value=provider_id,
+        kind=kind,
+        reason=reason,
+        until=now + TOKEN_LIFE,
+        keep_until=now + GRANT_LIFE,
+    )
+    feed.pend(entry, Claim.IDP, provider_id)
+    return entry

@@ -1,0 +1,25 @@
+"""Settings of admin."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from watchword_runtime.settings import ServiceSettings
+
+
+class AdminSettings(ServiceSettings):
+    """How long the console stays open, and how many programs may follow the events."""
+
+    console_idle_s: int = Field(1800, ge=60, description="A session at the console ends when it was idle for this long")
+    console_max_s: int = Field(8 * 3600, ge=60, description="A session at the console ends after this at the latest")
+    event_streams: int = Field(100, ge=1, description="Live event streams that one process serves at once")
+
+    @property
+    def console_idle(self) -> timedelta:
+        """As a duration."""
+        return timedelta(seconds=self.console_idle_s)
+
+    @property
+    def console_max(self) -> timedelta:
+        """As a duration."""
+        return timedelta(seconds=self.console_max_s)
