@@ -205,5 +205,7 @@ class PublicHost:
         if target is not None:
             await RedirectResponse(target, 302)(scope, receive, send)
             return
-        page = self._pages.render(Request(scope), "wrong_host.html", status=421, host=host)
+        scheme = "https" if self._settings.secure else "http"
+        suggestion = f"{scheme}://{host}{self._settings.base_path}"
+        page = self._pages.render(Request(scope), "wrong_host.html", status=421, host=host, suggestion=suggestion)
         await page(scope, receive, send)
