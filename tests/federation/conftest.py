@@ -1,12 +1,14 @@
 """Another company's provider on a real port, as honest or as hostile as a test wants it."""
 
+import asyncio
 import base64
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,6 +22,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from watchword_events.exports import ProviderExport
+from watchword_events.names import Service
+from watchword_federation.settings import FederationSettings
+from watchword_runtime.keyring import derive_service_keys
+from watchword_testkit.databases import Template, TestDatabase
+from watchword_testkit.servers import Postgres
 
 CLIENT_ID = "watchword-at-acme"
 CLIENT_SECRET = "s3cret: with %, + and ümlaut"
@@ -56,6 +63,7 @@ class Upstream:
     metadata_answer: Response | None = None
     token_response: Claims = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    token_requests: list[dict[str, str]] = field(default_factory=list)
     _codes: dict[str, Claims] = field(default_factory=dict)
     _tokens: dict[str, str] = field(default_factory=dict)
 
@@ -111,8 +119,9 @@ class Upstream:
     async def _token(self, request: Request) -> Response:
         self.asked.append("token")
         form = dict(parse_qsl((await request.body()).decode(), strict_parsing=True))
-        scheme, _, pair = request.headers["authorization"].partition(" ")
+        scheme, _, pair = request.headers.get("authorization", "").partition(" ")
         client_id, _, secret = base64.b64decode(pair).decode().partition(":")
+        self.token_requests.append({"scheme": scheme, **form})
         if scheme != "Basic" or unquote(client_id) != CLIENT_ID or unquote(secret) != CLIENT_SECRET:
             return JSONResponse({"error": "invalid_client"}, 401)
         asked = self._codes.pop(form["code"], None)
@@ -171,36 +180,108 @@ class _Server(uvicorn.Server):
     def install_signal_handlers(self) -> None: ...
 
 
-async def _served(upstream: Upstream) -> AsyncIterator[Upstream]:
-    import asyncio
-    import socket
+class Stage:
+    """A port on which one provider after another plays."""
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(upstream.app(), log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-    upstream.issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield upstream
-    server.should_exit = True
-    await serving
+    def __init__(self) -> None:
+        self.playing = Upstream()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.issuer = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.playing.app()(scope, receive, send)
+
+    async def serve(self) -> AsyncIterator["Stage"]:
+        server = _Server(
+            uvicorn.Config(self._app, interface="asgi3", log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        )
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        yield self
+        server.should_exit = True
+        await serving
+
+    def play(self, upstream: Upstream) -> Upstream:
+        upstream.issuer = self.issuer
+        self.playing = upstream
+        return upstream
+
+
+@pytest.fixture(scope="session")
+async def first_stage() -> AsyncIterator[Stage]:
+    async for stage in Stage().serve():
+        yield stage
+
+
+@pytest.fixture(scope="session")
+async def second_stage() -> AsyncIterator[Stage]:
+    async for stage in Stage().serve():
+        yield stage
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
+def upstream(first_stage: Stage) -> Upstream:
     """A provider of a test's own."""
-    async for served in _served(Upstream()):
-        yield served
+    return first_stage.play(Upstream())
 
 
 @pytest.fixture
-async def other_upstream() -> AsyncIterator[Upstream]:
+def other_upstream(second_stage: Stage) -> Upstream:
     """A second provider, which has nothing to do with the first."""
-    async for served in _served(Upstream(user={"sub": "alice-1", "email": "mallory@evil.test"})):
-        yield served
+    return second_stage.play(Upstream(user={"sub": "alice-1", "email": "mallory@evil.test"}))
 
 
-def raw_token(header: Mapping[str, object], payload: bytes, signature: bytes = b"x" * 64) -> str:
-    """A token as a stranger could write it, without a key."""
-    parts = (json.dumps(header).encode(), payload, signature)
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+MASTER = b"m" * 32
+
+
+@pytest.fixture(scope="module")
+async def module_database(postgres: Postgres, database_template: Template) -> AsyncIterator[TestDatabase]:
+    """A migrated database for the tests of a module that can share one."""
+    found = TestDatabase(
+        postgres, await postgres.create_database(template=database_template.name), database_template.passwords
+    )
+    yield found
+    await found.close()
+    await postgres.drop_database(found.name)
+
+
+@pytest.fixture
+async def fetched_nothing(module_database: TestDatabase) -> AsyncIterator[TestDatabase]:
+    """The module's database, in which nothing of any provider is kept yet."""
+    yield module_database
+    await module_database.close()
+    async with module_database.postgres.admin(module_database.name) as connection:
+        await connection.execute("TRUNCATE federation.upstream_document, federation.upstream_flow")
+
+
+@pytest.fixture(scope="module")
+def settings(module_database: TestDatabase) -> FederationSettings:
+    """Settings of an installation on https whose upstream providers are on this machine."""
+    return FederationSettings.model_validate(
+        {
+            "public_url": "https://sso.test",
+            "database_url": module_database.url(Service.FEDERATION),
+            "keys": json.dumps(derive_service_keys(MASTER, Service.FEDERATION)),
+            "environment": "demo",
+        }
+    )
+
+
+@dataclass
+class ManualClock:
+    """The time, which only the test moves."""
+
+    at: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def tick(self, **delta: float) -> None:
+        self.at += timedelta(**delta)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Noon of a day on which nothing else happens."""
+    return ManualClock()

@@ -13,11 +13,14 @@ from watchword_database import Database, transaction
 from watchword_federation import store
 from watchword_federation.documents import UnusableDocument, check_document
 from watchword_federation.failures import Failure, SignInFailed
+from watchword_federation.keys import UnusableKeys
+from watchword_federation.metadata import UnusableMetadata
 from watchword_federation.store import DocumentKind
 from watchword_runtime.clock import Clock
 from watchword_runtime.outbound import BadAnswer, Blocked, fetch_json
 
 TRY_AGAIN_AFTER: Final = timedelta(seconds=3)
+_OWN: Final = (Blocked, BadAnswer, UnusableDocument, UnusableKeys, UnusableMetadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,8 @@ class Fetched:
             document = await fetch_json(self._client, url)
             check_document(document)
             check(document)
-        except (Blocked, BadAnswer, HTTPError, TimeoutError) as error:
-            raise SignInFailed(Failure.PROVIDER_UNREACHABLE, f"document: {type(error).__name__}") from error
-        except UnusableDocument as error:
-            raise SignInFailed(Failure.PROVIDER_UNREACHABLE, f"document {error}") from error
-        except ValueError as error:
-            raise SignInFailed(Failure.PROVIDER_UNREACHABLE, str(error)) from error
+        except (HTTPError, TimeoutError, ValueError) as error:
+            raise SignInFailed(Failure.PROVIDER_UNREACHABLE, f"document: {reason_of(error)}") from error
         return document
 
     def forget(self, provider_id: str) -> None:
@@ -93,3 +92,8 @@ class Fetched:
         for kind in DocumentKind:
             self._asking.pop((provider_id, kind), None)
             self._failed.pop((provider_id, kind), None)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a request to a provider failed, as it may stand in a log: our own words, or only the kind of error."""
+    return str(error) if isinstance(error, _OWN) else type(error).__name__

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
+from sqlmodel import col, select
 
 from watchword_database import Session
 from watchword_federation.models import UpstreamDocument, UpstreamFlow
@@ -34,7 +34,7 @@ async def add_flow(session: Session, flow: UpstreamFlow, *, now: datetime) -> No
         .limit(_SWEPT_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
-    await session.execute(delete(UpstreamFlow).where(col(UpstreamFlow.state_hash).in_(over)))
+    await session.exec(delete(UpstreamFlow).where(col(UpstreamFlow.state_hash).in_(over)))
 
 
 async def find_flow(session: Session, state_hash: bytes) -> UpstreamFlow | None:
@@ -54,7 +54,7 @@ async def claim_flow(session: Session, state_hash: bytes, *, now: datetime) -> b
         .values(taken_at=now)
         .returning(col(UpstreamFlow.state_hash))
     )
-    return (await session.execute(statement)).one_or_none() is not None
+    return (await session.exec(statement)).one_or_none() is not None
 
 
 async def find_document(
@@ -67,7 +67,7 @@ async def find_document(
         col(UpstreamDocument.url) == url,
         col(UpstreamDocument.fetched_at) >= fresh_since,
     )
-    return (await session.execute(statement)).scalar_one_or_none()
+    return (await session.exec(statement)).one_or_none()
 
 
 async def put_document(
@@ -84,7 +84,7 @@ async def put_document(
         provider_id=provider_id, kind=kind.value, url=url, document=document, fetched_at=fetched_at
     )
     new = statement.excluded
-    await session.execute(
+    await session.exec(
         statement.on_conflict_do_update(
             index_elements=["provider_id", "kind"],
             set_={"url": new.url, "document": new.document, "fetched_at": new.fetched_at},
@@ -95,4 +95,4 @@ async def put_document(
 
 async def drop_documents(session: Session, provider_ids: Collection[str]) -> None:
     """Nothing fetched for these providers is kept."""
-    await session.execute(delete(UpstreamDocument).where(col(UpstreamDocument.provider_id).in_(provider_ids)))
+    await session.exec(delete(UpstreamDocument).where(col(UpstreamDocument.provider_id).in_(provider_ids)))

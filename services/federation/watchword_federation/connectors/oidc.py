@@ -17,27 +17,28 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from httpx2 import AsyncBaseTransport, AsyncClient, HTTPError
+from httpx2 import AsyncBaseTransport, AsyncClient, HTTPError, Response
 from pydantic import JsonValue
 
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.connectors import Answer, Secrets, Wishes
-from watchword_federation.documents import UnusableDocument, check_document
+from watchword_federation.documents import UnusableDocument, check_document, parse_object
 from watchword_federation.failures import Failure, SignInFailed, failure_of
-from watchword_federation.fetched import Fetched
+from watchword_federation.fetched import Fetched, reason_of
 from watchword_federation.id_tokens import Expected, read_header, verify_id_token
 from watchword_federation.identities import identity_of, merge_userinfo
 from watchword_federation.keys import UpstreamKey, find_key, usable_keys
 from watchword_federation.metadata import Endpoints, discovery_url, endpoints_of
 from watchword_federation.store import DocumentKind
-from watchword_runtime.outbound import BadAnswer, Blocked, fetch_json
+from watchword_runtime.outbound import fetch_json
 
 METADATA_LIFE: Final = timedelta(hours=1)
 KEYS_LIFE: Final = timedelta(minutes=10)
 # A token with an unknown kid may ask for the keys again, but at most this often per provider.
 KEYS_AGAIN_AFTER: Final = timedelta(minutes=1)
 EXCHANGE_DEADLINE_S: Final = 15.0
+_MAX_TOKEN_RESPONSE: Final = 128 * 1024
 _ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 log = structlog.get_logger()
@@ -171,6 +172,7 @@ class OidcConnector:
             follow_redirects=False,
         )
         client.register_client_auth_method(("client_secret_basic", _basic))
+        client.register_compliance_hook("access_token_response", _checked)
         extra = {"code_verifier": verifier} if provider.pkce else {}
         try:
             async with asyncio.timeout(EXCHANGE_DEADLINE_S):
@@ -185,8 +187,9 @@ class OidcConnector:
             named = {Failure.INVALID_SCOPE, Failure.REDIRECT_URI_MISMATCH} & {failure_of(str(error.error))}
             failure = named.pop() if named else Failure.TOKEN_EXCHANGE_FAILED
             raise SignInFailed(failure, f"token endpoint: {_error_code(error.error)}") from error
-        except (Blocked, BadAnswer, HTTPError, TimeoutError, ValueError) as error:
-            raise SignInFailed(Failure.TOKEN_EXCHANGE_FAILED, type(error).__name__) from error
+        # TypeError and OverflowError: Authlib computes with whatever stands in `expires_in`.
+        except (HTTPError, TimeoutError, ValueError, TypeError, OverflowError) as error:
+            raise SignInFailed(Failure.TOKEN_EXCHANGE_FAILED, reason_of(error)) from error
         return _tokens(answer)
 
     async def _userinfo(
@@ -207,10 +210,8 @@ class OidcConnector:
                 self._client, endpoints.userinfo_endpoint, {"Authorization": f"Bearer {access_token}"}
             )
             check_document(document)
-        except (Blocked, BadAnswer, HTTPError, TimeoutError) as error:
-            raise SignInFailed(Failure.USERINFO_FAILED, type(error).__name__) from error
-        except UnusableDocument as error:
-            raise SignInFailed(Failure.USERINFO_FAILED, str(error)) from error
+        except (HTTPError, TimeoutError, UnusableDocument) as error:
+            raise SignInFailed(Failure.USERINFO_FAILED, reason_of(error)) from error
         # OpenID Connect Core 5.3.2: without an equal sub the answer may be about another person (token substitution).
         if document.get("sub") != subject:
             raise SignInFailed(Failure.USERINFO_FAILED, "sub is not the one of the ID token")
@@ -247,6 +248,12 @@ def _tokens(answer: object) -> Tokens:
     if not isinstance(id_token, str) or not id_token:
         raise SignInFailed(Failure.ID_TOKEN_MISSING, "no id_token")
     return Tokens(access_token, id_token)
+
+
+def _checked(response: Response) -> Response:
+    """The token response without what would overflow Authlib, which parses it next. Raises UnusableDocument."""
+    parse_object(response.content, max_bytes=_MAX_TOKEN_RESPONSE)
+    return response
 
 
 def _basic(client: Any, _method: str, uri: str, headers: Any, body: str) -> tuple[str, Any, str]:
