@@ -41,6 +41,7 @@ class Database:
             max_overflow=pool_size,
             pool_pre_ping=True,
             pool_timeout=10,
+            hide_parameters=True,  # an error message must not carry a hash or a payload into a log
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
         )
