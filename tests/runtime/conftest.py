@@ -11,7 +11,8 @@ from watchword_events.names import Service
 from watchword_runtime.broker import Broker
 from watchword_runtime.keyring import derive_service_keys
 from watchword_runtime.settings import ServiceSettings
-from watchword_testkit.databases import TestDatabase
+from watchword_testkit.databases import Template, TestDatabase
+from watchword_testkit.servers import Postgres
 
 MASTER = b"a master key that is used in tests only"
 
@@ -19,17 +20,25 @@ SettingsFor = Callable[..., ServiceSettings]
 BrokerFor = Callable[..., AbstractAsyncContextManager[Broker]]
 
 
-@pytest.fixture
-def settings_for(monkeypatch: pytest.MonkeyPatch) -> SettingsFor:
-    """Settings of a service, as if nothing stood in the environment."""
-    for name in ("PUBLIC_URL", "DATABASE_URL", "NATS_URL", "NATS_SEED", "KEYS", "INTERNAL_URLS", "ENVIRONMENT"):
-        monkeypatch.delenv(f"WATCHWORD_{name}", raising=False)
+def _settings(service: Service, **given: object) -> ServiceSettings:
+    keys = json.dumps(derive_service_keys(MASTER, service))
+    return ServiceSettings.model_validate({"database_url": "postgresql://nowhere/none", "keys": keys, **given})
 
-    def make(service: Service, **given: object) -> ServiceSettings:
-        keys = json.dumps(derive_service_keys(MASTER, service))
-        return ServiceSettings.model_validate({"database_url": "postgresql://nowhere/none", "keys": keys, **given})
 
-    return make
+@pytest.fixture(scope="session")
+def settings_for() -> SettingsFor:
+    """Settings of a service."""
+    return _settings
+
+
+@pytest.fixture(scope="module")
+async def module_database(postgres: Postgres, database_template: Template) -> AsyncIterator[TestDatabase]:
+    """A migrated database for tests that leave nothing behind which the others would see."""
+    name = await postgres.create_database(template=database_template.name)
+    found = TestDatabase(postgres, name, database_template.passwords)
+    yield found
+    await found.close()
+    await postgres.drop_database(name)
 
 
 @pytest.fixture

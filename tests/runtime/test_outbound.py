@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpcore2
 import httpx2
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -137,10 +138,10 @@ async def test_the_addresses_of_the_connection_decide_however_a_name_resolved_be
 
     async def connect(_backend: object, host: str, *_more: Any, **_named: Any) -> Any:
         reached.append(host)
-        raise outbound.httpcore2.ConnectError("no network in tests")
+        raise httpcore2.ConnectError("no network in tests")
 
     monkeypatch.setattr(asyncio.get_running_loop().__class__, "getaddrinfo", resolve)
-    monkeypatch.setattr(outbound.httpcore2.AnyIOBackend, "connect_tcp", connect)
+    monkeypatch.setattr(httpcore2.AnyIOBackend, "connect_tcp", connect)
     with pytest.raises(httpx2.ConnectError):
         await outbound.fetch_json(production, "https://rebind.example/")
     with pytest.raises(Blocked):

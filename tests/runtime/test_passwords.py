@@ -29,13 +29,13 @@ async def test_an_unknown_user_costs_the_same_work_and_never_fits(
     pool: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[str] = []
-    check = passwords.PasswordHasher.verify
+    check = PasswordHasher.verify
 
     def counting(self: PasswordHasher, stored: str, raw: bytes) -> bool:
         checked.append(stored)
         return bool(check(self, stored, raw))
 
-    monkeypatch.setattr(passwords.PasswordHasher, "verify", counting)
+    monkeypatch.setattr(PasswordHasher, "verify", counting)
     assert not (await pool.verify(None, "anything")).ok
     assert len(checked) == 1
     assert extract_parameters(checked[0]).memory_cost == passwords.MEMORY_KIB

@@ -148,14 +148,10 @@ class Access:
     async def _genuine(self, token: str) -> Genuine:
         if token.count(".") == _JWE_PARTS - 1:
             if self._open_opaque is None:
-                raise AccessDenied(
-                    401,
-                    "invalid_token",
-                    "Opaque access tokens are not taken here. Use a JWT access token or an API key.",
-                )
+                raise AccessDenied(401, "invalid_token", _NO_OPAQUE)
             opened = await self._open_opaque(token)
-            if opened is None:
-                self._unknown("opaque token not ours, or expired")
+            if opened is None or not _is_for(opened.claims, self._issuer):
+                self._unknown("opaque token not ours, not for this API, or expired")
             return opened
         try:
             return await self._keys.verify(token, self._now())

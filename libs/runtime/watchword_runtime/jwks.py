@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from httpx2 import codes
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
@@ -28,10 +29,11 @@ _MAX_KEYS: Final = 32
 _MIN_RSA_BITS: Final = 2048
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
-_KINDS: Final[Mapping[str, type[ECKey] | type[RSAKey] | type[OKPKey]]] = {
-    "ES256": ECKey,
-    "RS256": RSAKey,
-    "EdDSA": OKPKey,
+# What a key of an algorithm has to be: its class and curve.
+_KINDS: Final[Mapping[str, tuple[type[ECKey] | type[RSAKey] | type[OKPKey], str | None]]] = {
+    "ES256": (ECKey, "P-256"),
+    "RS256": (RSAKey, None),
+    "EdDSA": (OKPKey, "Ed25519"),
 }
 
 
@@ -113,23 +115,31 @@ class AccessTokenKeys:
         return self._keys[kid]
 
     async def _fetch(self) -> None:
+        """The keys are as `token` has them; while it cannot be asked the known ones go on. Raises Unreachable."""
         self._told = False
         try:
-            response = await self._internal.get(Service.TOKEN, JWKS_PATH)
-            document = orjson.loads(response.content) if response.status_code == 200 else None
-        except Unreachable:
+            jwks = await self._ask()
+        except Unreachable as error:
             if not self._keys:
                 raise
-            log.warning("access.keys_not_fetched")
-            self._fetched = time.monotonic() - _MAX_AGE_S + _UNKNOWN_S  # go on with the known ones, ask again soon
+            log.warning("access.keys_not_fetched", reason=str(error))
+            self._fetched = time.monotonic() - _MAX_AGE_S + _UNKNOWN_S  # asked again that soon
             return
+        found = (_import(jwk) for jwk in jwks[:_MAX_KEYS] if isinstance(jwk, dict))
+        self._keys = {kid: (alg, key) for kid, alg, key in filter(None, found)}
+        self._fetched = time.monotonic()
+
+    async def _ask(self) -> list[object]:
+        response = await self._internal.get(Service.TOKEN, JWKS_PATH)
+        if response.status_code != codes.OK:
+            raise Unreachable(f"token: answered {response.status_code}")
+        try:
+            document = orjson.loads(response.content)
         except orjson.JSONDecodeError:
             document = None
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
             raise Unreachable("token: its key set is not understood")
-        found = (_import(jwk) for jwk in document["keys"][:_MAX_KEYS] if isinstance(jwk, dict))
-        self._keys = {kid: (alg, key) for kid, alg, key in filter(None, found)}
-        self._fetched = time.monotonic()
+        return list(document["keys"])
 
 
 def _header(token: str) -> dict[str, object]:
@@ -151,9 +161,12 @@ def _import(jwk: dict[str, Any]) -> tuple[str, str, Key] | None:
     kid, alg = jwk.get("kid"), jwk.get("alg")
     if not isinstance(kid, str) or not isinstance(alg, str) or jwk.get("use", "sig") != "sig" or alg not in _KINDS:
         return None
+    kind, curve = _KINDS[alg]
+    if jwk.get("crv") != curve:
+        return None
     public = {name: value for name, value in jwk.items() if name in {"kty", "crv", "x", "y", "n", "e", "kid"}}
     try:
-        key: Key = _KINDS[alg].import_key(public)
+        key: Key = kind.import_key(public)
         if isinstance(key, RSAKey) and key.public_key.key_size < _MIN_RSA_BITS:
             return None
     except (JoseError, ValueError, TypeError):

@@ -1,0 +1,431 @@
+"""Who calls the administration: by access token, by API key, or not at all."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
+
+from watchword_database import bus, transaction
+from watchword_events.exports import ApiKeyExport, UserExport
+from watchword_events.names import Service
+from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.access import Access, AccessDenied, Caller
+from watchword_runtime.broker import Broker
+from watchword_runtime.feed import Feed
+from watchword_runtime.internal import InternalClients, Unreachable
+from watchword_runtime.jwks import Genuine
+from watchword_runtime.service import Receive, Scope, Send
+from watchword_testkit.databases import TestDatabase
+
+from .conftest import SettingsFor
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ISSUER = "http://localhost:8080"
+KEYS: dict[str, tuple[str, Key]] = {
+    "es": ("ES256", ECKey.generate_key("P-256")),
+    "rs": ("RS256", RSAKey.generate_key(2048)),
+    "ed": ("EdDSA", OKPKey.generate_key("Ed25519")),
+}
+
+
+def public_jwk(kid: str) -> dict[str, Any]:
+    alg, key = KEYS[kid]
+    return {**key.as_dict(private=False), "kid": kid, "alg": alg, "use": "sig"}
+
+
+class TokenService:
+    """Serves a key set, counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.keys = [public_jwk(kid) for kid in KEYS]
+        self.asked = 0
+        self.status = 200
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        assert scope["path"] == "/oauth2/jwks"
+        self.asked += 1
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": orjson.dumps({"keys": self.keys})})
+
+
+class World:
+    """One service with its copies of users and keys."""
+
+    def __init__(self, settings_for: SettingsFor, database: TestDatabase) -> None:
+        self.token = TokenService()
+        self.now = NOW
+        self.users = {
+            "ada": UserExport(id="ada", username="ada", claims_version=1, roles=("administrator",)),
+            "bob": UserExport(id="bob", username="bob", claims_version=1),
+            "eve": UserExport(id="eve", username="eve", claims_version=1, roles=("administrator",), active=False),
+        }
+        self.api_keys: dict[str, ApiKeyExport] = {}
+        self.database = database.open(Service.TOKEN)
+        settings = settings_for(Service.TOKEN)
+        self.feed = Feed(self.database, Broker(settings, self.database))
+        self.opaque: dict[str, Genuine] = {}
+
+        async def find_user(user_id: str) -> UserExport | None:
+            return self.users.get(user_id)
+
+        async def find_api_key(key_id: str) -> ApiKeyExport | None:
+            return self.api_keys.get(key_id)
+
+        async def open_opaque(token: str) -> Genuine | None:
+            return self.opaque.get(token)
+
+        internal = InternalClients({Service.TOKEN: self.token}).of(settings, Service.TOKEN)
+        common = {"feed": self.feed, "internal": internal, "find_user": find_user, "find_api_key": find_api_key}
+        self.access = Access(settings, now=lambda: self.now, **common)  # type: ignore[arg-type]  # see `common`
+        self.introspecting = Access(settings, now=lambda: self.now, open_opaque=open_opaque, **common)  # type: ignore[arg-type]  # see `common`
+
+    async def bearer(self, token: str) -> Caller:
+        return await self.access.caller({"authorization": f"Bearer {token}"})
+
+    async def revoke(self, claim: Claim, value: str, kind: RevocationKind = RevocationKind.CUT) -> None:
+        until = NOW + timedelta(days=400)
+        async with transaction(self.database) as session:
+            entry = await bus.revoke(
+                session, claim=claim, value=value, kind=kind, reason="test", until=until, keep_until=until
+            )
+            self.feed.pend(entry, claim, value)
+
+
+@pytest.fixture
+async def world(settings_for: SettingsFor, module_database: TestDatabase) -> AsyncIterator[World]:
+    made = World(settings_for, module_database)
+    await made.feed.start()
+    yield made
+    await made.feed.stop()
+    await empty_ledger(module_database)
+
+
+async def empty_ledger(database: TestDatabase) -> None:
+    """So that the entries of one test do not reach into the next."""
+    async with database.postgres.admin(database.name) as connection:
+        await connection.execute("DELETE FROM bus.revocations")
+
+
+def claims(**changes: object) -> dict[str, Any]:
+    seconds = int(NOW.timestamp())
+    made = {
+        "iss": ISSUER,
+        "aud": ["client", ISSUER],
+        "sub": "ada",
+        "client_id": "client",
+        "scope": "openid watchword:admin",
+        "jti": "j",
+        "gid": "g",
+        "sid": "s",
+        "rev": 1 << 40,
+        "iat": seconds,
+        "exp": seconds + 300,
+        **changes,
+    }
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def token(kid: str = "es", *, header: dict[str, Any] | None = None, key: Key | None = None, **changes: object) -> str:
+    alg, own = KEYS[kid]
+    head = {"alg": alg, "typ": "at+jwt", "kid": kid, **(header or {})}
+    return jwt.encode(
+        {name: value for name, value in head.items() if value is not None},
+        claims(**changes),
+        key or own,
+        algorithms=[head["alg"]],
+        default_type=None,
+    )
+
+
+@pytest.mark.spec("RFC 9068 4")
+@pytest.mark.parametrize("kid", list(KEYS))
+async def test_an_administrator_calls_with_an_access_token(world: World, kid: str) -> None:
+    caller = await world.bearer(token(kid))
+    assert (caller.user_id, caller.client_id, caller.api_key_id) == ("ada", "client", None)
+    assert caller.is_administrator
+    assert caller.require_administrator() is caller
+
+
+async def test_a_machine_calls_with_a_scope(world: World) -> None:
+    caller = await world.bearer(token(sub="client", scope="watchword:events"))
+    assert caller.user_id is None
+    assert caller.require_scope("watchword:events") is caller
+    with pytest.raises(AccessDenied) as refused:
+        caller.require_administrator()
+    assert refused.value.status == 403
+    assert 'error="insufficient_scope"' in refused.value.headers["WWW-Authenticate"]
+    assert (await world.bearer(token(sub="client", scope="watchword:admin"))).is_administrator
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"sub": "bob"}, id="without the role"),
+        pytest.param({"scope": "openid profile"}, id="in an application that has no administration"),
+        pytest.param({"scope": None}, id="without any scope"),
+    ],
+)
+async def test_role_and_scope_are_both_needed(world: World, changes: dict[str, Any]) -> None:
+    caller = await world.bearer(token(**changes))
+    with pytest.raises(AccessDenied):
+        caller.require_administrator()
+
+
+def tampered(text: str) -> str:
+    head, payload, signature = text.split(".")
+    body = orjson.loads(base64.urlsafe_b64decode(payload + "=="))
+    body["sub"] = "somebody"
+    return f"{head}.{base64.urlsafe_b64encode(orjson.dumps(body)).decode().rstrip('=')}.{signature}"
+
+
+def unsigned(alg: str) -> str:
+    head = base64.urlsafe_b64encode(orjson.dumps({"alg": alg, "typ": "at+jwt", "kid": "es"})).decode().rstrip("=")
+    return f"{head}.{token().split('.')[1]}.AA"
+
+
+def hs256_with_the_public_key() -> str:
+    """The old confusion: the verifier's public key taken as the secret of an HMAC."""
+    key = KEYS["rs"][1]
+    assert isinstance(key, RSAKey)
+    secret = key.as_pem(private=False)
+    head = base64.urlsafe_b64encode(orjson.dumps({"alg": "HS256", "typ": "at+jwt", "kid": "rs"})).decode().rstrip("=")
+    signed = f"{head}.{token().split('.')[1]}"
+    mac = hmac.digest(secret, signed.encode(), hashlib.sha256)
+    return f"{signed}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
+
+
+SECONDS = int(NOW.timestamp())
+DEEP = base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=")
+
+
+@pytest.mark.spec("RFC 9068 4")
+@pytest.mark.parametrize(
+    "presented",
+    [
+        pytest.param(lambda: token(header={"typ": "JWT"}), id="an ID token"),
+        pytest.param(lambda: token(header={"typ": "logout+jwt"}), id="a logout token"),
+        pytest.param(lambda: token(header={"typ": None}), id="without typ"),
+        pytest.param(lambda: token(iss="https://other.example"), id="of another issuer"),
+        pytest.param(lambda: token(aud="client"), id="for somebody else"),
+        pytest.param(lambda: token(aud=[]), id="for nobody"),
+        pytest.param(lambda: token(aud=None), id="without aud"),
+        pytest.param(lambda: token(exp=SECONDS), id="expired"),
+        pytest.param(lambda: token(exp=None), id="without exp"),
+        pytest.param(lambda: token(exp=str(SECONDS + 300)), id="exp as text"),
+        pytest.param(lambda: token(iat=SECONDS + 60), id="from the future"),
+        pytest.param(lambda: token(iat=None), id="without iat"),
+        pytest.param(lambda: token(nbf=SECONDS + 60), id="not yet"),
+        pytest.param(lambda: token(sub=None), id="without sub"),
+        pytest.param(lambda: token(sub=["ada"]), id="sub as list"),
+        pytest.param(lambda: token(client_id=None), id="without client_id"),
+        pytest.param(lambda: token(jti=None), id="without jti"),
+        pytest.param(lambda: token(scope=["watchword:admin"]), id="scope as list"),
+        pytest.param(lambda: token(key=ECKey.generate_key("P-256")), id="signed by a stranger"),
+        pytest.param(lambda: token(header={"kid": "rs"}), id="alg of another key"),
+        pytest.param(lambda: token(header={"kid": "unknown"}), id="unknown kid"),
+        pytest.param(lambda: token(header={"kid": "../../dev/null"}), id="kid as path"),
+        pytest.param(lambda: tampered(token()), id="altered"),
+        pytest.param(lambda: unsigned("none"), id="alg none"),
+        pytest.param(lambda: unsigned("None"), id="alg None"),
+        pytest.param(hs256_with_the_public_key, id="HMAC with the public key"),
+        pytest.param(lambda: token() + "=", id="padded"),
+        pytest.param(lambda: token() + ".", id="one dot more"),
+        pytest.param(lambda: token().replace(".", ".."), id="empty part"),
+        pytest.param(lambda: "." * 1_000_000, id="a million dots"),
+        pytest.param(lambda: "x" * 17_000, id="17 KB"),
+        pytest.param(lambda: f"{DEEP}.{DEEP}.AA", id="deep header"),
+        pytest.param(lambda: f"{token().split('.')[0]}.{DEEP}.AA", id="deep payload"),
+        pytest.param(lambda: "bm90IGpzb24.e30.AA", id="header is no JSON"),
+        pytest.param(lambda: "W10.e30.AA", id="header is no object"),
+        pytest.param(lambda: token(sub="nobody"), id="unknown user"),
+        pytest.param(lambda: token(sub="eve"), id="disabled user"),
+    ],
+)
+async def test_what_is_no_access_token_is_refused(world: World, presented: Any) -> None:
+    with pytest.raises(AccessDenied) as refused:
+        await world.bearer(presented())
+    assert refused.value.status == 401
+    assert 'error="invalid_token"' in refused.value.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [
+        (Claim.JTI, "j"),
+        (Claim.GID, "g"),
+        (Claim.SID, "s"),
+        (Claim.SUB, "ada"),
+        (Claim.CLIENT_ID, "client"),
+        (Claim.KID, "es"),
+        (Claim.ALL, ""),
+    ],
+)
+async def test_what_was_revoked_is_refused(world: World, claim: Claim, value: str) -> None:
+    assert (await world.bearer(token())).user_id == "ada"
+    await world.revoke(claim, value, RevocationKind.STATE if claim is Claim.KID else RevocationKind.CUT)
+    with pytest.raises(AccessDenied):
+        await world.bearer(token())
+
+
+async def test_nobody_is_believed_before_the_ledger_was_loaded(world: World) -> None:
+    await world.feed.stop()
+    with pytest.raises(AccessDenied):
+        await world.bearer(token())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Basic YTpi"}, {"authorization": "Bearer"}, {"authorization": "Bearer  "}],
+)
+async def test_without_a_credential_there_is_a_plain_challenge(world: World, headers: dict[str, str]) -> None:
+    with pytest.raises(AccessDenied) as refused:
+        await world.access.caller(headers)
+    assert refused.value.headers == {"WWW-Authenticate": "Bearer"}
+
+
+async def test_two_credentials_are_refused(world: World) -> None:
+    key = api_key(world)
+    for headers in (
+        {"authorization": f"Bearer {token()}", "watchword-api-key": key},
+        {"argus-api-key": key, "watchword-api-key": key},
+    ):
+        with pytest.raises(AccessDenied, match="one credential"):
+            await world.access.caller(headers)
+
+
+async def test_an_opaque_token_is_refused_in_words(world: World) -> None:
+    with pytest.raises(AccessDenied, match="Opaque access tokens are not taken here"):
+        await world.bearer("a..b.c.d")
+
+
+async def test_where_opaque_tokens_can_be_opened_they_count(world: World) -> None:
+    world.opaque = {"a..b.c.d": Genuine(claims(), "enc"), "e..b.c.d": Genuine(claims(aud="client"), "enc")}
+    assert (await world.introspecting.caller({"authorization": "Bearer a..b.c.d"})).is_administrator
+    for other in ("e..b.c.d", "x..b.c.d"):
+        with pytest.raises(AccessDenied):
+            await world.introspecting.caller({"authorization": f"Bearer {other}"})
+
+
+# Keys ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_keys_are_fetched_once(world: World) -> None:
+    for _ in range(3):
+        await world.bearer(token())
+    assert world.token.asked == 1
+
+
+async def test_unknown_kids_do_not_keep_the_key_service_busy(world: World) -> None:
+    for number in range(20):
+        with pytest.raises(AccessDenied):
+            await world.bearer(token(header={"kid": f"k{number}"}))
+    assert world.token.asked == 1
+
+
+async def test_a_key_that_left_is_not_used_any_more(world: World) -> None:
+    await world.bearer(token())
+    world.token.keys = [public_jwk("rs")]
+    world.access._keys.changed()
+    with pytest.raises(AccessDenied):
+        await world.bearer(token("es"))
+    assert (await world.bearer(token("rs"))).user_id == "ada"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"use": "enc"}, id="for encryption"),
+        pytest.param({"alg": "HS256"}, id="for HMAC"),
+        pytest.param({"alg": None}, id="without algorithm"),
+        pytest.param({"alg": "RS256"}, id="of another kind than its algorithm"),
+        pytest.param({"x": "AA"}, id="not on the curve"),
+        pytest.param({"crv": "P-384"}, id="of another curve"),
+    ],
+)
+async def test_a_key_that_is_not_for_signing_verifies_nothing(world: World, change: dict[str, Any]) -> None:
+    world.token.keys = [{**public_jwk("es"), **change}]
+    with pytest.raises(AccessDenied):
+        await world.bearer(token())
+
+
+async def test_a_short_rsa_key_verifies_nothing(world: World) -> None:
+    short = RSAKey.generate_key(1024)
+    world.token.keys = [{**short.as_dict(private=False), "kid": "rs", "alg": "RS256", "use": "sig"}]
+    with pytest.raises(AccessDenied):
+        await world.bearer(token("rs", key=short))
+
+
+async def test_without_keys_the_answer_is_an_outage_and_not_a_refusal(world: World) -> None:
+    world.token.status = 500
+    with pytest.raises(Unreachable):
+        await world.bearer(token())
+
+
+async def test_known_keys_go_on_while_the_key_service_is_away(world: World) -> None:
+    await world.bearer(token())
+    world.token.status = 500
+    world.access._keys.changed()
+    assert (await world.bearer(token())).user_id == "ada"
+
+
+# API keys ------------------------------------------------------------------------------------------------------------
+
+
+def api_key(world: World, **changes: Any) -> str:
+    secret = "s3cret"
+    made: dict[str, Any] = {
+        "id": "key",
+        "user_id": "ada",
+        "name": "laptop",
+        "secret_hash": hashlib.sha256(secret.encode()).hexdigest(),
+        "scope": frozenset({"watchword:admin"}),
+        "rev": 1 << 40,
+        "created_at_s": SECONDS,
+        **changes,
+    }
+    world.api_keys["key"] = ApiKeyExport(**made)
+    return f"key.{secret}"
+
+
+@pytest.mark.parametrize("header", ["watchword-api-key", "argus-api-key"])
+async def test_a_person_calls_with_an_api_key(world: World, header: str) -> None:
+    caller = await world.access.caller({header: api_key(world)})
+    assert (caller.user_id, caller.client_id, caller.api_key_id) == ("ada", None, "key")
+    assert caller.is_administrator
+
+
+@pytest.mark.parametrize(
+    ("presented", "changes"),
+    [
+        pytest.param("key.wrong", {}, id="wrong secret"),
+        pytest.param("key.", {}, id="no secret"),
+        pytest.param("key", {}, id="no dot"),
+        pytest.param("other.s3cret", {}, id="unknown"),
+        pytest.param("key.s3crét", {}, id="not ASCII"),
+        pytest.param("key." + "x" * 300, {}, id="long"),
+        pytest.param("key.s3cret", {"expires_at_s": SECONDS}, id="expired"),
+        pytest.param("key.s3cret", {"user_id": "eve"}, id="of a disabled user"),
+        pytest.param("key.s3cret", {"user_id": "gone"}, id="of a deleted user"),
+    ],
+)
+async def test_a_bad_api_key_is_refused(world: World, presented: str, changes: dict[str, Any]) -> None:
+    api_key(world, **changes)
+    with pytest.raises(AccessDenied) as refused:
+        await world.access.caller({"watchword-api-key": presented})
+    assert refused.value.status == 401
+
+
+@pytest.mark.parametrize(("claim", "value"), [(Claim.GID, "key"), (Claim.SUB, "ada")])
+async def test_a_revoked_api_key_is_refused(world: World, claim: Claim, value: str) -> None:
+    key = api_key(world)
+    await world.access.caller({"watchword-api-key": key})
+    await world.revoke(claim, value)
+    with pytest.raises(AccessDenied):
+        await world.access.caller({"watchword-api-key": key})

@@ -1,0 +1,249 @@
+"""Pulls between services: who may ask, and whose answer is believed."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from watchword_events.exports import ClientExport, Exported
+from watchword_events.names import Service
+from watchword_runtime.internal import ExportQuery, InternalClient, InternalClients, Unreachable, router
+from watchword_runtime.keyring import Keyring, derive_service_keys
+from watchword_runtime.service import ASGIApp, Receive, Scope, Send
+
+from .conftest import MASTER, SettingsFor
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+class Clients:
+    """An owner of clients; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[ExportQuery] = []
+        self.answer: Sequence[Exported[Any]] = ()
+
+    async def export(self, query: ExportQuery) -> Sequence[Exported[Any]]:
+        self.asked.append(query)
+        return self.answer
+
+
+class World:
+    """admin exports clients; authz pulls them."""
+
+    def __init__(self, settings_for: SettingsFor) -> None:
+        self.settings = settings_for(Service.AUTHZ)
+        self.now = NOW
+        self.clients = Clients()
+        app = FastAPI()
+        owner = settings_for(Service.ADMIN)
+        lookups = {"client": frozenset({"short_name"})}
+        exporters = {"client": self.clients.export}
+        app.include_router(router(owner.keyring, Service.ADMIN, exporters, lookups=lookups, now=lambda: self.now))
+        self.app: ASGIApp = app
+        self.ways = InternalClients({Service.ADMIN: self._through}, lambda: NOW)
+        self.client: InternalClient = self.ways.of(self.settings, Service.AUTHZ)
+        self.between: Mapping[str, Any] = {}
+
+    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app({**scope, **self.between}, receive, send)
+
+
+@pytest.fixture
+async def world(settings_for: SettingsFor) -> AsyncIterator[World]:
+    made = World(settings_for)
+    yield made
+    await made.ways.close()
+
+
+def client(name: str, version: int = 1) -> Exported[ClientExport]:
+    return Exported[ClientExport](id=name, version=version, data=ClientExport(client_id=name, client_name=name))
+
+
+async def test_an_owner_answers_with_what_it_has(world: World) -> None:
+    world.clients.answer = [client("a", 3), Exported[ClientExport](id="b", version=9, deleted=True)]
+    page = await world.client.export(Service.ADMIN, "client", {"id": ["a", "b", "ü &=/%?#"]})
+    assert [(item.id, item.version, item.deleted) for item in page.items] == [("a", 3, False), ("b", 9, True)]
+    assert ClientExport.model_validate(page.items[0].data).client_name == "a"
+    assert world.clients.asked == [ExportQuery(ids=("a", "b", "ü &=/%?#"))]
+    assert page.next is None
+
+
+async def test_a_full_page_names_where_the_next_begins(world: World) -> None:
+    world.clients.answer = [client("a"), client("b")]
+    assert (await world.client.export(Service.ADMIN, "client", {"after": "", "limit": 2})).next == "b"
+    assert (await world.client.export(Service.ADMIN, "client", {"after": "b", "limit": 3})).next is None
+    assert world.clients.asked == [ExportQuery(limit=2), ExportQuery(after="b", limit=3)]
+
+
+async def test_a_unique_column_may_be_looked_up(world: World) -> None:
+    await world.client.export(Service.ADMIN, "client", {"short_name": "argo"})
+    assert world.clients.asked == [ExportQuery(lookup=("short_name", "argo"))]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        pytest.param({"client_name": "argo"}, id="a column that may not be looked up"),
+        pytest.param({"short_name": "a", "limit": 1}, id="lookup and page"),
+        pytest.param({"short_name": ["a", "b"]}, id="lookup twice"),
+        pytest.param({"id": "a", "short_name": "a"}, id="ids and lookup"),
+        pytest.param({"limit": 0}, id="nothing"),
+        pytest.param({"limit": 501}, id="too much"),
+        pytest.param({"limit": "x"}, id="no number"),
+        pytest.param({"id": [str(n) for n in range(201)]}, id="too many ids"),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused(world: World, params: dict[str, Any]) -> None:
+    with pytest.raises(Unreachable, match="answered 400"):
+        await world.client.export(Service.ADMIN, "client", params)
+    assert world.clients.asked == []
+
+
+async def test_an_entity_that_the_owner_does_not_export_is_not_found(world: World) -> None:
+    with pytest.raises(Unreachable, match="answered 404"):
+        await world.client.export(Service.ADMIN, "user", {"id": "a"})
+
+
+async def refused(world: World, headers: Mapping[str, str], path: str = "/internal/export/client?id=a") -> bool:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(world.app), base_url="http://x") as http:
+        response = await http.get(path, headers=headers)
+    assert response.content == b""
+    return response.status_code == 401
+
+
+async def test_nobody_asks_without_a_key(world: World) -> None:
+    assert await refused(world, {})
+    assert await refused(world, {"watchword-caller": "authz"})
+    assert await refused(world, {"watchword-caller": "nobody", "watchword-time": "0", "watchword-mac": "00"})
+
+
+async def signed(world: World, params: Mapping[str, Any], path: str = "/internal/export/client") -> dict[str, str]:
+    """The headers that a true pull carries."""
+    seen: dict[str, str] = {}
+
+    async def notice(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.update({name.decode(): value.decode() for name, value in scope["headers"]})
+        await world.app(scope, receive, send)
+
+    ways = InternalClients({Service.ADMIN: notice}, lambda: NOW)
+    await ways.of(world.settings, Service.AUTHZ).get(Service.ADMIN, path, params)
+    return {name: value for name, value in seen.items() if name.startswith("watchword-")}
+
+
+async def test_a_signature_is_for_one_question(world: World) -> None:
+    headers = await signed(world, {"id": "a"})
+    assert not await refused_or_answered(world, headers, "?id=a")
+    assert await refused(world, headers, "/internal/export/client?id=b")
+    assert await refused(world, headers, "/internal/export/client?id=a&id=b")
+    assert await refused(world, headers, "/internal/export/user?id=a")
+    assert await refused(world, {**headers, "watchword-caller": "token"})
+
+
+async def refused_or_answered(world: World, headers: Mapping[str, str], query: str) -> bool:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(world.app), base_url="http://x") as http:
+        return (await http.get(f"/internal/export/client{query}", headers=headers)).status_code == 401
+
+
+@pytest.mark.parametrize("seconds", [-31, 31])
+async def test_a_signature_lives_half_a_minute(world: World, seconds: int) -> None:
+    headers = await signed(world, {"id": "a"})
+    world.now = NOW + timedelta(seconds=seconds)
+    assert await refused(world, headers)
+
+
+async def test_a_signature_for_another_owner_is_nothing_here(world: World, settings_for: SettingsFor) -> None:
+    app = FastAPI()
+    keyring: Keyring = settings_for(Service.DIRECTORY).keyring
+    app.include_router(router(keyring, Service.DIRECTORY, {"client": world.clients.export}, now=lambda: NOW))
+    headers = await signed(world, {"id": "a"})
+    world.app = app
+    assert await refused(world, headers)
+
+
+async def test_an_answer_that_was_altered_on_the_way_is_not_believed(world: World) -> None:
+    world.clients.answer = [client("a")]
+    true = world.app
+
+    async def alter(scope: Scope, receive: Receive, send: Send) -> None:
+        async def altering(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": message["body"].replace(b'"client_name":"a"', b'"client_name":"b"')}
+            await send(message)
+
+        await true(scope, receive, altering)
+
+    world.app = alter
+    with pytest.raises(Unreachable, match="not its own"):
+        await world.client.export(Service.ADMIN, "client", {"id": "a"})
+
+
+async def test_an_answer_to_another_question_is_not_believed(world: World) -> None:
+    """A recorded answer cannot be played back: it is bound to the time and the question."""
+    world.clients.answer = [client("a")]
+    recorded: list[Any] = []
+    true = world.app
+
+    async def record(scope: Scope, receive: Receive, send: Send) -> None:
+        async def recording(message: Any) -> None:
+            recorded.append(message)
+            await send(message)
+
+        await true(scope, receive, recording)
+
+    async def play(_scope: Scope, _receive: Receive, send: Send) -> None:
+        for message in recorded:
+            await send(message)
+
+    world.app = record
+    await world.client.export(Service.ADMIN, "client", {"id": "a"})
+    world.app = play
+    with pytest.raises(Unreachable, match="not its own"):
+        await world.client.export(Service.ADMIN, "client", {"id": "b"})
+
+
+async def test_an_exporter_that_fails_is_an_owner_out_of_reach(world: World) -> None:
+    async def fail(_query: ExportQuery) -> Sequence[Exported[Any]]:
+        raise RuntimeError("the database is away")
+
+    app = FastAPI()
+    owner = Keyring(json.dumps(derive_service_keys(MASTER, Service.ADMIN)))
+    app.include_router(router(owner, Service.ADMIN, {"client": fail}, now=lambda: NOW))
+    world.app = app
+    with pytest.raises(Unreachable):
+        await world.client.export(Service.ADMIN, "client", {"id": "a"})
+
+
+async def test_a_service_without_an_address_is_named(world: World) -> None:
+    with pytest.raises(Unreachable, match="WATCHWORD_INTERNAL_URLS names no directory"):
+        await world.client.export(Service.DIRECTORY, "user", {"id": "a"})
+
+
+async def test_an_owner_that_does_not_listen_is_out_of_reach(settings_for: SettingsFor) -> None:
+    settings = settings_for(Service.AUTHZ, internal_urls={"directory": "http://127.0.0.1:1"})
+    ways = InternalClients()
+    with pytest.raises(Unreachable, match="directory: ConnectError"):
+        await ways.of(settings, Service.AUTHZ).export(Service.DIRECTORY, "user", {"id": "a"})
+    await ways.close()
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080", "https://sso.example.com/auth"])
+async def test_pulls_say_the_public_host(settings_for: SettingsFor, url: str) -> None:
+    """Services refuse requests for other hosts; a pull is no exception to that."""
+    seen: list[Scope] = []
+
+    async def notice(scope: Scope, _receive: Receive, send: Send) -> None:
+        seen.append(scope)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    settings = settings_for(Service.AUTHZ, public_url=url)
+    ways = InternalClients({Service.TOKEN: notice})
+    await ways.of(settings, Service.AUTHZ).get(Service.TOKEN, "/oauth2/jwks")
+    assert dict(seen[0]["headers"])[b"host"].decode() == settings.host
+    assert seen[0]["path"] == "/oauth2/jwks"
+    await ways.close()
