@@ -13,15 +13,16 @@ from urllib.parse import unquote_plus
 
 from watchword_events.exports import ClientExport
 from watchword_events.names import ClientId
+from watchword_policy.scopes import format_scope
 from watchword_runtime.internal import Unreachable
 from watchword_runtime.passwords import Busy, Passwords
 from watchword_token.keys import Alg
+from watchword_token.lifetimes import LONGEST_ACCESS_TOKEN, LONGEST_GRANT
 from watchword_token.memory import Kept
 from watchword_web.errors import OAuthError, invalid_client
 
 Method = Literal["client_secret_basic", "client_secret_post", "none"]
 
-LONGEST_ACCESS_TOKEN_S: Final = 24 * 3600  # the ledger may forget a cut after this
 MAX_SECRET_BYTES: Final = 1024
 _REMEMBERED_SECRETS: Final = 10_000
 _GENERATED: Final = "sha256:"
@@ -50,6 +51,7 @@ class Client:
     refresh_idle_s: int
     refresh_max_s: int
     session_bound: bool
+    origins: tuple[str, ...]
 
     @property
     def is_public(self) -> bool:
@@ -68,15 +70,16 @@ def client_of(export: ClientExport) -> Client:
         chosen=tuple(h for h in hashes if not h.startswith(_GENERATED)),
         grant_types=export.grant_types,
         scope=export.scope,
-        machine_scope=" ".join(sorted(export.scope - PERSONAL_SCOPES)),
+        machine_scope=format_scope(export.scope - PERSONAL_SCOPES),
         audience=export.audience,
         opaque=export.access_token_format == "opaque",
-        lifetime_s=min(export.access_token_lifetime_s, LONGEST_ACCESS_TOKEN_S),
+        lifetime_s=min(export.access_token_lifetime_s, int(LONGEST_ACCESS_TOKEN.total_seconds())),
         access_alg=export.access_token_signing_alg,
         id_alg=export.id_token_signed_response_alg,
         refresh_idle_s=export.refresh_idle_s,
-        refresh_max_s=export.refresh_max_s,
+        refresh_max_s=min(export.refresh_max_s, int(LONGEST_GRANT.total_seconds())),
         session_bound=export.refresh_requires_session,
+        origins=export.allowed_origins,
     )
 
 

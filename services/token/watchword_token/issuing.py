@@ -3,21 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from pydantic import JsonValue
 
 from watchword_database.ids import new_id
 from watchword_events.names import Position
+from watchword_policy.scopes import InvalidScope, parse_scope
 from watchword_runtime.feed import Feed
 from watchword_token.clients import Client
 from watchword_token.keys import Keys
 from watchword_token.tokens import Tokens, audience_of
 from watchword_web.errors import OAuthError
 from watchword_web.forms import Params
-
-MAX_SCOPE_CHARS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +140,15 @@ def answer(issued: Issued, scope: str, *, refresh_token: str = "", id_token: byt
     return b"".join(parts)
 
 
-def requested_scope(form: Params) -> frozenset[str] | None:
-    """The scope that is asked for, None when none is named. Spec: RFC 6749 3.3."""
+def requested_scope(form: Params) -> frozenset[str]:
+    """The scope that is asked for, empty when none is named. Raises OAuthError invalid_scope. Spec: RFC 6749 3.3."""
     raw = form.get("scope")
     if raw is None:
-        return None
-    scope = frozenset(raw.split(" "))
-    if len(raw) > MAX_SCOPE_CHARS or "" in scope:
-        raise OAuthError("invalid_scope", "The scope is malformed")
-    return scope
+        return frozenset()
+    try:
+        return parse_scope(raw)
+    except InvalidScope:
+        raise OAuthError("invalid_scope", "The scope is malformed") from None
 
 
 def requested_resource(form: Params, client: Client) -> tuple[str, ...]:

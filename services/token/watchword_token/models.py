@@ -109,12 +109,14 @@ class UserCopy(CopyColumns, Base, table=True):
     """Users, as `directory` exports them."""
 
     __tablename__ = "user_copy"
+    __table_args__ = (Index("ix_user_copy_copied_at", "copied_at"),)
 
 
 class ClientCopy(CopyColumns, Base, table=True):
     """Clients, as `admin` exports them."""
 
     __tablename__ = "client_copy"
+    __table_args__ = (Index("ix_client_copy_copied_at", "copied_at"),)
 
 
 backbone(Base.metadata)

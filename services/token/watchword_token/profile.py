@@ -60,7 +60,7 @@ class User:
             known = self._answers[bits] = bytes(bytearray(orjson.dumps(document)))
         return known
 
-    def may_pass_on(self, scope: frozenset[str]) -> frozenset[str]:
+    def may_hold(self, scope: frozenset[str]) -> frozenset[str]:
         """The part of a scope that this person can give to a client."""
         if self.is_administrator:
             return scope

@@ -1,8 +1,8 @@
 """Ending tokens and grants: one ledger entry in the same transaction as the change, obeyed here before it returns."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from datetime import UTC, datetime
+from typing import Literal
 
 import structlog
 
@@ -11,8 +11,9 @@ from watchword_events.contracts import GrantRevoked, RefreshTokenReused, TokenRe
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
-from watchword_token.clients import LONGEST_ACCESS_TOKEN_S, Client
+from watchword_token.clients import Client
 from watchword_token.families import Families
+from watchword_token.lifetimes import LONGEST_ACCESS_TOKEN
 from watchword_token.models import Grant
 from watchword_token.store import claim_grant_end
 from watchword_token.tokens import InvalidToken, Tokens
@@ -20,7 +21,6 @@ from watchword_web.errors import OAuthError
 
 log = structlog.get_logger()
 
-LONGEST_ACCESS_TOKEN: Final = timedelta(seconds=LONGEST_ACCESS_TOKEN_S)
 Reason = Literal["client", "administrator", "refresh-token-reuse", "code-reuse", "user", "consent-withdrawn"]
 
 

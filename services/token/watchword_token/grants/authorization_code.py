@@ -15,14 +15,16 @@ from watchword_database.bus import Taken, ticket_hash
 from watchword_events.exports import UserExport
 from watchword_events.handovers import Code
 from watchword_events.names import GrantId
+from watchword_policy.scopes import format_scope, granted
 from watchword_token.clients import Client
 from watchword_token.families import Families, RefreshToken
 from watchword_token.id_token import make_id_token
 from watchword_token.issuing import Issuing, TokenRequest, answer, lineage_of, requested_resource
+from watchword_token.lifetimes import LONGEST_ACCESS_TOKEN
 from watchword_token.memory import Kept
 from watchword_token.models import Grant
 from watchword_token.profile import User
-from watchword_token.revocation import LONGEST_ACCESS_TOKEN, Revoking
+from watchword_token.revocation import Revoking
 from watchword_token.store import HotStore
 from watchword_web.errors import OAuthError
 
@@ -86,7 +88,8 @@ class AuthorizationCodeGrant:
         user = await self._users.get(payload.user_id, payload.user_version)
         if user is None or not user.active:
             raise _invalid("no such user")
-        scope = user.may_pass_on(client.scope.intersection(payload.scope))
+        asked = frozenset(payload.scope)  # within what the person consented to: authz asked
+        scope = granted(asked, client=client.scope, user=user.may_hold(asked), consent=None)
         refresh = self._families.first(GrantId(payload.gid)) if "refresh_token" in client.grant_types else None
         grant = _grant(request, payload, scope, code, refresh)
         async with transaction(self._database) as session:
@@ -217,7 +220,7 @@ def _grant(
         sid=payload.sid,
         session_bound=session_bound,
         idp=payload.idp,
-        scope=" ".join(sorted(scope)),
+        scope=format_scope(scope),
         resource=" ".join(payload.resource),
         rev=request.position,
         auth_time=payload.auth_time,

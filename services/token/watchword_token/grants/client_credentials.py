@@ -1,5 +1,6 @@
 """client_credentials: a confidential client acts for itself. Spec: RFC 6749 4.4."""
 
+from watchword_policy.scopes import format_scope
 from watchword_token.clients import PERSONAL_SCOPES
 from watchword_token.issuing import Issuing, TokenRequest, answer, requested_resource, requested_scope
 from watchword_web.errors import OAuthError, invalid_client
@@ -21,12 +22,9 @@ class ClientCredentialsGrant:
         if client.is_public:
             raise OAuthError("unauthorized_client", "A public client cannot act for itself")
         requested = requested_scope(request.form)
-        if requested is None:
-            scope = client.machine_scope
-        elif not requested <= client.scope or not requested.isdisjoint(PERSONAL_SCOPES):
+        if not requested <= client.scope or not requested.isdisjoint(PERSONAL_SCOPES):
             raise OAuthError("invalid_scope", "The scope is unknown, not allowed for this client or about a person")
-        else:
-            scope = " ".join(sorted(requested))
+        scope = format_scope(requested) if requested else client.machine_scope
         resource = requested_resource(request.form, client)
         if not self._issuing.feed.is_live({"client_id": client.client_id, "rev": request.position}):
             raise invalid_client("revoked")

@@ -7,6 +7,7 @@ import structlog
 from pydantic import JsonValue
 
 from watchword_events.exports import UserExport
+from watchword_policy.scopes import format_scope, granted, narrowed
 from watchword_token.clients import Client
 from watchword_token.families import Families, RefreshToken
 from watchword_token.id_token import make_id_token
@@ -60,7 +61,7 @@ class RefreshTokenGrant:
             old=presented.hash,
             new=successor.hash,
             idle_s=client.refresh_idle_s,
-            scope=" ".join(requested or ()),
+            scope=" ".join(requested),
             resource=" ".join(resource),
         )
         grant = await self._store.rotate_refresh_token(rotation)
@@ -80,7 +81,7 @@ class RefreshTokenGrant:
             not_after=grant.expires_at if grant.session_bound else None,
         )
         id_token = b""
-        if requested is not None and "openid" in requested:
+        if "openid" in requested:
             id_token = await self._id_token(request, grant, scope, issued.token)
         return answer(issued, scope, refresh_token=successor.text, id_token=id_token)
 
@@ -117,15 +118,15 @@ class RefreshTokenGrant:
         await self._revoking.revoke_grant(grant.id, reason="refresh-token-reuse")
         raise _invalid("replaced before: the family is revoked")
 
-    async def _evaluated(self, grant: GrantRow, client: Client, requested: frozenset[str] | None) -> str:
+    async def _evaluated(self, grant: GrantRow, client: Client, requested: frozenset[str]) -> str:
         """Granted before, asked for now, allowed to the client and to the person today."""
-        scope = client.scope.intersection(grant.scope.split())
-        if requested is not None:
-            scope &= requested
+        before = frozenset(grant.scope.split())
+        may_hold: frozenset[str] | None = None
         if PRIVILEGED in grant.scope:
             user = await self._users.get(grant.user_id)
-            scope = user.may_pass_on(scope) if user is not None else frozenset()
-        return " ".join(sorted(scope))
+            may_hold = user.may_hold(before) if user is not None else frozenset()
+        scope = granted(narrowed(before, requested), client=client.scope, user=may_hold, consent=None)
+        return grant.scope if scope == before else format_scope(scope)
 
     async def _id_token(self, request: TokenRequest, grant: GrantRow, scope: str, access_token: bytes) -> bytes:
         user = await self._users.get(grant.user_id)

@@ -1,0 +1,124 @@
+"""Personal API keys: long-lived credentials of a person for `/api/v1`. Only the SHA-256 of the secret is kept."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlmodel import col, select
+
+from watchword_database import Session, bus
+from watchword_database.ids import new_id
+from watchword_events.contracts import ApiKeyCreated, ApiKeyRevoked
+from watchword_events.exports import ApiKeyExport, Exported
+from watchword_events.names import Position
+from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.feed import Feed
+from watchword_runtime.internal import ExportQuery
+from watchword_token.models import ApiKey
+
+PREFIX: Final = "ww_"  # so that people and secret scanners see what it is
+# The ledger keeps what ended a key without an expiry for as long as anybody could still hold it in a copy.
+_KEPT: Final = timedelta(days=366)
+
+
+def create_api_key(
+    session: Session,
+    *,
+    user_id: str,
+    name: str,
+    scope: frozenset[str],
+    rev: Position,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key and, this once, its text `ww_<id>.<secret>`. rev: noted before the owner was looked at.
+
+    Appends ApiKeyCreated.
+    """
+    secret = secrets.token_urlsafe(32)
+    key = ApiKey(
+        id=PREFIX + new_id(),
+        user_id=user_id,
+        name=name,
+        secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
+        scope=sorted(scope),
+        rev=rev,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    session.add(key)
+    session.emit(ApiKeyCreated(id=key.id, version=1, user_id=user_id))
+    return key, f"{key.id}.{secret}"
+
+
+async def revoke_api_key(session: Session, key_id: str, *, feed: Feed, now: datetime) -> int | None:
+    """With this transaction the key works no more; the ledger entry's id, None when it was unknown or revoked.
+
+    Everywhere at once: a key is checked against the ledger with its id as gid. Appends ApiKeyRevoked.
+    """
+    key = await session.get(ApiKey, key_id, with_for_update=True)
+    if key is None or key.revoked_at is not None:
+        return None
+    key.revoked_at, key.version = now, key.version + 1
+    keep_until = max(key.expires_at or now + _KEPT, now + timedelta(minutes=1))
+    entry_id = await bus.revoke(
+        session,
+        claim=Claim.GID,
+        value=key.id,
+        kind=RevocationKind.CUT,
+        reason="api-key",
+        until=keep_until,
+        keep_until=keep_until,
+    )
+    feed.pend(entry_id, Claim.GID, key.id)
+    session.emit(ApiKeyRevoked(id=key.id, version=key.version, user_id=key.user_id))
+    return entry_id
+
+
+async def find_api_key(session: Session, key_id: str) -> ApiKey | None:
+    """A key that was not revoked."""
+    key = await session.get(ApiKey, key_id)
+    return key if key is not None and key.revoked_at is None else None
+
+
+async def list_api_keys(session: Session, *, after: str, limit: int, user_id: str | None) -> Sequence[ApiKey]:
+    """Keys that were not revoked, oldest first, behind the id `after`."""
+    statement = select(ApiKey).where(col(ApiKey.revoked_at).is_(None), col(ApiKey.id) > after)
+    if user_id is not None:
+        statement = statement.where(col(ApiKey.user_id) == user_id)
+    return (await session.exec(statement.order_by(col(ApiKey.id)).limit(limit))).all()
+
+
+def export_api_key(key: ApiKey) -> ApiKeyExport:
+    """The key as other services check it."""
+    return ApiKeyExport(
+        id=key.id,
+        user_id=key.user_id,
+        name=key.name,
+        secret_hash=key.secret_hash,
+        scope=frozenset(key.scope),
+        rev=key.rev,
+        created_at_s=int(key.created_at.timestamp()),
+        expires_at_s=int(key.expires_at.timestamp()) if key.expires_at else None,
+    )
+
+
+async def export_api_keys(session: Session, query: ExportQuery) -> list[Exported[ApiKeyExport]]:
+    """What a pull of another service asks for; revoked keys are tombstones."""
+    statement = select(ApiKey)
+    if query.ids:
+        statement = statement.where(col(ApiKey.id).in_(query.ids))
+    else:
+        statement = statement.where(col(ApiKey.id) > query.after).limit(query.limit)
+    rows = (await session.exec(statement.order_by(col(ApiKey.id)))).all()
+    return [
+        Exported(
+            id=key.id,
+            version=key.version,
+            deleted=key.revoked_at is not None,
+            data=export_api_key(key) if key.revoked_at is None else None,
+        )
+        for key in rows
+    ]

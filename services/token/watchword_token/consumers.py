@@ -1,0 +1,123 @@
+"""The event edge: copies follow their owners, and what is in memory follows the copies, on every instance."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from watchword_database import Database
+from watchword_events.catalogue import durables
+from watchword_events.exports import ClientExport, UserExport
+from watchword_events.names import Service
+from watchword_runtime.broker import Broker, Handler, Received
+from watchword_runtime.tail import Tail
+from watchword_token.clients import Client
+from watchword_token.keys import Keys
+from watchword_token.memory import Kept
+from watchword_token.origins import Origins
+from watchword_token.profile import User
+
+log = structlog.get_logger()
+
+POLL_S: Final = 5.0
+# A row is stamped when its transaction begins; one that committed late must not slip through.
+_OVERLAP: Final = "interval '15 seconds'"
+
+
+def listen(broker: Broker, handlers: Mapping[str, Handler]) -> None:
+    """The broker works on every durable of this service. handlers: by entity.
+
+    Raises KeyError when the catalogue gives this service an entity that nobody handles.
+    """
+    for durable in durables():
+        if durable.service is Service.TOKEN:
+            entity = durable.name.removeprefix(f"{Service.TOKEN.value}-")
+            broker.work(durable.name, durable.subject, handlers[entity])
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What this instance keeps in memory of others' facts and of its own keys."""
+
+    clients: Kept[ClientExport, Client]
+    users: Kept[UserExport, User]
+    origins: Origins
+    keys: Keys
+
+    async def on_client(self, received: Received) -> None:
+        """The client is loaded at once, so that a registered origin is allowed from its first preflight on."""
+        await self.clients.on_event(received)
+        client = await self.clients.get(received.event.id, received.event.version)
+        if client is not None:
+            self.origins.add(client.origins)
+
+    async def on_clients_missed(self, why: str) -> None:
+        """Everything about clients is read again."""
+        await self.clients.on_resync(why)
+        await self.origins.reload()
+
+    async def on_key(self, _received: Received) -> None:
+        """Keys are what the table says."""
+        await self.keys.reload()
+
+    async def on_keys_missed(self, _why: str) -> None:
+        """Keys are what the table says."""
+        await self.keys.reload()
+
+
+class Follower:
+    """Keeps memory true: by the event tails, and by a look at what changed in the copies."""
+
+    def __init__(self, database: Database, broker: Broker, memory: Memory) -> None:
+        self._database = database
+        self._memory = memory
+        admin, directory, token = Service.ADMIN.stream, Service.DIRECTORY.stream, Service.TOKEN.stream
+        users = memory.users
+        self._tails = (
+            Tail(broker, admin, "auth.admin.client.*", memory.on_client, memory.on_clients_missed),
+            Tail(broker, directory, "auth.directory.user.*", users.on_event, users.on_resync),
+            Tail(broker, token, "auth.token.key.*", memory.on_key, memory.on_keys_missed),
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Memory follows in the background until stop()."""
+        for tail in self._tails:
+            tail.start()
+        self._task = asyncio.create_task(self._poll(), name="token-memory")
+
+    async def stop(self) -> None:
+        """Nothing follows any more."""
+        for tail in self._tails:
+            await tail.stop()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _poll(self) -> None:
+        since: Any = None  # a timestamp of PostgreSQL's, given back to it
+        while True:
+            try:
+                since = await self._drop_changed(since)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("memory.not_compared", error=type(error).__name__)
+            await asyncio.sleep(POLL_S)
+
+    async def _drop_changed(self, since: Any) -> Any:
+        """What changed in the copies since the last look is loaded afresh when it is next asked for."""
+        pool = await self._database.raw_pool()
+        now = await pool.fetchval(f"SELECT now() - {_OVERLAP}")
+        if since is None:
+            await self._memory.origins.reload()
+            return now
+        changed = await pool.fetch("SELECT id FROM token.client_copy WHERE copied_at > $1", since)
+        if changed:
+            self._memory.clients.drop(row[0] for row in changed)
+            await self._memory.origins.reload()
+        changed = await pool.fetch("SELECT id FROM token.user_copy WHERE copied_at > $1", since)
+        self._memory.users.drop(row[0] for row in changed)
+        return now

@@ -1,0 +1,145 @@
+"""The feed for programs without NATS and without the database: a snapshot, what came after, and a live stream."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import orjson
+import structlog
+
+from watchword_database import Database
+from watchword_runtime.broker import Broker
+from watchword_runtime.feed import SUBJECT
+from watchword_token.ledger import ENTRY_COLUMNS, entry_of
+
+log = structlog.get_logger()
+
+READ_SCOPE: Final = "revocations:read"
+TICK_S: Final = 1.0  # a stream says at least this often how far the feed has got
+_POLL_S: Final = 0.25
+_REMEMBERED: Final = 2_000
+_CHUNK: Final = 1_000
+
+# A verifier asks about access tokens only, so entries that no access token can match are left out (`until`); a key's
+# state has no end.
+_SNAPSHOT: Final = f"""
+SELECT {ENTRY_COLUMNS} FROM bus.revocations
+ WHERE position IS NOT NULL AND (until > $1 OR claim = 'kid') ORDER BY position
+"""
+_AFTER: Final = f"SELECT {ENTRY_COLUMNS} FROM bus.revocations WHERE position > $1 ORDER BY position"
+_HEAD: Final = "SELECT position FROM bus.ledger"
+# The answer is as old as the oldest entry that was committed and has no position yet: all before it is numbered.
+_NEWEST: Final = """
+SELECT l.position,
+       coalesce((SELECT extract(epoch FROM clock_timestamp() - min(at)) FROM bus.revocations WHERE position IS NULL), 0)
+  FROM bus.ledger AS l
+"""
+
+
+class FeedApi:
+    """What the endpoints under `/revocations` answer."""
+
+    def __init__(self, database: Database, broker: Broker) -> None:
+        self._database = database
+        self._news = asyncio.Event()
+        self._head = 0
+        self._recent: list[tuple[int, bytes]] = []
+        self._streams = 0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        broker.listen(SUBJECT, lambda _data: self._wake.set())
+
+    async def snapshot(self, now: datetime) -> bytes:
+        """Everything that is revoked, as of one position, as JSON. Spec: design section 4.4."""
+        return await self._page(_SNAPSHOT, now)
+
+    async def after(self, position: int) -> bytes:
+        """What came after a position, as JSON."""
+        return await self._page(_AFTER, position)
+
+    async def newest(self) -> bytes:
+        """The newest position, and how old that knowledge is in seconds, as JSON."""
+        pool = await self._database.raw_pool()
+        position, age_s = await pool.fetchrow(_NEWEST)
+        return orjson.dumps({"position": position, "age_s": max(0.0, float(age_s))})
+
+    async def _page(self, statement: str, parameter: int | datetime) -> bytes:
+        """The position and the rows are of one moment; a long list is read in pieces, so that others get their turn."""
+        parts: list[bytes] = []
+        pool = await self._database.raw_pool()
+        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+            head = await connection.fetchval(_HEAD)
+            cursor = await connection.cursor(statement, parameter)
+            while rows := await cursor.fetch(_CHUNK):
+                parts += [_dump(row) for row in rows]
+        return b'{"position":%d,"entries":[%b]}' % (head, b",".join(parts))
+
+    async def stream(self, after: int) -> AsyncIterator[bytes]:
+        """Server-sent events from behind a position: each entry as `revocation`, and `position` once a second.
+
+        Spec: HTML Living Standard 9.2.
+        """
+        self._streams += 1
+        self._wake.set()
+        position = after
+        try:
+            while True:
+                news = self._news
+                for at, entry in await self._behind(position):
+                    yield b"id: %d\nevent: revocation\ndata: %b\n\n" % (at, entry)
+                    position = at
+                yield b'event: position\ndata: {"position":%d}\n\n' % max(position, self._head)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), TICK_S)
+        finally:
+            self._streams -= 1
+
+    async def _behind(self, position: int) -> list[tuple[int, bytes]]:
+        """Entries after a position: from memory where all of them are still there, else from the table."""
+        if self._head <= position:
+            return []
+        if self._recent and self._recent[0][0] <= position + 1:
+            return [(at, entry) for at, entry in self._recent if at > position]
+        pool = await self._database.raw_pool()
+        return [(row["position"], _dump(row)) for row in await pool.fetch(_AFTER, position)]
+
+    def start(self) -> None:
+        """Streams are fed in the background until stop()."""
+        self._task = asyncio.create_task(self._feed(), name="feed-api")
+
+    async def stop(self) -> None:
+        """No stream hears anything new."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _feed(self) -> None:
+        """Reads what is new once for all streams: when NATS says so, else four times a second while anybody listens."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _POLL_S if self._streams else None)
+            self._wake.clear()
+            try:
+                await self._read_news()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("feed_api.not_read", error=type(error).__name__)
+                await asyncio.sleep(_POLL_S)
+
+    async def _read_news(self) -> None:
+        pool = await self._database.raw_pool()
+        if not self._head:
+            self._head = await pool.fetchval(_HEAD)
+        rows = await pool.fetch(_AFTER, self._head)
+        if rows:
+            self._recent = [*self._recent, *((row["position"], _dump(row)) for row in rows)][-_REMEMBERED:]
+            self._head = rows[-1]["position"]
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+def _dump(row: asyncpg.Record) -> bytes:
+    return entry_of(row).model_dump_json().encode()

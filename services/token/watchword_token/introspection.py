@@ -1,0 +1,66 @@
+"""Introspection: what a token means, told to those it was meant for."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from watchword_runtime.feed import Feed
+from watchword_token.clients import Client
+from watchword_token.families import Families, RefreshToken
+from watchword_token.store import HotStore
+from watchword_token.tokens import InvalidToken, Tokens
+
+INACTIVE: Final = b'{"active":false}'
+ANY_SCOPE: Final = "introspect:any"
+_ACTIVE: Final = b'{"active":true,"token_type":"Bearer",'
+
+
+class Introspection:
+    """Answers about access tokens from memory alone, and about a client's own refresh tokens from its grant."""
+
+    def __init__(self, tokens: Tokens, families: Families, store: HotStore, feed: Feed) -> None:
+        self._tokens = tokens
+        self._families = families
+        self._store = store
+        self._feed = feed
+
+    async def introspect(self, token: str, client: Client, now: datetime) -> bytes:
+        """The JSON about a token: its claims when it is live and this client may know, else only `active: false`.
+
+        A caller may know about tokens whose audience includes it, tokens issued to it, and all with the scope
+        `introspect:any`; about others it does not even learn whether they exist. Spec: RFC 7662 2.2, 4.
+        """
+        try:
+            read = await self._tokens.read(token, int(now.timestamp()))
+        except InvalidToken:
+            refresh = self._families.read(token)
+            return INACTIVE if refresh is None else await self._about_refresh(refresh, client, now)
+        if not _may_know(client, read.claims) or not self._feed.is_live(read.claims, read.kid):
+            return INACTIVE
+        return _ACTIVE + read.payload[1:]
+
+    async def _about_refresh(self, token: RefreshToken, client: Client, now: datetime) -> bytes:
+        grant = await self._store.find_grant(token.gid)
+        if grant is None or grant.client_id != client.client_id or grant.cur_hash != token.hash:
+            return INACTIVE
+        if grant.revoked_at is not None or grant.expires_at <= now or grant.idle_at <= now:
+            return INACTIVE
+        claims: dict[str, Any] = {"sub": grant.user_id, "client_id": grant.client_id, "gid": grant.id, "rev": grant.rev}
+        if grant.session_bound:
+            claims["sid"] = grant.sid
+        if grant.idp is not None:
+            claims["idp"] = grant.idp
+        if not self._feed.is_live(claims):
+            return INACTIVE
+        exp = int(min(grant.expires_at, grant.idle_at).timestamp())
+        return orjson.dumps({"active": True, "iss": self._tokens.issuer, "scope": grant.scope, "exp": exp, **claims})
+
+
+def _may_know(client: Client, claims: dict[str, Any]) -> bool:
+    audience = claims["aud"]
+    return (
+        claims["client_id"] == client.client_id
+        or (client.client_id == audience if isinstance(audience, str) else client.client_id in audience)
+        or ANY_SCOPE in client.scope
+    )

@@ -1,0 +1,157 @@
+"""The ledger's leader: gives every revocation its position, then spreads it.
+
+Whoever ends something inserts a row without a position, in the transaction of its change. One `token` instance at a
+time, the holder of an advisory lock, numbers committed rows in PostgreSQL without a gap, and publishes each on NATS
+after the commit. NATS is only faster: everyone reads the table as well. See docs/adr/0005-table-is-the-feed.md.
+"""
+
+import asyncio
+import contextlib
+import time
+from datetime import timedelta
+from typing import Final
+
+import asyncpg
+import structlog
+from nats.errors import Error as NatsError
+
+from watchword_database.engine import LEDGER_HINT, Database
+from watchword_events.revocations import RevocationEntry
+from watchword_runtime.broker import Broker
+from watchword_runtime.clock import Clock
+from watchword_runtime.feed import SUBJECT
+
+log = structlog.get_logger()
+
+POLL_S: Final = 0.25  # the net for lost hints
+AT_ONCE: Final = 1_000
+LOCK: Final = (0x5757_02, 0)  # advisory lock of the leader: a class beside that of the relays
+_SWEEP_EVERY_S: Final = 60.0
+_SWEPT_AT_ONCE: Final = 5_000
+_GRANTS_KEPT: Final = timedelta(days=1)  # after their end, to recognise a late replay of their code
+ENTRY_COLUMNS: Final = "id, position, claim, value, kind, until, keep_until, issued_before, reason, at"
+
+_HEAD: Final = "SELECT position FROM bus.ledger FOR UPDATE"
+_NUMBER: Final = f"""
+WITH news AS (
+    SELECT id, row_number() OVER (ORDER BY id) AS n
+      FROM (SELECT id FROM bus.revocations WHERE position IS NULL ORDER BY id LIMIT {AT_ONCE}) AS waiting),
+numbered AS (
+    UPDATE bus.revocations AS r SET position = $1 + news.n FROM news WHERE r.id = news.id RETURNING r.*)
+SELECT {ENTRY_COLUMNS} FROM numbered ORDER BY position
+"""
+_ADVANCE: Final = "UPDATE bus.ledger SET position = $1"
+_SWEEPS: Final = {
+    "bus.revocations": "SELECT ctid FROM bus.revocations WHERE keep_until < now() AND position IS NOT NULL",
+    "bus.spent": "SELECT ctid FROM bus.spent WHERE expires_at < now()",
+    "bus.handover": "SELECT ctid FROM bus.handover WHERE receiver = current_user AND keep_until < now()",
+    "token.grants": "SELECT ctid FROM token.grants WHERE expires_at < $1",
+}
+
+
+class Ledger:
+    """The leader of one instance; it leads while it holds the lock, else it stands by."""
+
+    def __init__(self, database: Database, broker: Broker, now: Clock) -> None:
+        self._database = database
+        self._broker = broker
+        self._now = now
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.leads = False
+        broker.listen(LEDGER_HINT, lambda _data: self.wake())
+        broker.on_connected(self.wake)
+
+    def wake(self) -> None:
+        """The leader looks for entries at once."""
+        self._wake.set()
+
+    def start(self) -> None:
+        """Leads, or stands by, in the background until stop()."""
+        self._task = asyncio.create_task(self._run(), name="ledger")
+
+    async def stop(self) -> None:
+        """The lock is free for another instance."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        said = ""
+        while True:
+            try:
+                await self._lead()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                if said != type(error).__name__:
+                    said = type(error).__name__
+                    log.warning("ledger.interrupted", error=said)
+            await asyncio.sleep(POLL_S)
+
+    async def _lead(self) -> None:
+        connection = await asyncpg.connect(
+            self._database.dsn,
+            command_timeout=5,
+            timeout=5,
+            # The lock of a lost host is free after ten seconds, not after hours.
+            server_settings={"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "2"},
+        )
+        try:
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", *LOCK):
+                await asyncio.sleep(POLL_S)
+            self.leads = True
+            log.info("ledger.leading")
+            await self._number_for_ever(connection)
+        finally:
+            self.leads = False
+            connection.terminate()
+
+    async def _number_for_ever(self, connection: asyncpg.Connection) -> None:
+        swept_at = time.monotonic()
+        while True:
+            self._wake.clear()
+            while entries := await number(connection):
+                await self._publish(entries)
+            try:
+                await asyncio.wait_for(self._wake.wait(), POLL_S)
+            except TimeoutError:
+                if time.monotonic() - swept_at > _SWEEP_EVERY_S:
+                    await self._sweep(connection)
+                    swept_at = time.monotonic()
+
+    async def _publish(self, entries: list[RevocationEntry]) -> None:
+        """Whoever listens applies the entries now; who does not hear of them reads the table within a second."""
+        nats = self._broker.nc
+        if nats is None or not nats.is_connected:
+            return
+        with contextlib.suppress(NatsError, OSError):
+            for entry in entries:
+                await nats.publish(SUBJECT, entry.model_dump_json().encode())
+        log.info("ledger.published", count=len(entries), position=entries[-1].position)
+
+    async def _sweep(self, connection: asyncpg.Connection) -> None:
+        """What nobody can ask about any more is deleted, a piece at a time."""
+        for table, chosen in _SWEEPS.items():
+            parameters = (self._now() - _GRANTS_KEPT,) if "$1" in chosen else ()
+            statement = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen} LIMIT {_SWEPT_AT_ONCE}))"
+            await connection.execute(statement, *parameters)
+
+
+async def number(connection: asyncpg.Connection) -> list[RevocationEntry]:
+    """The oldest entries that had no position, with the positions that they have now, committed; [] when none wait.
+
+    Only the holder of the lock may call it.
+    """
+    if not await connection.fetchval("SELECT EXISTS (SELECT 1 FROM bus.revocations WHERE position IS NULL)"):
+        return []
+    async with connection.transaction():
+        head = await connection.fetchval(_HEAD)
+        rows = await connection.fetch(_NUMBER, head)
+        if rows:
+            await connection.execute(_ADVANCE, rows[-1]["position"])
+    return [entry_of(row) for row in rows]
+
+
+def entry_of(row: asyncpg.Record) -> RevocationEntry:
+    """The entry in a row with ENTRY_COLUMNS."""
+    return RevocationEntry.model_construct(**dict(row))

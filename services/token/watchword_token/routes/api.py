@@ -1,0 +1,237 @@
+"""`/api/v1/{keys,grants,api-keys,revocations}`, for administrators."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
+from sqlmodel import col, select
+
+from watchword_database import transaction
+from watchword_runtime.access import Caller
+from watchword_token import api_keys, revocations, store
+from watchword_token.edge import Parts, actor
+from watchword_token.models import Grant, Key
+from watchword_token.revocations import NewRevocation, RevocationView, UnknownKey
+from watchword_token.routes.views import (
+    KEY_SCOPES,
+    ApiKeyListing,
+    ApiKeyView,
+    CreatedApiKey,
+    GrantListing,
+    GrantView,
+    KeyView,
+    Listing,
+    NewApiKey,
+    RevocationListing,
+    api_key_view,
+    grant_view,
+    key_view,
+)
+from watchword_web.api import Page
+from watchword_web.errors import Problem
+
+log = structlog.get_logger()
+
+Id = Annotated[str, Field(max_length=64)]
+
+
+def api_routers(parts: Parts) -> list[APIRouter]:
+    """The four parts of `/api/v1` that are this service's."""
+    return [key_router(parts), grant_router(parts), api_key_router(parts), revocation_router(parts)]
+
+
+def key_router(parts: Parts) -> APIRouter:
+    """Signing and encryption keys, public halves only."""
+    router = APIRouter(prefix="/api/v1/keys")
+    administrator = Annotated[Caller, Depends(parts.administrator)]
+
+    @router.get("")
+    async def list_keys(_listing: Annotated[Listing, Query()], _caller: administrator) -> Page[KeyView]:
+        """All keys, oldest first; they are few."""
+        async with transaction(parts.database) as session:
+            rows = await session.exec(select(Key).order_by(col(Key.created_at), col(Key.kid)))
+        return Page(items=[key_view(row) for row in rows])
+
+    @router.get("/{kid}")
+    async def get_key(kid: Id, _caller: administrator) -> KeyView:
+        """One key."""
+        async with transaction(parts.database) as session:
+            row = await session.get(Key, kid)
+        if row is None:
+            raise Problem(404, "No such key", "There is no key with this kid.")
+        return key_view(row)
+
+    return router
+
+
+def grant_router(parts: Parts) -> APIRouter:
+    """What people granted to clients."""
+    router = APIRouter(prefix="/api/v1/grants")
+    administrator = Annotated[Caller, Depends(parts.administrator)]
+
+    @router.get("")
+    async def list_grants(listing: Annotated[GrantListing, Query()], _caller: administrator) -> Page[GrantView]:
+        """Live grants, newest first."""
+        after = str(parts.cursor.read(listing.name, listing.cursor)[0]) if listing.cursor else ""
+        async with transaction(parts.database) as session:
+            rows = await store.list_grants(
+                session,
+                after=after,
+                limit=listing.limit + 1,
+                user_id=listing.user_id,
+                client_id=listing.client_id,
+                now=parts.now(),
+            )
+        shown = rows[: listing.limit]
+        cursor = parts.cursor.make(listing.name, shown[-1].id) if len(rows) > listing.limit else None
+        return Page(items=[grant_view(row) for row in shown if _is_live(parts, row)], next=cursor)
+
+    @router.get("/{grant_id}")
+    async def get_grant(grant_id: Id, _caller: administrator) -> GrantView:
+        """One live grant."""
+        async with transaction(parts.database) as session:
+            row = await session.get(Grant, grant_id)
+        if row is None or row.revoked_at is not None or row.expires_at <= parts.now() or not _is_live(parts, row):
+            raise _no_grant()
+        return grant_view(row)
+
+    @router.delete("/{grant_id}", status_code=204)
+    async def revoke_grant(grant_id: Id, caller: administrator) -> None:
+        """The grant and every token of its family are dead before this answers."""
+        if not await parts.revoking.revoke_grant(grant_id, reason="administrator"):
+            raise _no_grant()
+        log.info("grant.revoked_by_hand", gid=grant_id, **actor(caller))
+
+    return router
+
+
+def api_key_router(parts: Parts) -> APIRouter:
+    """Personal API keys. A key is always made for who calls: nothing in a body says whose it is."""
+    router = APIRouter(prefix="/api/v1/api-keys")
+    administrator = Annotated[Caller, Depends(parts.administrator)]
+
+    @router.post("", status_code=201)
+    async def create_api_key(body: NewApiKey, caller: administrator, response: Response) -> CreatedApiKey:
+        """A new key of the caller's own, with no more rights than the caller shows."""
+        if caller.user_id is None:
+            raise Problem(403, "Not allowed", "An API key belongs to a person; a client uses its own credentials.")
+        now = parts.now()
+        if body.expires_at is not None and body.expires_at <= now:
+            raise _wrong("#/expires_at", "lies in the past")
+        if not body.scope <= KEY_SCOPES:
+            raise _wrong("#/scope", f"a key may have {', '.join(sorted(KEY_SCOPES))}")
+        rev = parts.feed.position
+        async with transaction(parts.database) as session:
+            key, shown = api_keys.create_api_key(
+                session,
+                user_id=caller.user_id,
+                name=body.name,
+                scope=body.scope,
+                rev=rev,
+                now=now,
+                expires_at=body.expires_at,
+            )
+        log.info("api_key.created", key_id=key.id, **actor(caller))
+        response.headers["Location"] = f"{parts.settings.public_url}/api/v1/api-keys/{key.id}"
+        return CreatedApiKey(key=shown, **api_key_view(key).model_dump())
+
+    @router.get("")
+    async def list_api_keys(listing: Annotated[ApiKeyListing, Query()], _caller: administrator) -> Page[ApiKeyView]:
+        """Keys that were not revoked, oldest first."""
+        after = str(parts.cursor.read(listing.name, listing.cursor)[0]) if listing.cursor else ""
+        async with transaction(parts.database) as session:
+            rows = await api_keys.list_api_keys(session, after=after, limit=listing.limit + 1, user_id=listing.user_id)
+        shown = rows[: listing.limit]
+        cursor = parts.cursor.make(listing.name, shown[-1].id) if len(rows) > listing.limit else None
+        return Page(items=[api_key_view(row) for row in shown], next=cursor)
+
+    @router.get("/{key_id}")
+    async def get_api_key(key_id: Id, _caller: administrator) -> ApiKeyView:
+        """One key."""
+        async with transaction(parts.database) as session:
+            row = await api_keys.find_api_key(session, key_id)
+        if row is None:
+            raise _no_api_key()
+        return api_key_view(row)
+
+    @router.delete("/{key_id}", status_code=204)
+    async def revoke_api_key(key_id: Id, caller: administrator) -> None:
+        """The key is dead before this answers."""
+        async with transaction(parts.database) as session:
+            entry_id = await api_keys.revoke_api_key(session, key_id, feed=parts.feed, now=parts.now())
+        if entry_id is None:
+            raise _no_api_key()
+        await parts.feed.settle([entry_id])
+        log.info("api_key.revoked", key_id=key_id, **actor(caller))
+
+    return router
+
+
+def revocation_router(parts: Parts) -> APIRouter:
+    """The ledger: what was ended, and ending by hand."""
+    router = APIRouter(prefix="/api/v1/revocations")
+    administrator = Annotated[Caller, Depends(parts.administrator)]
+
+    @router.post("", status_code=201)
+    async def create_revocation(body: NewRevocation, caller: administrator, response: Response) -> RevocationView:
+        """What matches the claim is dead here before this answers, and everywhere some milliseconds later."""
+        try:
+            async with transaction(parts.database) as session:
+                entry_id = await revocations.revoke_by_hand(
+                    session, body, revoking=parts.revoking, keys=parts.keys, now=parts.now()
+                )
+        except UnknownKey:
+            raise Problem(404, "No such key", "There is no key with this kid.") from None
+        if body.claim == "kid":
+            await parts.keys.reload()
+        await parts.feed.settle([entry_id])
+        log.warning("revocation.by_hand", entry_id=entry_id, claim=body.claim.value, **actor(caller))
+        response.headers["Location"] = f"{parts.settings.public_url}/api/v1/revocations/{entry_id}"
+        return await found(entry_id)
+
+    @router.get("")
+    async def list_revocations(
+        listing: Annotated[RevocationListing, Query()], _caller: administrator
+    ) -> Page[RevocationView]:
+        """Entries of the ledger, newest first."""
+        before = int(parts.cursor.read(listing.name, listing.cursor)[0]) if listing.cursor else 0
+        async with transaction(parts.database) as session:
+            rows = await revocations.list_revocations(session, before=before, limit=listing.limit + 1)
+        shown = list(rows[: listing.limit])
+        cursor = parts.cursor.make(listing.name, shown[-1].id) if len(rows) > listing.limit else None
+        return Page(items=shown, next=cursor)
+
+    @router.get("/{entry_id}")
+    async def get_revocation(
+        entry_id: Annotated[int, Field(ge=1, lt=1 << 63)], _caller: administrator
+    ) -> RevocationView:
+        """One entry."""
+        return await found(entry_id)
+
+    async def found(entry_id: int) -> RevocationView:
+        async with transaction(parts.database) as session:
+            entry = await revocations.find_revocation(session, entry_id)
+        if entry is None:
+            raise Problem(404, "No such revocation", "There is no entry with this id, or it has been forgotten.")
+        return entry
+
+    return router
+
+
+def _is_live(parts: Parts, row: Grant) -> bool:
+    """Whether nothing that it descends from was revoked; its own end stands in the row."""
+    source = {"gid": row.id, "sub": row.user_id, "client_id": row.client_id, "idp": row.idp, "rev": row.rev}
+    return parts.feed.is_live(source | {"sid": row.sid} if row.session_bound else source)
+
+
+def _no_grant() -> Problem:
+    return Problem(404, "No such grant", "There is no live grant with this id.")
+
+
+def _no_api_key() -> Problem:
+    return Problem(404, "No such API key", "There is no API key with this id, or it was revoked.")
+
+
+def _wrong(pointer: str, detail: str) -> Problem:
+    return Problem(400, "The request is not valid", errors=[{"pointer": pointer, "detail": detail}])

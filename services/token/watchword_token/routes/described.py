@@ -1,0 +1,119 @@
+"""The hot endpoints as OpenAPI path items: FastAPI does not know them, so they are described by hand.
+
+A test compares this with what the endpoints accept and answer.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Item = Mapping[str, Any]  # OpenAPI's own shape
+
+_ERROR: Final[Item] = {
+    "description": "Refused",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+            }
+        }
+    },
+}
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"client_secret_basic": []}, {}]
+_CREDENTIALS: Final = {"client_id": {"type": "string"}, "client_secret": {"type": "string"}}
+_TOKEN: Final = {"token": {"type": "string"}, "token_type_hint": {"type": "string"}}
+
+
+def _object(properties: Mapping[str, Any], required: list[str]) -> Item:
+    return {"type": "object", "required": required, "properties": dict(properties)}
+
+
+def _operation(
+    name: str, summary: str, *, answer: Item | None = None, form: Item | None = None, security: Any = None
+) -> Item:
+    answered: dict[str, Any] = {"description": "Done"}
+    if answer is not None:
+        answered["content"] = {"application/json": {"schema": answer}}
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["token"],
+        "responses": {"200": answered, "default": _ERROR},
+    }
+    if form is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/x-www-form-urlencoded": {"schema": form}},
+        }
+    if security is not None:
+        operation["security"] = security
+    return operation
+
+
+_TOKEN_FORM: Final = _object(
+    {
+        "grant_type": {"type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials"]},
+        "code": {"type": "string"},
+        "redirect_uri": {"type": "string", "format": "uri"},
+        "code_verifier": {"type": "string", "minLength": 43, "maxLength": 128},
+        "refresh_token": {"type": "string"},
+        "scope": {"type": "string"},
+        "resource": {"type": "string", "format": "uri"},
+        **_CREDENTIALS,
+    },
+    ["grant_type"],
+)
+_TOKEN_ANSWER: Final = _object(
+    {
+        "access_token": {"type": "string"},
+        "token_type": {"type": "string", "const": "Bearer"},
+        "expires_in": {"type": "integer"},
+        "scope": {"type": "string"},
+        "refresh_token": {"type": "string"},
+        "id_token": {"type": "string"},
+    },
+    ["access_token", "token_type", "expires_in"],
+)
+_USERINFO: Final = _object({"sub": {"type": "string"}}, ["sub"])
+_METADATA: Final = _operation("get_metadata", "What this installation offers", answer=_object({}, ["issuer"]))
+
+PATHS: Final[Mapping[str, Item]] = {
+    "/oauth2/token": {
+        "post": _operation(
+            "issue_token", "Turn a grant into tokens", answer=_TOKEN_ANSWER, form=_TOKEN_FORM, security=_SECURITY
+        )
+    },
+    "/oauth2/introspect": {
+        "post": _operation(
+            "introspect_token",
+            "What a token means, for those it was meant for",
+            answer=_object({"active": {"type": "boolean"}}, ["active"]),
+            form=_object({**_TOKEN, **_CREDENTIALS}, ["token"]),
+            security=_SECURITY,
+        )
+    },
+    "/oauth2/revoke": {
+        "post": _operation(
+            "revoke_token",
+            "End a token, and with a refresh token its whole family",
+            form=_object({**_TOKEN, **_CREDENTIALS}, ["token"]),
+            security=_SECURITY,
+        )
+    },
+    "/oauth2/userinfo": {
+        "get": _operation("get_userinfo", "Claims of the person behind a token", answer=_USERINFO, security=[]),
+        "post": _operation(
+            "post_userinfo",
+            "Claims of the person behind a token",
+            answer=_USERINFO,
+            form=_object({"access_token": {"type": "string"}}, []),
+            security=[],
+        ),
+    },
+    "/oauth2/jwks": {
+        "get": _operation("get_jwks", "Public signing keys", answer=_object({"keys": {"type": "array"}}, ["keys"]))
+    },
+    "/.well-known/openid-configuration": {"get": _METADATA},
+    "/.well-known/oauth-authorization-server": {"get": {**_METADATA, "operationId": "get_oauth_metadata"}},
+}

@@ -1,0 +1,28 @@
+"""Documents that everyone may read and keep for a while: JWKS and both discovery documents."""
+
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from watchword_web.hot import method_not_allowed
+
+
+class Document:
+    """GET and HEAD of a JSON document. content: asked at each request, because keys change.  max_age_s: for caches."""
+
+    def __init__(self, content: Callable[[], bytes], *, max_age_s: int, media_type: str = "application/json") -> None:
+        self._content = content
+        self._headers = (
+            (b"content-type", media_type.encode()),
+            (b"cache-control", b"public, max-age=%d" % max_age_s),
+            (b"vary", b"Origin"),
+            (b"x-content-type-options", b"nosniff"),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise method_not_allowed("GET", "HEAD")
+        body = self._content()
+        headers = [*self._headers, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,72 @@
+"""`/revocations`: the feed over HTTP, for verifiers that have neither NATS nor the database."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from watchword_runtime.access import Caller
+from watchword_token.edge import Parts
+from watchword_token.feed_api import TICK_S
+from watchword_web.errors import Problem
+
+_CHECK_EVERY: Final = 15  # ticks between two looks at whether a stream's credential is still good
+_JSON: Final = "application/json"
+
+After = Annotated[int | None, Query(ge=0, lt=1 << 53, description="Only what came after this position")]
+
+
+def feed_router(parts: Parts) -> APIRouter:
+    """Snapshot, newest position and stream, with scope `revocations:read`."""
+    router = APIRouter(prefix="/revocations")
+    reader = Annotated[Caller, Depends(parts.feed_reader)]
+
+    @router.get("")
+    async def get_revocations(_caller: reader, after: After = None) -> Response:
+        """Everything that is revoked, or what came after a position: `{"position", "entries"}`."""
+        body = await (parts.feed_api.snapshot(parts.now()) if after is None else parts.feed_api.after(after))
+        return Response(body, media_type=_JSON)
+
+    @router.get("/position")
+    async def get_position(_caller: reader) -> Response:
+        """The newest position and the age of that knowledge: `{"position", "age_s"}`."""
+        return Response(await parts.feed_api.newest(), media_type=_JSON)
+
+    @router.get("/stream")
+    async def stream_revocations(request: Request, caller: reader, after: After = None) -> StreamingResponse:
+        """Server-sent events from behind a position: `revocation` with an entry, `position` at least once a second.
+
+        A client that reconnects says in `Last-Event-ID` where it was. The stream ends with its credential.
+        """
+        position = _resumed(request, after)
+        return StreamingResponse(
+            _while_allowed(parts, request, parts.feed_api.stream(position)),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+
+    return router
+
+
+def _resumed(request: Request, after: int | None) -> int:
+    """Where the stream begins. Spec: HTML Living Standard 9.2.4 (Last-Event-ID)."""
+    last = request.headers.get("last-event-id", "")
+    if last.isascii() and last.isdigit() and len(last) <= 16:
+        return int(last)
+    if after is None:
+        raise Problem(400, "No position", "Say in `after` which position you have; GET /revocations gives one.")
+    return after
+
+
+async def _while_allowed(parts: Parts, request: Request, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The events until the caller's credential is revoked or expires, which is looked at every few seconds."""
+    checked_at = parts.now()
+    async for event in events:
+        yield event
+        if (parts.now() - checked_at).total_seconds() >= _CHECK_EVERY * TICK_S:
+            checked_at = parts.now()
+            try:
+                await parts.feed_reader(request)
+            except Problem:
+                return

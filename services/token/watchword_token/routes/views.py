@@ -1,0 +1,119 @@
+"""What `/api/v1` of this service takes and shows."""
+
+from datetime import datetime
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+from watchword_runtime.access import ADMIN_SCOPE
+from watchword_token.feed_api import READ_SCOPE
+from watchword_token.models import ApiKey, Grant, Key
+from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT
+
+# What a personal key may be for: nothing that a person does not hold.
+KEY_SCOPES: Final = frozenset({ADMIN_SCOPE, "watchword:events", READ_SCOPE})
+
+
+class Listing(BaseModel):
+    """Which page of a list. cursor: the `next` of the page before."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    cursor: str | None = Field(None, max_length=1024)
+
+    @property
+    def name(self) -> str:
+        """The list that a cursor belongs to: the filters are part of it."""
+        return f"{type(self).__name__}:{self.model_dump_json(exclude={'limit', 'cursor'})}"
+
+
+class GrantListing(Listing):
+    """Grants of a user, of a client, or all."""
+
+    user_id: str | None = Field(None, max_length=128)
+    client_id: str | None = Field(None, max_length=128)
+
+
+class ApiKeyListing(Listing):
+    """API keys of a user, or all."""
+
+    user_id: str | None = Field(None, max_length=128)
+
+
+class RevocationListing(Listing):
+    """All entries of the ledger."""
+
+
+class KeyView(BaseModel):
+    """A key's public side. public_jwk is null for the key of opaque tokens, which nobody else uses."""
+
+    kid: str
+    use: str
+    alg: str
+    state: str
+    created_at: datetime
+    public_jwk: dict[str, JsonValue] | None
+
+
+class GrantView(BaseModel):
+    """A grant. sid is null for one that outlives its session."""
+
+    id: str
+    user_id: str
+    client_id: str
+    sid: str | None
+    idp: str | None
+    scope: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+
+
+class NewApiKey(BaseModel):
+    """A personal API key to be made for the caller."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=200)
+    scope: frozenset[str] = Field(frozenset({ADMIN_SCOPE}), min_length=1, max_length=16)
+    expires_at: AwareDatetime | None = None
+
+
+class ApiKeyView(BaseModel):
+    """A personal API key without its secret."""
+
+    id: str
+    user_id: str
+    name: str
+    scope: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class CreatedApiKey(ApiKeyView):
+    """A new API key. key: its text, shown this once, to be sent as `Watchword-API-Key`."""
+
+    key: str
+
+
+def key_view(row: Key) -> KeyView:
+    return KeyView.model_validate(row.model_dump(exclude={"sealed", "version"}))
+
+
+def grant_view(row: Grant) -> GrantView:
+    return GrantView(
+        id=row.id,
+        user_id=row.user_id,
+        client_id=row.client_id,
+        sid=row.sid if row.session_bound else None,
+        idp=row.idp,
+        scope=row.scope,
+        created_at=row.created_at,
+        last_used_at=row.rotated_at or row.created_at,
+        expires_at=row.expires_at,
+    )
+
+
+def api_key_view(row: ApiKey) -> ApiKeyView:
+    return ApiKeyView.model_validate(row.model_dump(include=set(ApiKeyView.model_fields)))
