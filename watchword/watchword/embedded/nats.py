@@ -38,7 +38,7 @@ def open_configuration(port: int, store: str, host: str = "127.0.0.1") -> str:
     return f"""
 listen: "{host}:{port}"
 server_name: watchword
-jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 1GB, sync_interval: always }}
+jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 4GB, sync_interval: always }}
 max_payload: 64KB
 ping_interval: "5s"
 ping_max: 2
