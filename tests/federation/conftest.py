@@ -282,6 +282,6 @@ class ManualClock:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
+def manual_clock() -> ManualClock:
     """Noon of a day on which nothing else happens."""
     return ManualClock()

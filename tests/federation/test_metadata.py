@@ -1,11 +1,14 @@
 """Discovery documents and overrides: which endpoints are in force, and which documents are refused."""
 
+from ipaddress import ip_network
+
 import pytest
 from pydantic import JsonValue
 
 from watchword_events.exports import ProviderExport
-from watchword_federation.metadata import UnusableMetadata, discovery_url, endpoints_of, is_allowed_url
+from watchword_federation.metadata import PlainHttp, UnusableMetadata, discovery_url, endpoints_of, is_allowed_url
 
+DEMO = PlainHttp(loopback=True)
 ISSUER = "https://idp.acme.test"
 DOCUMENT: dict[str, JsonValue] = {
     "issuer": ISSUER,
@@ -56,7 +59,7 @@ def test_where_the_document_lies(settings: dict[str, object], url: str | None) -
 
 
 def test_endpoints_come_from_the_document() -> None:
-    found = endpoints_of(provider(), DOCUMENT, plain_http_to_loopback=False)
+    found = endpoints_of(provider(), DOCUMENT, plain_http=PlainHttp())
     assert found.authorization_endpoint == f"{ISSUER}/authorize"
     assert found.token_endpoint == f"{ISSUER}/token"
     assert found.userinfo_endpoint == f"{ISSUER}/me"
@@ -67,7 +70,7 @@ def test_endpoints_come_from_the_document() -> None:
 def test_each_endpoint_can_be_overridden() -> None:
     names = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
     overridden = {name: f"https://back.acme.test/{name}" for name in names}
-    found = endpoints_of(provider(**overridden), DOCUMENT, plain_http_to_loopback=False)
+    found = endpoints_of(provider(**overridden), DOCUMENT, plain_http=PlainHttp())
     assert {name: getattr(found, name) for name in names} == overridden
 
 
@@ -77,13 +80,13 @@ def test_a_provider_without_a_document_works_from_its_overrides_alone() -> None:
         "token_endpoint": "https://b.test",
         "jwks_uri": "https://c.test",
     }
-    found = endpoints_of(provider(**given), None, plain_http_to_loopback=False)
+    found = endpoints_of(provider(**given), None, plain_http=PlainHttp())
     assert found.authorization_endpoint == "https://a.test/x"
     assert found.userinfo_endpoint is None
 
 
 def test_userinfo_that_is_switched_off_is_not_asked() -> None:
-    assert endpoints_of(provider(userinfo="never"), DOCUMENT, plain_http_to_loopback=False).userinfo_endpoint is None
+    assert endpoints_of(provider(userinfo="never"), DOCUMENT, plain_http=PlainHttp()).userinfo_endpoint is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_userinfo_that_is_switched_off_is_not_asked() -> None:
     ],
 )
 def test_documents_of_real_providers_are_accepted(extra: dict[str, JsonValue]) -> None:
-    found = endpoints_of(provider(), document(**extra), plain_http_to_loopback=False)
+    found = endpoints_of(provider(), document(**extra), plain_http=PlainHttp())
     assert found.sends_issuer is ("authorization_response_iss_parameter_supported" in extra)
 
 
@@ -107,7 +110,7 @@ def test_documents_of_real_providers_are_accepted(extra: dict[str, JsonValue]) -
 )
 def test_a_document_that_names_another_issuer_is_refused(issuer: JsonValue) -> None:
     with pytest.raises(UnusableMetadata, match="another issuer"):
-        endpoints_of(provider(), document(issuer=issuer), plain_http_to_loopback=True)
+        endpoints_of(provider(), document(issuer=issuer), plain_http=DEMO)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +137,7 @@ def test_a_document_that_names_another_issuer_is_refused(issuer: JsonValue) -> N
 )
 def test_a_document_that_cannot_be_used_is_refused(members: dict[str, JsonValue]) -> None:
     with pytest.raises(UnusableMetadata):
-        endpoints_of(provider(), document(**members), plain_http_to_loopback=False)
+        endpoints_of(provider(), document(**members), plain_http=PlainHttp())
 
 
 @pytest.mark.parametrize(
@@ -165,5 +168,18 @@ def test_a_document_that_cannot_be_used_is_refused(members: dict[str, JsonValue]
     ],
 )
 def test_which_urls_of_a_provider_may_be_used(url: str, *, demo: bool, production: bool) -> None:
-    assert is_allowed_url(url, plain_http_to_loopback=True) is demo
-    assert is_allowed_url(url, plain_http_to_loopback=False) is production
+    assert is_allowed_url(url, DEMO) is demo
+    assert is_allowed_url(url, PlainHttp()) is production
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("http://10.1.2.3/", True),
+        ("http://keycloak.corp.test:8080/realms/a", True),
+        ("http://192.168.0.1/", False),
+        ("http://127.0.0.1/", False),
+    ],
+)
+def test_plain_http_is_for_the_networks_that_an_administrator_opened(url: str, *, allowed: bool) -> None:
+    assert is_allowed_url(url, PlainHttp(networks=(ip_network("10.0.0.0/8"),))) is allowed

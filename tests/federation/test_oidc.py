@@ -20,6 +20,7 @@ from watchword_federation.connectors.oidc import OidcConnector
 from watchword_federation.failures import SignInFailed
 from watchword_federation.fetched import Fetched
 from watchword_federation.flows import new_secrets
+from watchword_federation.metadata import PlainHttp
 from watchword_federation.settings import FederationSettings
 from watchword_runtime import outbound
 from watchword_testkit.databases import TestDatabase
@@ -32,9 +33,9 @@ CALLBACK = "https://sso.test/api/auth/sso/callback/acme"
 class SignIn:
     """One connector, and sign-ins through it as a browser would make them."""
 
-    def __init__(self, connector: OidcConnector, clock: Any) -> None:
+    def __init__(self, connector: OidcConnector, manual_clock: Any) -> None:
         self.connector = connector
-        self.clock = clock
+        self.clock = manual_clock
 
     async def depart(self, provider: ProviderExport, kept: Secrets, wishes: Wishes | None = None) -> str:
         return await self.connector.depart(
@@ -65,19 +66,19 @@ async def ways(settings: FederationSettings) -> AsyncIterator[Ways]:
 
 
 @pytest.fixture
-def sign_in(fetched_nothing: TestDatabase, ways: Ways, clock: Any) -> SignIn:
+def sign_in(fetched_nothing: TestDatabase, ways: Ways, manual_clock: Any) -> SignIn:
     """A connector over the guarded client and a real database."""
-    return SignIn(connector_of(fetched_nothing, ways, clock), clock)
+    return SignIn(connector_of(fetched_nothing, ways, manual_clock), manual_clock)
 
 
-def connector_of(database: TestDatabase, ways: Ways, clock: Any) -> OidcConnector:
+def connector_of(database: TestDatabase, ways: Ways, manual_clock: Any) -> OidcConnector:
     client, transport = ways
     return OidcConnector(
-        Fetched(database.open(Service.FEDERATION), client, clock),
+        Fetched(database.open(Service.FEDERATION), client, manual_clock),
         client=client,
         transport=transport,
         open_secret=lambda provider: provider.client_secret,
-        plain_http_to_loopback=True,
+        plain_http=PlainHttp(loopback=True),
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
+import asyncpg
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from watchword_database import Database
 from watchword_events.exports import ProviderExport
@@ -16,13 +18,13 @@ from watchword_federation.connectors.oidc import OidcConnector
 from watchword_federation.consumers import Consumers
 from watchword_federation.fetched import Fetched
 from watchword_federation.flows import FlowSeal
+from watchword_federation.metadata import PlainHttp
 from watchword_federation.models import ProviderCopy
 from watchword_federation.routes import Federation, router
 from watchword_federation.settings import FederationSettings
 from watchword_runtime import outbound
 from watchword_runtime.broker import Broker, wire_hints
 from watchword_runtime.copies import Copy
-from watchword_runtime.internal import Unreachable
 from watchword_runtime.keyring import Keyring, Sealer, Unsealable
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
@@ -32,6 +34,8 @@ from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
 
 PATHS: Final[tuple[str, ...]] = ("/api/auth/sso/",)
+# PostgreSQL is away; a statement that is wrong is not among these.
+AWAY: Final = (OperationalError, InterfaceError, PoolTimeout, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 log = structlog.get_logger()
 
@@ -62,7 +66,7 @@ def build(settings: FederationSettings, shared: Shared) -> ServiceApp:
                 client=client,
                 transport=transport,
                 open_secret=secret_opener(settings.keyring),
-                plain_http_to_loopback=settings.plain_http_to_loopback,
+                plain_http=PlainHttp(settings.environment == "demo", tuple(settings.outbound_allow)),
             )
         },
         seal=FlowSeal(settings.keyring.key("upstream-flow")),
@@ -78,7 +82,7 @@ def build(settings: FederationSettings, shared: Shared) -> ServiceApp:
         settings=settings,
         routers=[router(federation)],
         version=version("watchword-federation"),
-        outages=(*OUTAGES, DBAPIError, Unreachable),
+        outages=(*OUTAGES, *AWAY),
     )
 
     async def start() -> None:

@@ -5,7 +5,7 @@ Spec: OpenID Connect Discovery 1.0 3, 4; RFC 8414 2; RFC 9207 3.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,6 +37,24 @@ class UnusableMetadata(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class PlainHttp:
+    """Where a provider may be spoken to without TLS. loopback: on this machine.  networks: those on site."""
+
+    loopback: bool = False
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def allows(self, host: str) -> bool:
+        """Whether the host can be such a place; for a name the outbound guard decides when it connects."""
+        if self.loopback and (host == "localhost" or host.endswith(".localhost")):
+            return True
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return bool(self.networks)
+        return (self.loopback and address.is_loopback) or any(address in network for network in self.networks)
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoints:
     """Where a sign-in through one provider goes. sends_issuer: its authorization responses always carry `iss`."""
 
@@ -61,7 +79,7 @@ def discovery_url(provider: ProviderExport) -> str | None:
 
 
 def endpoints_of(
-    provider: ProviderExport, document: Mapping[str, JsonValue] | None, *, plain_http_to_loopback: bool
+    provider: ProviderExport, document: Mapping[str, JsonValue] | None, *, plain_http: PlainHttp
 ) -> Endpoints:
     """The endpoints in force: overridden ones first, the document's otherwise.
 
@@ -78,7 +96,7 @@ def endpoints_of(
     found.update(overridden)
     for name in ("issuer", *_ENDPOINTS):
         url = found.get(name)
-        if url is not None and not is_allowed_url(url, plain_http_to_loopback=plain_http_to_loopback):
+        if url is not None and not is_allowed_url(url, plain_http):
             raise UnusableMetadata(f"{name} is not a URL that may be used")
     if document is not None:
         _validate(found)
@@ -93,8 +111,8 @@ def endpoints_of(
     )
 
 
-def is_allowed_url(value: JsonValue, *, plain_http_to_loopback: bool) -> bool:
-    """Whether a provider's URL may be used: absolute https without user or fragment; http to loopback in a demo.
+def is_allowed_url(value: JsonValue, plain_http: PlainHttp) -> bool:
+    """Whether a provider's URL may be used: absolute, https or where plain http is allowed, no user, no fragment.
 
     Whether its host may be reached is decided when the connection is made, by the outbound guard.
     """
@@ -109,23 +127,14 @@ def is_allowed_url(value: JsonValue, *, plain_http_to_loopback: bool) -> bool:
         return False
     if not host or "@" in parts.netloc or parts.fragment:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and plain_http_to_loopback and _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and plain_http.allows(host))
 
 
 def _validate(document: Mapping[str, JsonValue]) -> None:
     """What a sign-in relies on has the shape that Discovery and RFC 8414 require, as Authlib sees it."""
     shown: dict[str, JsonValue] = {name: document[name] for name in _RELIED_ON if name in document}
     for name in ("issuer", *_ENDPOINTS):
-        # Schemes were judged above, by our own rule for demos; Authlib's would also read an environment variable.
+        # Schemes were judged above, by our own rule; Authlib's would also read an environment variable.
         url = shown.get(name)
         if isinstance(url, str):
             shown[name] = urlunsplit(urlsplit(url)._replace(scheme="https"))

@@ -1,8 +1,9 @@
 """The HTTP edge: a person leaves for an upstream provider, and comes back."""
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -34,6 +35,7 @@ from watchword_federation.settings import FederationSettings
 from watchword_runtime.clock import Clock
 from watchword_runtime.copies import Copy
 from watchword_runtime.feed import Feed
+from watchword_runtime.internal import Unreachable
 from watchword_web.addresses import address_prefix, client_address
 from watchword_web.cookies import Cookies
 from watchword_web.forms import Params, read_form, read_query
@@ -42,6 +44,7 @@ from watchword_web.surfaces import Surface
 
 Mode = Literal["query", "form_post"]
 
+REFRESH_WITHIN_S: Final = 1.0
 _TICKET: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # what `secrets.token_urlsafe(32)` gives: tickets and states
 
 log = structlog.get_logger()
@@ -151,6 +154,7 @@ async def _return(federation: Federation, provider_id: str, request: Request, pa
 
 async def _arrive(federation: Federation, flow: UpstreamFlow, params: Params, now: datetime) -> VerifiedIdentity:
     """Whom the provider authenticated, as it is configured now."""
+    await _refresh(federation, flow.provider_id)
     provider = await _usable_provider(federation, flow.provider_id, flow.rev)
     if configuration_of(provider) != flow.configuration:
         raise SignInFailed(Failure.PROVIDER_DISABLED, "settings changed since the sign-in began")
@@ -165,6 +169,17 @@ async def _arrive(federation: Federation, flow: UpstreamFlow, params: Params, no
     # The provider took its time to answer; it may have been switched off meanwhile.
     await _usable_provider(federation, flow.provider_id, flow.rev)
     return identity
+
+
+async def _refresh(federation: Federation, provider_id: str) -> None:
+    """The copy has the provider as its owner has it now, if the owner answers soon; events bring changes otherwise.
+
+    A provider that was switched off or removed while the person was there must not sign them in (Casdoor
+    CVE-2026-9098), and an event takes a few milliseconds, or as long as NATS is away.
+    """
+    with suppress(Unreachable, TimeoutError):
+        async with asyncio.timeout(REFRESH_WITHIN_S):
+            await federation.providers.pull([provider_id])
 
 
 async def _usable_provider(federation: Federation, provider_id: str, rev: int) -> ProviderExport:

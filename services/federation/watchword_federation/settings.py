@@ -14,8 +14,3 @@ class FederationSettings(ServiceSettings):
     federation_address_burst: int = Field(
         200, ge=1, description="Upstream sign-ins that one address may make of one instance at once"
     )
-
-    @property
-    def plain_http_to_loopback(self) -> bool:
-        """Whether a provider on this machine may be spoken to without TLS, as the demo's is."""
-        return self.environment == "demo"

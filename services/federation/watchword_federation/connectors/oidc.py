@@ -29,7 +29,7 @@ from watchword_federation.fetched import Fetched, reason_of
 from watchword_federation.id_tokens import Expected, read_header, verify_id_token
 from watchword_federation.identities import identity_of, merge_userinfo
 from watchword_federation.keys import UpstreamKey, find_key, usable_keys
-from watchword_federation.metadata import Endpoints, discovery_url, endpoints_of
+from watchword_federation.metadata import Endpoints, PlainHttp, discovery_url, endpoints_of
 from watchword_federation.store import DocumentKind
 from watchword_runtime.outbound import fetch_json
 
@@ -62,14 +62,14 @@ class OidcConnector:
         client: AsyncClient,
         transport: AsyncBaseTransport,
         open_secret: Callable[[ProviderExport], str | None],
-        plain_http_to_loopback: bool,
+        plain_http: PlainHttp,
     ) -> None:
         """client, transport: guarded, of watchword_runtime.outbound.  open_secret: a provider's client secret."""
         self._fetched = fetched
         self._client = client
         self._transport = transport
         self._open_secret = open_secret
-        self._plain_http = plain_http_to_loopback
+        self._plain_http = plain_http
 
     async def depart(
         self, provider: ProviderExport, wishes: Wishes, *, secrets: Secrets, state: str, callback: str
@@ -133,7 +133,7 @@ class OidcConnector:
 
     async def _endpoints(self, provider: ProviderExport) -> Endpoints:
         def check(document: dict[str, JsonValue] | None) -> Endpoints:
-            return endpoints_of(provider, document, plain_http_to_loopback=self._plain_http)
+            return endpoints_of(provider, document, plain_http=self._plain_http)
 
         url = discovery_url(provider)
         try:
