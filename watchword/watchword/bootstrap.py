@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -19,8 +19,8 @@ class Administrator:
     """Who may configure everything. admin_token: a personal API key."""
 
     username: str
-    password: str
-    admin_token: str
+    password: str = field(repr=False)
+    admin_token: str = field(repr=False)
 
 
 async def administrator(path: Path, databases: Mapping[Service, str], *, now: datetime) -> Administrator:

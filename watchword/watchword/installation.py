@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -51,10 +51,10 @@ NATS_USERS: tuple[NatsUser, ...] = (*Service, *Operator)
 class Installation:
     """The secrets of one installation. seeds: nkey seeds by NATS user."""
 
-    master: bytes
-    superuser_password: str
-    database_passwords: Mapping[Service, str]
-    seeds: Mapping[NatsUser, str]
+    master: bytes = field(repr=False)
+    superuser_password: str = field(repr=False)
+    database_passwords: Mapping[Service, str] = field(repr=False)
+    seeds: Mapping[NatsUser, str] = field(repr=False)
 
     @classmethod
     def drawn(cls) -> "Installation":
