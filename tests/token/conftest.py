@@ -1,0 +1,324 @@
+"""One token service on real servers; codes, clients and users are written as their owners would write them."""
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import nats
+import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from watchword.provision import provision
+from watchword_database import Database, bus, transaction
+from watchword_database.ids import new_id
+from watchword_events.exports import ClientExport, ClientSecret, UserExport
+from watchword_events.handovers import Code
+from watchword_events.names import Service
+from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.broker import Broker
+from watchword_runtime.clock import utc_now
+from watchword_runtime.feed import Feed
+from watchword_runtime.internal import InternalClients
+from watchword_runtime.keyring import derive_service_keys
+from watchword_runtime.service import ServiceApp
+from watchword_runtime.shared import Shared
+from watchword_testkit.canary import Canary
+from watchword_testkit.clock import TestClock
+from watchword_testkit.databases import Template, TestDatabase
+from watchword_testkit.servers import Broker as NatsServer
+from watchword_testkit.servers import Postgres
+from watchword_token.bootstrap import create_admin_key
+from watchword_token.main import build
+from watchword_token.settings import TokenSettings
+from watchword_web.hot import HotPaths
+
+ISSUER = "https://sso.example.test"
+MASTER = b"a master key that is used in tests only"
+CALLBACK = "https://app.example.test/callback"
+VERIFIER = "a-code-verifier-of-forty-three-characters-or-more"
+CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+@dataclass
+class App:
+    """A client with the secret that only it knows ("" for a public one)."""
+
+    export: ClientExport
+    secret: str
+
+    @property
+    def id(self) -> str:
+        return self.export.client_id
+
+    @property
+    def form(self) -> dict[str, str]:
+        """Credentials as form fields, for public clients and client_secret_post."""
+        return {"client_id": self.id} | ({"client_secret": self.secret} if self.secret else {})
+
+    @property
+    def basic(self) -> tuple[str, str] | None:
+        """Credentials for the Authorization header."""
+        return (self.id, self.secret) if self.export.token_endpoint_auth_method == "client_secret_basic" else None
+
+
+@dataclass
+class Site:
+    """An installation of one token instance, its database, and what tests need from the other services' side."""
+
+    database: TestDatabase
+    nats_url: str
+    clock: TestClock
+    canary: Canary
+    service: ServiceApp
+    feed: Feed
+    http: httpx2.AsyncClient
+    admin_key: str = ""
+    _databases: dict[Service, Database] = field(default_factory=dict)
+
+    def db(self, service: Service) -> Database:
+        """A connection as the role of a service."""
+        if service not in self._databases:
+            self._databases[service] = self.database.open(service)
+        return self._databases[service]
+
+    # What other services own ------------------------------------------------------------------------------------------
+
+    async def client(self, *, version: int = 1, secret: str | None = None, client_id: str = "", **given: Any) -> App:
+        """A client as admin would have exported it. secret: a given one instead of a generated one."""
+        method = given.setdefault("token_endpoint_auth_method", "client_secret_basic")
+        shown = "" if method == "none" else secret or secrets.token_urlsafe(32)
+        digest = f"sha256:{hashlib.sha256(shown.encode()).hexdigest()}"
+        given.setdefault("secrets", [ClientSecret(id="1", hash=digest)] if shown else [])
+        given.setdefault("grant_types", ["authorization_code", "refresh_token", "client_credentials"])
+        given.setdefault("scope", ["openid", "profile", "email", "groups", "offline_access", "read", "write"])
+        given.setdefault("redirect_uris", [CALLBACK])
+        export = ClientExport(client_id=client_id or new_id(), client_name="An application", **given)
+        await self.copy("client_copy", export.client_id, export.model_dump_json(), version)
+        self.canary.add("client secret", shown)
+        return App(export, shown)
+
+    async def user(self, *, version: int = 1, user_id: str = "", **given: Any) -> UserExport:
+        """A user as directory would have exported it."""
+        given.setdefault("username", f"ada-{secrets.token_hex(4)}")
+        given.setdefault("claims", {"name": "Ada Lovelace", "locale": "en"})
+        export = UserExport(id=user_id or new_id(), claims_version=version, **given)
+        await self.copy("user_copy", export.id, export.model_dump_json(), version)
+        return export
+
+    async def copy(self, table: str, entity_id: str, data: str, version: int, *, deleted: bool = False) -> None:
+        """A row of a copy, newer than what was there, and nobody told."""
+        async with self.database.postgres.admin(self.database.name) as connection:
+            await connection.execute(
+                f"INSERT INTO token.{table} (id, version, deleted, data) VALUES ($1, $2, $3, $4)"
+                " ON CONFLICT (id) DO UPDATE SET version = excluded.version, deleted = excluded.deleted,"
+                " data = excluded.data, copied_at = now()",
+                entity_id,
+                version,
+                deleted,
+                data,
+            )
+
+    async def code(self, app: App, user: UserExport, **given: Any) -> str:
+        """An authorization code as authz hands it over."""
+        now = self.clock()
+        life = given.pop("ttl", timedelta(seconds=60))
+        keep = given.pop("keep", timedelta(hours=1))
+        payload = Code(
+            **{
+                "gid": new_id(),
+                "sid": new_id(),
+                "user_id": user.id,
+                "user_version": 1,
+                "claims_version": 1,
+                "client_id": app.id,
+                "client_version": 1,
+                "redirect_uri": CALLBACK,
+                "redirect_uri_given": True,
+                "code_challenge": CHALLENGE,
+                "scope": ("openid", "profile", "email"),
+                "nonce": "a-nonce",
+                "auth_time": now - timedelta(seconds=30),
+                "amr": ("pwd",),
+                "rev": self.feed.position,
+                "session_expires_at": now + timedelta(hours=8),
+                **given,
+            }
+        )
+        async with transaction(self.db(Service.AUTHZ)) as session:
+            code = await bus.hand_over(session, payload, flow="flow", now=now, ttl=life, keep=keep)
+        self.canary.add("code", code)
+        return code
+
+    async def revoke(
+        self,
+        claim: Claim,
+        value: str,
+        *,
+        kind: RevocationKind = RevocationKind.CUT,
+        by: Service = Service.TOKEN,
+    ) -> None:
+        """A ledger entry of some service, applied by this instance."""
+        later = self.clock() + timedelta(days=30)
+        async with transaction(self.db(by)) as session:
+            entry_id = await bus.revoke(
+                session, claim=claim, value=value, kind=kind, reason="test", until=later, keep_until=later
+            )
+        assert await self.feed.settle([entry_id], timeout=5)
+
+    # What clients do --------------------------------------------------------------------------------------------------
+
+    async def post(self, path: str, app: App | None, form: Mapping[str, str], **given: Any) -> httpx2.Response:
+        """A form from a client, with its own way of authentication."""
+        fields = dict(form)
+        if app is not None:
+            if app.basic is None:
+                fields = {**app.form, **fields}
+            elif "headers" not in given:
+                given["auth"] = app.basic
+        answer = await self.http.post(path, data=fields, **given)
+        if answer.status_code == 200 and answer.content:
+            body = answer.json()
+            self.canary.add("token", *(body[k] for k in ("access_token", "refresh_token", "id_token") if k in body))
+        return answer
+
+    async def token(self, app: App, **form: str) -> httpx2.Response:
+        """A request at the token endpoint."""
+        return await self.post("/oauth2/token", app, form)
+
+    async def redeem(self, app: App, code: str, **form: str) -> httpx2.Response:
+        """A code redeemed as it should be; form overrides."""
+        given = {"code": code, "redirect_uri": CALLBACK, "code_verifier": VERIFIER, **form}
+        return await self.token(
+            app, grant_type="authorization_code", **{k: v for k, v in given.items() if v is not None}
+        )
+
+    async def sign_in(self, app: App, user: UserExport | None = None, **given: Any) -> dict[str, Any]:
+        """The token answer of a whole sign-in."""
+        answer = await self.redeem(app, await self.code(app, user or await self.user(), **given))
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def machine_token(self, app: App, **form: str) -> str:
+        """An access token of client_credentials."""
+        answer = await self.token(app, grant_type="client_credentials", **form)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    async def introspect(self, app: App, token: str) -> dict[str, Any]:
+        """What the introspection endpoint says."""
+        answer = await self.post("/oauth2/introspect", app, {"token": token})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def is_active(self, app: App, token: str) -> bool:
+        """Whether introspection calls the token active."""
+        return bool((await self.introspect(app, token))["active"])
+
+    async def userinfo(self, token: str) -> httpx2.Response:
+        """What userinfo answers to a bearer."""
+        return await self.http.get("/oauth2/userinfo", headers={"Authorization": f"Bearer {token}"})
+
+    async def claims(self, token: str, alg: str = "ES256") -> dict[str, Any]:
+        """The claims of a signed token, verified with the published keys by somebody else's library."""
+        keys = KeySet.import_key_set((await self.http.get("/oauth2/jwks")).json())
+        return dict(jwt.decode(token, keys, algorithms=[alg]).claims)
+
+    async def events(self, type_: str) -> list[dict[str, Any]]:
+        """Bodies of the events of one type in the outbox, oldest first."""
+        async with self.database.postgres.admin(self.database.name) as connection:
+            rows = await connection.fetch("SELECT body FROM token.outbox WHERE type = $1 ORDER BY id", type_)
+        return [json.loads(row["body"]) for row in rows]
+
+
+@asynccontextmanager
+async def running(
+    postgres: Postgres, template: Template, nats_url: str, clock: TestClock, canary: Canary, **settings: Any
+) -> AsyncIterator[Site]:
+    """A site with one instance; its copies count as filled."""
+    database = TestDatabase(postgres, await postgres.create_database(template=template.name), template.passwords)
+    async with postgres.admin(database.name) as connection:
+        await connection.execute(
+            "INSERT INTO token.copy_state (entity, filled_at) VALUES ('user', now()), ('client', now())"
+        )
+    async with instance(database, nats_url, clock, canary, **settings) as site:
+        yield site
+    await database.close()
+    await postgres.drop_database(database.name)
+
+
+@asynccontextmanager
+async def instance(
+    database: TestDatabase, nats_url: str, clock: TestClock, canary: Canary, **settings: Any
+) -> AsyncIterator[Site]:
+    """One instance of the service on a database; several may run on the same one."""
+    keys = json.dumps(derive_service_keys(MASTER, Service.TOKEN))
+    given = {
+        "public_url": ISSUER,
+        "database_url": database.url(Service.TOKEN),
+        "nats_url": nats_url,
+        "keys": keys,
+        "token_failure_burst": 10_000,
+        **settings,
+    }
+    own = TokenSettings.model_validate(given)
+    feed_database = Database(database.url(Service.TOKEN), service=Service.TOKEN, pool_size=1)
+    feed_broker = Broker(own, feed_database)
+    feed = Feed(feed_database, feed_broker, clock)
+    internal = InternalClients({}, clock)
+    service = build(own, Shared(feed=feed, internal=internal, now=clock, instance=new_id()))
+    await feed_broker.start()
+    await feed.start()
+    await service.start()
+    # Failures must reach the test as answers, as they reach a client.
+    transport = httpx2.ASGITransport(app=HotPaths(service.app, service.hot), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+        yield Site(database, nats_url, clock, canary, service, feed, http)
+    await service.stop()
+    await feed.stop()
+    await feed_broker.stop()
+    await internal.close()
+    await feed_database.dispose()
+
+
+@pytest.fixture(scope="session")
+async def streams(nats_server: NatsServer) -> str:
+    """The URL of a NATS server that has the streams and durables of the catalogue."""
+    connection = await nats.connect(nats_server.url)
+    await provision(connection.jetstream())
+    await connection.close()
+    return nats_server.url
+
+
+@pytest.fixture(scope="module")
+async def site(postgres: Postgres, database_template: Template, streams: str) -> AsyncIterator[Site]:
+    """The module's installation: tests make clients and users of their own."""
+    async with running(postgres, database_template, streams, TestClock(), Canary()) as made:
+        yield made
+
+
+@pytest.fixture
+async def own_site(
+    postgres: Postgres, database_template: Template, streams: str, clock: TestClock, canary: Canary
+) -> AsyncIterator[Site]:
+    """An installation of the test's own, whose clock it may move."""
+    async with running(postgres, database_template, streams, clock, canary) as made:
+        yield made
+
+
+@pytest.fixture
+async def administrator(site: Site) -> dict[str, str]:
+    """Headers of an administrator of the module's installation."""
+    user = await site.user(roles=["administrator"])
+    key = await create_admin_key(site.db(Service.TOKEN), user_id=user.id, now=utc_now())
+    site.canary.add("API key", key)
+    return {"Watchword-API-Key": key}
