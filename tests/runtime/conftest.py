@@ -1,6 +1,8 @@
 """Settings, keys and connections for the tests of the runtime library."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -52,3 +54,12 @@ def broker_for(settings_for: SettingsFor, database: TestDatabase) -> BrokerFor:
         await broker.stop()
 
     return make
+
+
+async def eventually(condition: Callable[[], bool], within: float = 5.0) -> None:
+    """Returns as soon as the condition holds. Raises AssertionError when it does not in time."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s")
+        await asyncio.sleep(0.005)

@@ -35,6 +35,8 @@ _START_S: Final = 5.0
 _COMMAND_S: Final = 2.0
 _ROLLED_BACK_S: Final = 10.0  # an announced entry that the table does not show by then will not come
 _UNASKED: Final = 1_000  # applied entries that nobody has asked about with settle() yet
+_BELIEVED: Final = frozenset({RevocationKind.CUT.value, RevocationKind.STATE.value})
+_CLAIMS: Final = frozenset(claim.value for claim in Claim)
 _CHUNK: Final = 1_000  # rows at a time: a long ledger must not hold up the event loop
 
 _COLUMNS: Final = "r.id, r.position, r.claim, r.value, r.kind, r.until, r.keep_until, r.issued_before, r.reason, r.at"
@@ -149,7 +151,7 @@ class Feed:
             log.warning("feed.not_understood")
             self._wake.set()
             return
-        if entry.position == self._set.position + 1 and entry.kind in (RevocationKind.CUT, RevocationKind.STATE):
+        if entry.position == self._set.position + 1 and entry.kind in _BELIEVED and entry.claim in _CLAIMS:
             self._heard[entry.position] = entry.id
             self._apply(entry)
         elif entry.position > self._set.position:
@@ -293,7 +295,7 @@ class Feed:
         heard = set(self._heard.values())
         for row in rows:
             narrowed = row["issued_before"] is not None  # ends only what is older: known when it has its position
-            if row["kind"] in (RevocationKind.CUT, RevocationKind.STATE) and not narrowed and row["id"] not in heard:
+            if row["kind"] in _BELIEVED and row["claim"] in _CLAIMS and not narrowed and row["id"] not in heard:
                 self._announce(row["id"], row["claim"], row["value"])
         self._forget_announced(frozenset(row["id"] for row in rows))
 
