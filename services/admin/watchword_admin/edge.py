@@ -43,6 +43,7 @@ class Parts:
     live: Live
     now: Clock
     refused: Limiter
+    console_calls: Limiter
 
     def address(self, request: Request) -> str:
         """Under which the caller's address is limited."""

@@ -64,6 +64,7 @@ class Follower:
         self._types = types
         self._queue: asyncio.Queue[Seen | Missed | Ended] = asyncio.Queue(_QUEUE)
         self._overflowed = False
+        self._told_of_a_gap = False
 
     async def next(self, timeout_s: float) -> Seen | None:
         """The next event; None when there was none for so long. Raises Missed, Ended."""
@@ -74,6 +75,8 @@ class Follower:
             item = await asyncio.wait_for(self._queue.get(), timeout_s)
         except TimeoutError:
             return None
+        if isinstance(item, Missed):
+            self._told_of_a_gap = False
         if isinstance(item, Exception):
             raise item
         return item
@@ -82,6 +85,10 @@ class Follower:
         """Passes an item on, or notes that the program does not read fast enough."""
         if isinstance(item, Seen) and item.type not in self._types:
             return
+        if isinstance(item, Missed):
+            if self._told_of_a_gap:
+                return
+            self._told_of_a_gap = True
         if isinstance(item, Ended):
             while not self._queue.empty():
                 self._queue.get_nowait()

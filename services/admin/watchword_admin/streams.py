@@ -28,18 +28,19 @@ def wanted_types(types: str | None) -> frozenset[str]:
     return wanted
 
 
-def event_stream(live: Live, types: frozenset[str], may_read: MayRead) -> StreamingResponse:
+def event_stream(live: Live, types: frozenset[str], may_read: MayRead, *, named: bool = True) -> StreamingResponse:
     """An answer that never ends: an event each time, a comment when nothing happened for ten seconds.
 
-    It ends when the reader may not read any more. `resync` says that events may have been missed. Raises Problem 503
-    when too many follow already. Spec: HTML Standard 9.2.
+    named: whether `event` says the type; a browser needs a listener for each name then. The answer ends when the
+    reader may not read any more. `resync` says that events may have been missed. Raises Problem 503 when too many
+    follow already. Spec: HTML Standard 9.2.
     """
     if live.is_full:
         raise Problem(503, "Too many streams", "Try again in a while.", headers={"Retry-After": "10"})
-    return StreamingResponse(_lines(live, types, may_read), media_type="text/event-stream", headers=_HEADERS)
+    return StreamingResponse(_lines(live, types, may_read, named), media_type="text/event-stream", headers=_HEADERS)
 
 
-async def _lines(live: Live, types: frozenset[str], may_read: MayRead) -> AsyncIterator[bytes]:
+async def _lines(live: Live, types: frozenset[str], may_read: MayRead, named: bool) -> AsyncIterator[bytes]:
     with live.following(types) as follower:
         yield b"retry: 2000\n: connected\n\n"
         checked_at = time.monotonic()
@@ -55,8 +56,9 @@ async def _lines(live: Live, types: frozenset[str], may_read: MayRead) -> AsyncI
                 checked_at = time.monotonic()
                 if not await may_read():
                     return
-            yield b": still here\n\n" if seen is None else _message(seen)
+            yield b": still here\n\n" if seen is None else _message(seen, named)
 
 
-def _message(seen: Seen) -> bytes:
-    return f"id: {seen.event_id}\nevent: {seen.type}\ndata: ".encode() + seen.as_cloud_event() + b"\n\n"
+def _message(seen: Seen, named: bool) -> bytes:
+    name = f"event: {seen.type}\n" if named else ""
+    return f"id: {seen.event_id}\n{name}data: ".encode() + seen.as_cloud_event() + b"\n\n"

@@ -21,6 +21,7 @@ from watchword_events.names import Service
 from watchword_runtime.access import Access
 from watchword_runtime.broker import Broker, wire_hints, wire_relay
 from watchword_runtime.copies import Copy
+from watchword_runtime.internal import Unreachable
 from watchword_runtime.passwords import Busy, Passwords
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
@@ -32,7 +33,7 @@ from watchword_web.limits import Limiter
 
 PATHS: Final[tuple[str, ...]] = ("/login/identity", "/api/v1/users", "/api/v1/identities")
 # What says that a server we need is away, beyond the usual network errors.
-AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, Busy)
+AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, Unreachable, Busy)
 
 
 def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
