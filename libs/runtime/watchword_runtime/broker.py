@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.broker.broker import UNRECOVERABLE_CONNECT_ERRORS
 from faststream.nats.security import NatsNKey
 from faststream.security import BaseSecurity
 from nats.aio.client import Client
@@ -105,7 +106,7 @@ class Broker:
             self._task = None
 
     async def _keep_connected(self) -> None:
-        """Connects, and again from the start should the client have closed for good (a refused login does that)."""
+        """Connects, and again from the start should the client have given up (after a refused login it does)."""
         while True:
             try:
                 await self._serve_one_connection()
@@ -146,6 +147,8 @@ class Broker:
             stream=JStream(worker.stream, declare=False),
             durable=worker.durable,
             pull_sub=PullSub(batch_size=BATCH, timeout=_FETCH_S),
+            # FastStream's default is everybody's inbox, to which no service may listen.
+            inbox_prefix=f"_INBOX_{self._service.value}.".encode(),
             ack_policy=AckPolicy.NACK_ON_ERROR,
             decoder=_whole,
             no_reply=True,
@@ -205,6 +208,8 @@ class Broker:
             log.error("broker.denied", service=self._service.value, error=str(error))
         else:
             log.debug("broker.error", service=self._service.value, error=type(error).__name__)
+        if str(error).removeprefix("nats: ").strip("'").lower() in UNRECOVERABLE_CONNECT_ERRORS:
+            self._lost.set()  # FastStream raises these inside the client's reconnecting task, which ends there
 
 
 def _passing(callback: Callable[[bytes], None]) -> Callable[[Msg], Awaitable[None]]:
