@@ -18,7 +18,11 @@ WEB = "https://app.example/cb"
 
 def request(redirect_uri: str = WEB, **changes: object) -> AuthorizationRequest:
     """A request for openid and profile."""
-    given: dict[str, object] = {"client_id": "c", "redirect_uri": redirect_uri, "scope": frozenset({"openid", "profile"})}
+    given: dict[str, object] = {
+        "client_id": "c",
+        "redirect_uri": redirect_uri,
+        "scope": frozenset({"openid", "profile"}),
+    }
     return AuthorizationRequest.model_validate({**given, **changes})
 
 
@@ -27,9 +31,7 @@ def client(**changes: object) -> ClientExport:
     return ClientExport.model_validate({"client_id": "c", "client_name": "App", **changes})
 
 
-def signed_in(
-    ago_s: int = 600, *, user_id: str = "u1", is_fresh: bool = False, is_chosen: bool = False
-) -> Standing:
+def signed_in(ago_s: int = 600, *, user_id: str = "u1", is_fresh: bool = False, is_chosen: bool = False) -> Standing:
     """A session whose sign-in was so long ago."""
     return Standing(user_id, NOW - timedelta(seconds=ago_s), is_fresh=is_fresh, is_chosen=is_chosen)
 
@@ -61,9 +63,7 @@ CASES = {
     "max_age passed": Case(Step.SIGN_IN, signed_in(60), request(max_age_s=60)),
     "max_age zero": Case(Step.SIGN_IN, signed_in(0), request(max_age_s=0)),
     "max_age zero, done": Case(Step.FINISH, signed_in(3, is_fresh=True), request(max_age_s=0)),
-    "max_age, upstream's sign-in is older": Case(
-        Step.SIGN_IN, signed_in(3600, is_fresh=True), request(max_age_s=600)
-    ),
+    "max_age, upstream's sign-in is older": Case(Step.SIGN_IN, signed_in(3600, is_fresh=True), request(max_age_s=600)),
     "max_age, upstream's sign-in is recent enough": Case(
         Step.FINISH, signed_in(300, is_fresh=True), request(max_age_s=600)
     ),
@@ -81,9 +81,7 @@ CASES = {
     "scope grew": Case(Step.CONSENT, signed_in(), consented=frozenset({"openid"})),
     "never asked": Case(Step.CONSENT, signed_in(), consented=frozenset()),
     "allowed more": Case(Step.FINISH, signed_in(), consented=frozenset({"openid", "profile", "email"})),
-    "trusted client": Case(
-        Step.FINISH, signed_in(), client=client(require_consent=False), consented=frozenset()
-    ),
+    "trusted client": Case(Step.FINISH, signed_in(), client=client(require_consent=False), consented=frozenset()),
     "trusted client that insists": Case(
         Step.CONSENT, signed_in(), request(prompt=["consent"]), client(require_consent=False)
     ),

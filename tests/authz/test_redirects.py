@@ -102,7 +102,15 @@ def test_every_port_of_a_loopback_literal_is_accepted(port: int) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "https://a/#f", "https://a/\x00", ""],
+    [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+        "https://a/#f",
+        "https://a/\x00",
+        "",
+    ],
 )
 def test_uri_that_could_run_script_is_not_usable(uri: str) -> None:
     assert not is_usable(uri)

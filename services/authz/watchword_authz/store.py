@@ -1,6 +1,6 @@
 """Named SQL of the authz service. `find_` may return None, `claim_` changes once; expiry stands in the WHERE."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -232,11 +232,10 @@ async def delete_grants(session: Session, now: datetime, limit: int = 1000) -> N
 
 async def version_of(session: Session, copy: type[CopyColumns], entity_id: str) -> int:
     """The version at which a copy holds an entity; 0 when it does not."""
-    found = await session.execute(select(copy.version).where(copy.id == entity_id))
-    return found.scalar_one_or_none() or 0
+    found = await session.exec(select(copy.version).where(copy.id == entity_id))
+    return found.one_or_none() or 0
 
 
-async def live_data(session: Session, copy: type[CopyColumns]) -> list[dict[str, Any]]:
+async def live_data(session: Session, copy: type[CopyColumns]) -> list[Mapping[str, Any]]:
     """The exported data of every entity of a copy that has not been deleted."""
-    found = await session.execute(select(copy.data).where(col(copy.deleted).is_(False)))
-    return list(found.scalars())
+    return list(await session.exec(select(copy.data).where(col(copy.deleted).is_(False))))

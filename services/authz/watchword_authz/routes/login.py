@@ -32,7 +32,7 @@ from watchword_web.targets import is_local_path
 _PAGE: Final = "login"
 _MAX_NAME: Final = 254
 _MAX_PASSWORD_BYTES: Final = 1024
-_WRONG: Final = "That user name and password do not fit together. Check both and try again."
+_WRONG: Final = "The user name or the password is not right. Check both and try again."
 
 
 def router(context: Context) -> APIRouter:
@@ -239,7 +239,9 @@ async def _sign_in(
 
 def _wait_for(wait: timedelta) -> str:
     seconds = max(1, math.ceil(wait.total_seconds()))
-    shown = f"{seconds} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+    shown = "a second" if seconds == 1 else f"{seconds} seconds"
+    if seconds >= 120:
+        shown = f"{math.ceil(seconds / 60)} minutes"
     return f"Too many attempts. Wait {shown}, then try again."
 
 

@@ -1,0 +1,317 @@
+"""`/login`: the password form, its refusals, and the ways to providers."""
+
+import secrets
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from tests.authz.conftest import HASH, ISSUER, PASSWORD, Rig, Visit
+
+from watchword_database import bus
+from watchword_database.engine import transaction
+from watchword_events.handovers import UpstreamStart
+from watchword_events.names import Service
+from watchword_testkit.pages import Page
+
+WRONG = "The user name or the password is not right."
+
+
+async def at_login(rig: Rig, **params: str) -> Visit:
+    """A visit that stands at the login page."""
+    visit = Visit(rig, rig.browser(), rig.client(), params)
+    await visit.start()
+    assert visit.browser.page.has("sign-in")
+    return visit
+
+
+def told(page: Page) -> str:
+    """What the page says, without what differs from one request to the next."""
+    return page.body.partition('class="alert error"')[2].partition("</div>")[0]
+
+
+@pytest.mark.parametrize("by", ["username", "email", "USERNAME", " username "])
+async def test_user_name_or_address_signs_in(rig: Rig, by: str) -> None:
+    user, visit = await rig.person(), await at_login(rig)
+    typed = {"username": user.username, "email": user.email or ""}[by.strip().lower()]
+    await visit.enter(typed.upper() if by.isupper() else by.replace(by.strip(), typed))
+    assert (await visit.code()).user_id == user.id
+
+
+@pytest.mark.parametrize("who", ["unknown name", "unknown address", "wrong password", "no password", "disabled", "odd"])
+async def test_every_refusal_reads_the_same(rig: Rig, who: str) -> None:
+    visit = await at_login(rig)
+    match who:
+        case "unknown name":
+            typed, password = "nobody-here", PASSWORD
+        case "unknown address":
+            typed, password = "nobody@demo.test", PASSWORD
+        case "wrong password":
+            typed, password = (await rig.person()).username, "wrong"
+        case "no password":
+            typed, password = rig.user().username, PASSWORD
+        case "disabled":
+            typed, password = (await rig.person(active=False)).username, PASSWORD
+        case _:
+            typed, password = "\u212aelvin@demo.test", PASSWORD
+    await visit.enter(typed, password)
+    page = visit.browser.page
+    assert page.status == 400
+    assert WRONG in told(page)
+    assert "ww-session" not in visit.browser.cookies
+    other = await at_login(rig)
+    await other.enter(secrets.token_hex(8), "x")
+    assert told(page) == told(other.browser.page)
+
+
+async def test_empty_fields_read_like_a_wrong_password(rig: Rig) -> None:
+    visit = await at_login(rig)
+    await visit.enter("", "")
+    assert visit.browser.page.status == 400
+    assert WRONG in told(visit.browser.page)
+
+
+async def test_long_password_is_refused_before_it_is_hashed(rig: Rig) -> None:
+    user, visit = await rig.person(), await at_login(rig)
+    await visit.enter(user.username, "x" * 1025)
+    assert visit.browser.page.status == 400
+    form = visit.browser.page.form_with("username")
+    page = await visit.browser.send("POST", form.action, {"username": "a", "password": "x" * 1_000_000})
+    assert page.status == 413
+
+
+async def test_set_password_is_taken_at_sign_in(rig: Rig) -> None:
+    """The newest of those that wait, and only once."""
+    user = rig.user()
+    await rig.hand_password(user.id, "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA")
+    await rig.hand_password(user.id, HASH)
+    visit = await at_login(rig)
+    await visit.enter(user.username)
+    assert (await visit.code()).user_id == user.id
+
+
+@pytest.mark.spec("RFC 9700 4.7")
+@pytest.mark.parametrize(
+    ("headers", "csrf"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, None),
+        ({"Sec-Fetch-Site": "same-site"}, None),
+        ({"Sec-Fetch-Site": "none"}, None),
+        ({"Origin": "https://evil.example"}, None),
+        ({"Origin": "null"}, None),
+        ({}, ""),
+        ({}, "x" * 43),
+        ({}, "ü" * 43),
+    ],
+)
+async def test_form_from_elsewhere_signs_nobody_in(rig: Rig, headers: dict[str, str], csrf: str | None) -> None:
+    user, visit = await rig.person(), await at_login(rig)
+    form = visit.browser.page.form_with("username")
+    data = form.filled("sign-in", username=user.username, password=PASSWORD)
+    if csrf is not None:
+        data["csrf"] = csrf
+    page = await visit.browser.send("POST", form.action, data, headers)
+    assert (page.status, page.error_code) == (403, "form_not_ours")
+    assert "ww-session" not in visit.browser.cookies
+
+
+async def test_form_token_of_another_flow_does_not_fit(rig: Rig) -> None:
+    user, one, other = await rig.person(), await at_login(rig), await at_login(rig)
+    form = one.browser.page.form_with("username")
+    data = form.filled("sign-in", username=user.username, password=PASSWORD)
+    data["csrf"] = other.browser.page.form_with("username").fields["csrf"]
+    assert (await one.browser.send("POST", form.action, data)).error_code == "form_not_ours"
+
+
+async def test_flow_of_another_browser_cannot_be_gone_on_with(rig: Rig) -> None:
+    visit, stranger = await at_login(rig), rig.browser()
+    page = await stranger.send("GET", visit.browser.page.url)
+    assert (page.status, page.error_code) == (403, "flow_not_here")
+    stranger.client.cookies.set(f"ww-flow-{visit.flow_id}", "A" * 43, domain="localhost.local", path="/")
+    page = await stranger.send("GET", visit.browser.page.url)
+    assert (page.status, page.error_code) == (403, "flow_not_here")
+
+
+@pytest.mark.parametrize("flow", ["", "x", "0" * 32, "../../etc/passwd", "a" * 5000, "%00", "ü"])
+async def test_flow_that_is_none(rig: Rig, flow: str) -> None:
+    page = await rig.browser().send("GET", f"{ISSUER}/login?flow={flow}")
+    assert page.status in {400, 403, 303}
+    if page.status == 303:  # an empty parameter is no parameter: a sign-in of our own begins
+        assert flow == ""
+
+
+async def test_session_is_new_at_sign_in_and_nothing_before_counts(rig: Rig) -> None:
+    """Fixation: a cookie that was planted before is worth nothing, before and after."""
+    user, visit = await rig.person(), await at_login(rig)
+    planted = "A" * 43
+    visit.browser.client.cookies.set("ww-session", planted, domain="localhost.local", path="/")
+    await visit.enter(user.username)
+    assert "code" in visit.answer
+    header = visit.browser.page.headers["set-cookie"]
+    assert planted not in header
+    assert "HttpOnly" in header
+    assert "SameSite=lax" in header
+    other = Visit(rig, rig.browser(), rig.client(), {"prompt": "none"})
+    other.browser.client.cookies.set("ww-session", planted, domain="localhost.local", path="/")
+    await other.start()
+    assert other.answer["error"] == "login_required"
+
+
+@pytest.mark.parametrize("cookie", ["x", "A" * 4000, '"', "A" * 43 + "; ww-session=" + "B" * 43])
+async def test_garbage_session_cookie_is_nobody(rig: Rig, cookie: str) -> None:
+    visit = Visit(rig, rig.browser(), rig.client(), {"prompt": "none"})
+    page = await visit.browser.send(
+        "GET", "/oauth2/authorize?" + urlsplit(f"?{'&'.join(f'{k}={v}' for k, v in visit.query.items())}").query,
+        headers={"Cookie": f"ww-session={cookie}"},
+    )  # fmt: skip
+    assert "error=login_required" in page.location
+
+
+@pytest.mark.spec("RFC 9700 4.12")
+async def test_answers_are_not_stored_framed_or_reposted(rig: Rig) -> None:
+    user, visit = await rig.person(), await at_login(rig)
+    page = visit.browser.page
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "form-action 'self' https://app.example" in policy
+    assert page.headers["cache-control"] == "no-store"
+    assert page.headers["x-content-type-options"] == "nosniff"
+    await visit.enter(user.username)
+    assert visit.browser.page.status == 303
+    assert visit.browser.page.headers["cache-control"] == "no-store"
+
+
+async def test_hostile_names_are_escaped(rig: Rig) -> None:
+    client = rig.client(client_name="<script>alert(1)</script>")
+    visit = Visit(rig, rig.browser(), client, {"login_hint": '"><img src=x>'})
+    await visit.start()
+    page = visit.browser.page
+    assert "<script>alert" not in page.body
+    assert "<img src=x" not in page.body
+    assert page.texts["client-name"] == "<script>alert(1)</script>"
+    assert page.form_with("username").fields["username"] == '"><img src=x>'
+
+
+async def test_flow_ends_with_its_time(own_rig: Rig) -> None:
+    user, visit = await own_rig.person(), await at_login(own_rig)
+    own_rig.clock.advance(timedelta(minutes=31))
+    await visit.enter(user.username)
+    assert visit.browser.page.error_code == "flow_over"
+
+
+async def test_finished_flow_gives_no_second_code(rig: Rig) -> None:
+    """The same form from a second tab, whose cookie is still there."""
+    user, visit = await rig.person(), await at_login(rig)
+    form, secret = visit.browser.page.form_with("username"), visit.browser.cookies[f"ww-flow-{visit.flow_id}"]
+    flow_id = visit.flow_id
+    await visit.enter(user.username)
+    assert "code" in visit.answer
+    assert f"ww-flow-{flow_id}" not in visit.browser.cookies
+    visit.browser.client.cookies.set(f"ww-flow-{flow_id}", secret, domain="localhost.local", path="/")
+    data = form.filled("sign-in", username=user.username, password=PASSWORD)
+    assert (await visit.browser.send("POST", form.action, data)).error_code == "flow_over"
+
+
+async def test_client_that_is_switched_off_meanwhile(rig: Rig) -> None:
+    user, visit = await rig.person(), await at_login(rig)
+    off = visit.client.model_copy(update={"enabled": False})
+    pool = await rig.db().raw_pool()
+    await pool.execute(
+        "UPDATE authz.client_copy SET version = 2, data = $2 WHERE id = $1",
+        off.client_id,
+        off.model_dump(mode="json"),
+    )
+    await visit.enter(user.username)
+    assert visit.browser.page.error_code == "client_disabled"
+
+
+# providers -----------------------------------------------------------------------------------------------------------
+
+
+async def test_providers_are_offered_in_order(rig: Rig) -> None:
+    wanted = [rig.provider(display_name="Zeta", order=-2), rig.provider(display_name="Alpha & Co", order=-1)]
+    hidden = [rig.provider(enabled=False), rig.provider(sign_in=False)]
+    for provider in (*wanted, *hidden):
+        await rig.know_provider(provider)
+    page = (await at_login(rig)).browser.page
+    shown = [name.removeprefix("provider-") for name in page.links if name.startswith("provider-")]
+    assert shown[:2] == [provider.id for provider in wanted]
+    assert not {provider.id for provider in hidden} & set(shown)
+
+
+async def test_provider_link_hands_the_flow_over(rig: Rig) -> None:
+    provider = rig.provider()
+    await rig.know_provider(provider)
+    visit = await at_login(rig, prompt="login", max_age="0", login_hint="ann", acr_values="a b")
+    binding, flow_id = await visit.binding(), visit.flow_id
+    link = visit.browser.page.links[f"provider-{provider.id}"]
+    page = await visit.browser.send("GET", link)
+    assert page.location.startswith(f"{ISSUER}/api/auth/sso/login/{provider.id}?ticket=")
+    ticket = parse_qs(urlsplit(page.location).query)["ticket"][0]
+    async with transaction(rig.db(Service.FEDERATION)) as session:
+        taken = await bus.take(session, UpstreamStart, ticket, now=rig.clock())
+    assert taken is not None
+    assert taken.flow == flow_id
+    assert taken.payload == UpstreamStart(
+        provider_id=provider.id,
+        binding=binding,
+        prompt=("login",),
+        max_age_s=0,
+        acr_values=("a", "b"),
+        login_hint="ann",
+    )
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"sign_in": False}])
+async def test_provider_that_is_off_is_not_gone_to(rig: Rig, change: dict[str, bool]) -> None:
+    visit, provider = await at_login(rig), rig.provider(**change)
+    page = await visit.browser.send("GET", f"{ISSUER}/login/provider/{provider.id}?flow={visit.flow_id}")
+    assert (page.status, page.error_code) == (404, "provider_disabled")
+
+
+async def test_provider_ids_are_case_sensitive(rig: Rig) -> None:
+    visit, provider = await at_login(rig), rig.provider()
+    page = await visit.browser.send("GET", f"{ISSUER}/login/provider/{provider.id.lower()}?flow={visit.flow_id}")
+    assert page.status == 404
+
+
+async def test_provider_is_not_gone_to_from_another_browser(rig: Rig) -> None:
+    visit, provider = await at_login(rig), rig.provider()
+    page = await rig.browser().send("GET", f"{ISSUER}/login/provider/{provider.id}?flow={visit.flow_id}")
+    assert page.status == 403
+
+
+# sign-ins of our own -------------------------------------------------------------------------------------------------
+
+
+async def test_sign_in_without_an_application_returns_to_our_page(rig: Rig) -> None:
+    user, visit = await rig.person(), Visit(rig, rig.browser(), rig.client())
+    await visit.browser.open(f"{ISSUER}/login?return_to=/admin/clients")
+    form = visit.browser.page.form_with("username")
+    page = await visit.browser.send(
+        "POST", form.action, form.filled("sign-in", username=user.username, password=PASSWORD)
+    )
+    assert page.location == f"{ISSUER}/admin/clients"
+    await visit.browser.open(f"{ISSUER}/login")
+    assert visit.browser.page.has("sign-out-link")
+
+
+FOREIGN_TARGETS = {
+    "other origin": "https://evil.example/",
+    "scheme relative": "//evil.example",
+    "backslash": "/\\evil.example",
+    "encoded slash": "/%2Fevil.example",
+    "encoded backslash": "/%5Cevil.example",
+    "twice encoded": "/%252Fevil.example",
+    "tab": "/\t/evil.example",
+    "javascript": "javascript:alert(1)",
+    "relative": "evil.example",
+    "dot segments": "/a/../..//evil.example",
+}
+
+
+@pytest.mark.parametrize("target", FOREIGN_TARGETS.values(), ids=FOREIGN_TARGETS.keys())
+async def test_nobody_is_sent_elsewhere_after_signing_in(rig: Rig, target: str) -> None:
+    answer = await rig.browser().client.get(f"{ISSUER}/login", params={"return_to": target})
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
