@@ -6,6 +6,7 @@ stands there differs from what the code says or when a cited section has no test
 
 import argparse
 import ast
+import asyncio
 import importlib
 import json
 import re
@@ -14,9 +15,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from fastapi import FastAPI
 from pydantic_core import PydanticUndefined
 
+from watchword.composition import compose, settings_of
+from watchword.installation import Installation
 from watchword_events.asyncapi import document
 from watchword_events.catalogue import CATALOGUE
 from watchword_events.handovers import PAYLOADS
@@ -27,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "reference"
 SOURCES = ("libs", "services", "watchword")
 MADE = "<!-- Made from the code by `make docs`; do not edit. -->\n\n"
+Apis = dict[Service, dict[str, Any]]  # OpenAPI documents are plain JSON
 _SPEC_LINE = re.compile(r"Spec:\s*(.+?)\.?\s*(?:\n\s*\n|$)", re.DOTALL)
 
 
@@ -89,29 +95,46 @@ def _settings_table(title: str, settings: type[ServiceSettings], names: set[str]
     yield ""
 
 
-def endpoints_page() -> str:
+def endpoints_page(apis: Apis) -> str:
     """docs/reference/endpoints.md: every operation of the five OpenAPI documents."""
     lines = [MADE + "# Endpoints\n", "| method | path | service | what it does |", "|---|---|---|---|"]
-    rows = []
-    for service, api in openapi_documents().items():
-        for path, operations in api["paths"].items():
-            for method, operation in operations.items():
-                summary = operation.get("summary") or (operation.get("description") or "").splitlines()[0]
-                rows.append((path, method.upper(), service.value, summary))
-    lines += [f"| {method} | `{path}` | {service} | {summary} |" for path, method, service, summary in sorted(rows)]
+    rows = sorted(
+        (path, method.upper(), service.value, _summary(operation))
+        for service, api in apis.items()
+        for path, operations in api["paths"].items()
+        for method, operation in operations.items()
+    )
+    lines += [f"| {method} | `{path}` | {service} | {summary} |" for path, method, service, summary in rows]
     return "\n".join(lines) + "\n"
 
 
-def openapi_documents() -> dict[Service, dict[str, dict[str, dict[str, dict[str, str]]]]]:
-    """The OpenAPI document of each service."""
-    return {service: importlib.import_module(f"watchword_{service.value}.main").openapi() for service in Service}
+def _summary(operation: dict[str, Any]) -> str:
+    text: str = operation.get("description") or operation.get("summary") or ""
+    return text.strip().partition("\n")[0].replace("|", "\\|")
 
 
-def merged_openapi() -> dict[str, object]:
+async def openapi_documents() -> Apis:
+    """The OpenAPI document of each service; nothing is started and nothing connected."""
+    installation = Installation.drawn()
+    settings = {
+        service: settings_of(
+            service, {"database_url": "postgresql://nobody@127.0.0.1/none", "keys": installation.keys_of(service)}
+        )
+        for service in Service
+    }
+    apis = {}
+    for service in compose(settings).services:
+        if not isinstance(service.app, FastAPI):
+            raise TypeError(f"{service.name} has no OpenAPI document")
+        apis[service.name] = service.app.openapi()
+    return apis
+
+
+def merged_openapi(apis: Apis) -> dict[str, Any]:
     """One OpenAPI document for the one origin that people see."""
-    paths: dict[str, object] = {}
-    components: dict[str, dict[str, object]] = defaultdict(dict)
-    for api in openapi_documents().values():
+    paths: dict[str, Any] = {}
+    components: dict[str, dict[str, Any]] = defaultdict(dict)
+    for api in apis.values():
         paths |= api["paths"]
         for kind, entries in api.get("components", {}).items():
             components[kind] |= entries
@@ -195,13 +218,13 @@ def untested_sections() -> list[str]:
 
 def pages() -> dict[Path, str]:
     """Every generated document by its path."""
-    made = version("watchword")
+    made, apis = version("watchword"), asyncio.run(openapi_documents())
     return {
         TARGET / "events.md": events_page(),
         TARGET / "asyncapi.json": json.dumps(document(made), indent=2) + "\n",
         TARGET / "settings.md": settings_page(),
-        TARGET / "endpoints.md": endpoints_page(),
-        TARGET / "openapi.json": json.dumps(merged_openapi(), indent=2) + "\n",
+        TARGET / "endpoints.md": endpoints_page(apis),
+        TARGET / "openapi.json": json.dumps(merged_openapi(apis), indent=2) + "\n",
         TARGET / "specs.md": specs_page(),
     }
 
