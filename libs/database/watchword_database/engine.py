@@ -1,5 +1,6 @@
 """Database and transaction(): the only place that commits."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -46,13 +47,16 @@ class Database:
             json_deserializer=orjson.loads,
         )
         self._pool: asyncpg.Pool | None = None
+        self._making_pool = asyncio.Lock()
 
     async def raw_pool(self, size: int = 4) -> asyncpg.Pool:
         """The pool of plain asyncpg connections for hot paths, made at the first call with at most `size`."""
         if self._pool is None:
-            self._pool = await asyncpg.create_pool(
-                self.dsn, min_size=1, max_size=size, command_timeout=10, reset=_keep, init=_json_as_objects
-            )
+            async with self._making_pool:  # of two first callers the second waits for the first one's pool
+                if self._pool is None:
+                    self._pool = await asyncpg.create_pool(
+                        self.dsn, min_size=1, max_size=size, command_timeout=10, reset=_keep, init=_json_as_objects
+                    )
         return self._pool
 
     async def dispose(self) -> None:
