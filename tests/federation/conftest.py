@@ -29,7 +29,7 @@ from watchword_testkit.databases import Template, TestDatabase
 from watchword_testkit.servers import Postgres
 
 CLIENT_ID = "watchword-at-acme"
-CLIENT_SECRET = "s3cret: with %, + and ümlaut"
+CLIENT_SECRET = "s3cret: with %, + and blanks"
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
 Claims = dict[str, Any]
