@@ -133,7 +133,9 @@ class InternalClient:
         mac = _request_mac(key, self._service.value, owner, target, time_s)
         headers = {_CALLER: self._service.value, _TIME: time_s, _MAC: mac, "Host": self._settings.host}
         try:
-            response = await self._clients.transport_to(owner, self._settings).get(target, headers=headers)
+            pull = self._clients.transport_to(owner, self._settings).get(target, headers=headers)
+            # A task of its own: an owner in this process binds its request to a log context that is not the caller's.
+            response = await asyncio.create_task(pull)
         except httpx2.HTTPError as error:
             raise Unreachable(f"{owner.value}: {type(error).__name__}") from error
         if path.startswith("/internal/"):
