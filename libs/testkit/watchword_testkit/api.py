@@ -35,7 +35,8 @@ class Api:
         """The answer, whatever its status. path: below `/api/v1`, for example `/users`."""
         self._note(body)
         answer = await self.client.request(method, path, json=body, params=params or None)
-        if answer.headers.get("content-type", "").startswith(("application/json", "application/problem+json")):
+        is_json = answer.headers.get("content-type", "").startswith(("application/json", "application/problem+json"))
+        if answer.content and is_json:
             self._note(answer.json())
         return answer
 
