@@ -1,4 +1,4 @@
-"""The first administrator: made once, with a generated password and an API key, and noted where the operator looks."""
+"""The first data of an installation: an administrator with a generated password and an API key, and the console."""
 
 import json
 import secrets
@@ -54,6 +54,17 @@ async def _make(password: str, databases: Mapping[Service, str], now: datetime) 
         passwords.close()
         await directory.dispose()
         await token.dispose()
+
+
+async def console(database: str, *, public_url: str, now: datetime) -> None:
+    """The administration console can sign people in at this public URL. database: URL as the role of admin."""
+    from watchword_admin.bootstrap import ensure_console
+
+    admin = Database(database, service=Service.ADMIN, pool_size=1)
+    try:
+        await ensure_console(admin, public_url=public_url, now=now)
+    finally:
+        await admin.dispose()
 
 
 def _noted(path: Path) -> dict[str, str]:

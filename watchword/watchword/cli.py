@@ -1,10 +1,12 @@
 """The command `watchword`. The only place that reads the environment and the command line."""
 
 import asyncio
+import json
 import os
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -111,6 +113,9 @@ def migrate(
         str, typer.Option(envvar="WATCHWORD_DATABASE_URL", help="PostgreSQL as its superuser; no password needed")
     ] = "postgresql://postgres@127.0.0.1:5432/watchword",
     admin_file: Annotated[Path | None, typer.Option(help="Where the first administrator is noted")] = None,
+    public_url: Annotated[
+        str, typer.Option(envvar="WATCHWORD_PUBLIC_URL", help="The issuer")
+    ] = "http://localhost:8080",
 ) -> None:
     """Bring the database up to date, and make the first administrator when asked for."""
     from watchword.containers import migrate_once
@@ -118,7 +123,9 @@ def migrate(
     if secrets is None:
         _fail("name the directory of `watchword init` with --secrets")
     try:
-        asyncio.run(migrate_once(Installation.load(secrets), database_url, admin_file=admin_file))
+        asyncio.run(
+            migrate_once(Installation.load(secrets), database_url, public_url=public_url, admin_file=admin_file)
+        )
     except (BrokenInstallation, OSError) as error:
         _fail(str(error))
 
@@ -139,6 +146,37 @@ def provision(
     asyncio.run(provision_for(nats_url, seed, watching=watch, replicas=replicas, say=_say))
 
 
+@app.command("apply")
+def apply_documents(
+    files: Annotated[list[Path], typer.Option("--file", "-f", help="YAML with documents; may be repeated")],
+    data_dir: DataDir = DATA_DIR,
+    url: Annotated[str | None, typer.Option(help="The issuer; read from access.json when left out")] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="WATCHWORD_ADMIN_TOKEN", help="An administrator's API key; as above")
+    ] = None,
+    set_secrets: Annotated[
+        bool, typer.Option("--set-secrets", help="Send secrets and passwords for what exists, too")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per document")] = False,
+) -> None:
+    """Create or update clients, identity providers and users as YAML documents describe them."""
+    from watchword import apply
+
+    if url is None or token is None:
+        access = _access(data_dir)
+        url, token = url or access["issuer"], token or access["admin_token"]
+    try:
+        documents = [document for file in files for document in apply.read(file)]
+        for done in apply.apply(documents, url=url, token=token, set_secrets=set_secrets):
+            if as_json:
+                _say(json.dumps({name: value for name, value in asdict(done).items() if value is not None}))
+            else:
+                shown = f"   secret: {done.secret} (shown once)" if done.secret else ""
+                _say(f"{done.result:<9} {done.kind} {done.name} ({done.id}){shown}")
+    except apply.ApplyError as error:
+        _fail(str(error))
+
+
 @app.command()
 def health(
     port: Annotated[int, typer.Option(envvar="WATCHWORD_MANAGEMENT_PORT")] = MANAGEMENT_PORT,
@@ -151,6 +189,16 @@ def health(
         _fail(error.read().decode())
     except OSError as error:
         _fail(f"no answer on port {port}: {error}")
+
+
+def _access(data_dir: Path) -> dict[str, str]:
+    path = data_dir / "access.json"
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        _fail(f"{path} is not there: start `watchword up`, or give --url and --token")
+    except (OSError, ValueError) as error:
+        _fail(f"{path}: {error}")
 
 
 def _from_directory(secrets: Path | None) -> dict[str, str]:

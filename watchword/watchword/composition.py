@@ -105,7 +105,12 @@ def compose(settings: Mapping[Service, ServiceSettings], *, now: Clock = utc_now
         apps[service] = service_app.app
         built.append(service_app)
     prefixes = by_prefix((main_of(each.name).PATHS, each.app) for each in built)
-    gateway = Gateway(prefixes, default=built[0].app, internal=alone)
+    gateway = Gateway(
+        prefixes,
+        default=built[0].app,
+        internal=alone,
+        home=f"{common.public_url}/admin" if Service.ADMIN in settings else "",
+    )
     front: ASGIApp = HotPaths(gateway, {path: app for each in built for path, app in each.hot.items()})
     if common.base_path:
         front = BasePath(front, common.base_path)

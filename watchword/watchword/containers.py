@@ -8,7 +8,7 @@ from urllib.parse import quote
 import structlog
 from sqlalchemy.engine import make_url
 
-from watchword.bootstrap import administrator
+from watchword.bootstrap import administrator, console
 from watchword.installation import Installation
 from watchword.nats_conf import render
 from watchword.provision import connected, provision, watch
@@ -47,8 +47,10 @@ def service_url(installation: Installation, service: Service, database: str) -> 
     return f"postgresql://{service.role}:{quote(installation.database_passwords[service], safe='')}@{database}"
 
 
-async def migrate_once(installation: Installation, url: str, *, admin_file: Path | None) -> None:
+async def migrate_once(installation: Installation, url: str, *, public_url: str, admin_file: Path | None) -> None:
     """The database is up to date; the first administrator exists when `admin_file` is given, and is noted there.
+
+    public_url: where the console will be.
 
     url: as a superuser; a missing password is the installation's.
     """
@@ -57,14 +59,15 @@ async def migrate_once(installation: Installation, url: str, *, admin_file: Path
     if parts.password is None:
         parts = parts.set(password=installation.superuser_password)
     await migrated(parts.render_as_string(hide_password=False), installation)
+    urls = {
+        service: parts.set(username=service.role, password=installation.database_passwords[service]).render_as_string(
+            hide_password=False
+        )
+        for service in Service
+    }
+    await console(urls[Service.ADMIN], public_url=public_url, now=utc_now())
     log.info("migrate.done")
     if admin_file is not None:
-        urls = {
-            service: parts.set(
-                username=service.role, password=installation.database_passwords[service]
-            ).render_as_string(hide_password=False)
-            for service in Service
-        }
         await administrator(admin_file, urls, now=utc_now())
         log.info("administrator.noted", file=str(admin_file), hint="user name, password and API key are in this file")
 

@@ -15,12 +15,18 @@ class Gateway:
     What nobody claims goes to `default`.
     """
 
-    __slots__ = ("_default", "_internal", "_prefixes")
+    __slots__ = ("_default", "_home", "_internal", "_prefixes")
 
-    def __init__(self, prefixes: Mapping[str, ASGIApp], *, default: ASGIApp, internal: bool = False) -> None:
-        """internal: whether /internal (the pulls of other services) may be reached; it belongs to `default` then."""
+    def __init__(
+        self, prefixes: Mapping[str, ASGIApp], *, default: ASGIApp, internal: bool = False, home: str = ""
+    ) -> None:
+        """internal: whether /internal (the pulls of other services) may be reached; it belongs to `default` then.
+
+        home: the URL to which `/` leads; "" when it is like any other path.
+        """
         self._prefixes = dict(prefixes)
         self._default, self._internal = default, internal
+        self._home = _leading_to(home) if home else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The owner of the path answers."""
@@ -29,6 +35,8 @@ class Gateway:
     def _owner(self, path: str) -> ASGIApp:
         if _is_internal(path):
             return self._default if self._internal else _not_found
+        if path == "/" and self._home is not None:
+            return self._home
         head = path.rstrip("/")
         while head:
             if (app := self._prefixes.get(head)) is not None:
@@ -78,6 +86,15 @@ def by_prefix(claims: Iterable[tuple[tuple[str, ...], ASGIApp]]) -> dict[str, AS
 
 def _is_internal(path: str) -> bool:
     return path == _INTERNAL or path.startswith(f"{_INTERNAL}/")
+
+
+def _leading_to(url: str) -> ASGIApp:
+    async def redirect(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"location", url.encode()), (b"cache-control", b"no-store"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    return redirect
 
 
 async def _not_found(_scope: Scope, _receive: Receive, send: Send) -> None:

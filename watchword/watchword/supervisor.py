@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from watchword.bootstrap import access_document, administrator
+from watchword.bootstrap import Administrator, access_document, administrator, console
 from watchword.embedded.nats import NatsServer
 from watchword.embedded.postgres import PostgresServer
 from watchword.embedded.process import StartError, write_private
@@ -55,10 +55,7 @@ class Running:
     """An installation that answers: where it is, and its parts, for tests that break them."""
 
     issuer: str
-    console: str
-    username: str
-    password: str
-    admin_token: str
+    admin: Administrator
     postgres: PostgresServer
     nats: NatsServer
     workers: tuple[Worker, ...]
@@ -109,6 +106,10 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         port = public[0].getsockname()[1]
         issuer = options.public_url or f"http://localhost:{port}"
         env = _worker_environment(options.environment, issuer)
+        installation = Installation.opened(options.data_dir / "secrets")
+        postgres, nats = _servers(options, installation, run)
+        stack.callback(postgres.stop)
+        stack.callback(nats.stop)
         workers = tuple(
             Worker(f"worker-{number}", Service, public=public, run=run, env=env)
             for number in range(1, options.workers + 1)
@@ -116,11 +117,7 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         stack.callback(_stop_all, workers)
         for worker in workers:
             worker.start()  # they load their code while the servers start
-        installation = Installation.opened(options.data_dir / "secrets")
-        postgres, nats = _servers(options, installation, run)
-        stack.callback(postgres.stop)
         postgres.start()
-        stack.callback(nats.stop)
         nats.start()
         if postgres.programs is not None:
             say(f"PostgreSQL {postgres.programs.version} ({postgres.programs.origin}) and NATS are running.")
@@ -135,6 +132,7 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
             for service in Service
         }
         admin = await administrator(options.data_dir / "secrets" / "administrator.json", urls, now=utc_now())
+        await console(urls[Service.ADMIN], public_url=issuer, now=utc_now())
         for worker in workers:
             worker.tell(
                 {
@@ -144,15 +142,12 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
                 }
             )
         await asyncio.gather(*[worker.until_ready(READY_WITHIN_S) for worker in workers])
-        console = f"{issuer}/admin"
         notes: list[str] = []
         if options.demo:
             notes = await _demo(stack, options, issuer, admin.admin_token, run)
-        write_private(access, access_document(admin, issuer=issuer, console=console))
+        write_private(access, access_document(admin, issuer=issuer, console=f"{issuer}/admin"))
         stack.callback(access.unlink, missing_ok=True)
-        yield Running(
-            issuer, console, admin.username, admin.password, admin.admin_token, postgres, nats, workers, tuple(notes)
-        )
+        yield Running(issuer, admin, postgres, nats, workers, tuple(notes))
 
 
 def banner(options: Options, found: Running) -> list[str]:
@@ -160,8 +155,8 @@ def banner(options: Options, found: Running) -> list[str]:
     width = 15
     rows = [
         ("Issuer", found.issuer),
-        ("Console", found.console),
-        ("Administrator", f"{found.username}   password: {found.password}"),
+        ("Console", f"{found.issuer}/admin"),
+        ("Administrator", f"{found.admin.username}   password: {found.admin.password}"),
         *[(name.strip(), value.strip()) for name, _, value in (note.partition(":") for note in found.notes)],
         ("Data", f"{options.data_dir} (access.json while it runs, logs in run/)"),
         ("Stop", "Ctrl-C; everything is kept for the next start. To begin afresh, delete the data directory"),

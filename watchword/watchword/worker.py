@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+import uvloop
 from pydantic import BaseModel, ConfigDict
 
 from watchword.composition import Process, compose, main_of, settings_of
@@ -112,7 +113,7 @@ def run(orders: Orders) -> None:
     async def main() -> None:
         await serve(compose(settings, alone=orders.alone), orders)
 
-    with asyncio.Runner(loop_factory=uvicorn.Config(app="", loop="uvloop").get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
 
 

@@ -48,8 +48,10 @@ async def expect_events(
 ) -> AsyncIterator[Seen]:
     """After the block each wanted event has been published, once more for each time it is named.
 
-    client: a NATS connection that may read every stream, as from `Platform.nats_client`.  wanted: an event class, or
-    with the id of its aggregate.  exactly: nothing else was published.  Raises AssertionError with what is missing.
+    client: a NATS connection that may read every stream, as from `Platform.nats_client`.
+    wanted: an event class, or one with the id of its aggregate.
+    exactly: nothing else was published, which only an installation of the test's own can promise.
+    Raises AssertionError with what is missing.
     """
     js = client.jetstream()
     began = {service: (await js.stream_info(service.stream)).state.last_seq for service in Service}

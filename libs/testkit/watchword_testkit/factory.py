@@ -57,7 +57,7 @@ async def in_processes(
     """
     public = listen(0)
     issuer = f"http://localhost:{public[0].getsockname()[1]}{path}"
-    admin = await site.administrator()
+    admin = await site.first_data(issuer)
     run = site.home / "run"
     run.mkdir(mode=0o700, exist_ok=True)
     async with AsyncExitStack() as stack:

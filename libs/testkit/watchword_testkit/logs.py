@@ -13,6 +13,11 @@ _QUIET = ("authlib", "httpx2", "httpcore2", "httpx", "httpcore", "uvicorn", "asy
 _lines: list[dict[str, Any]] = []
 
 
+def pytest_configure() -> None:
+    """From the start, so that session fixtures log alike."""
+    _configure()
+
+
 def _configure() -> None:
     structlog.configure(
         processors=[

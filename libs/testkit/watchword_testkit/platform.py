@@ -48,9 +48,10 @@ class Site:
             for service in Service
         }
 
-    async def administrator(self) -> bootstrap.Administrator:
-        """The first administrator."""
+    async def first_data(self, issuer: str) -> bootstrap.Administrator:
+        """The console is registered; comes back with the first administrator."""
         urls = {service: self.database.url(service) for service in Service}
+        await bootstrap.console(urls[Service.ADMIN], public_url=issuer, now=utc_now())
         return await bootstrap.administrator(self.home / "administrator.json", urls, now=utc_now())
 
 
@@ -131,7 +132,7 @@ async def in_this_process(
     """
     public = listen(0)
     issuer = f"http://localhost:{public[0].getsockname()[1]}{path}"
-    admin = await site.administrator()
+    admin = await site.first_data(issuer)
     told = site.settings(issuer, settings)
     process = compose({service: settings_of(service, given) for service, given in told.items()}, now=now)
     async with AsyncExitStack() as stack:

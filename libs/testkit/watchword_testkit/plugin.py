@@ -4,7 +4,7 @@ from watchword_testkit.canary import canary, pytest_runtest_makereport
 from watchword_testkit.clock import clock
 from watchword_testkit.databases import database, database_template
 from watchword_testkit.installations import api, browser_session, own_platform, platform, platform_factory
-from watchword_testkit.logs import log_lines
+from watchword_testkit.logs import log_lines, pytest_configure
 from watchword_testkit.network import loopback_only
 from watchword_testkit.servers import nats_factory, nats_server, postgres, postgres_factory, scratch_database
 
@@ -24,6 +24,7 @@ __all__ = [
     "platform_factory",
     "postgres",
     "postgres_factory",
+    "pytest_configure",
     "pytest_runtest_makereport",
     "scratch_database",
 ]

@@ -35,7 +35,6 @@ class Party:
             "client_name": f"Application {secrets.token_hex(3)}",
             "redirect_uris": [REDIRECT_URI],
             "grant_types": ["authorization_code", "refresh_token"],
-            "response_types": ["code"],
             "scope": "openid profile email offline_access",
             "require_consent": False,
             **metadata,
