@@ -8,7 +8,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import unquote_plus
 
 from watchword_events.exports import ClientExport
@@ -83,8 +83,7 @@ def client_of(export: ClientExport) -> Client:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Who a request says it is from, and by which method it proves that."""
 
     client_id: str
@@ -179,8 +178,10 @@ class Clients:
         if not raw or len(raw) > MAX_SECRET_BYTES:
             return False
         digest = hashlib.sha256(raw).digest()
-        # Every stored secret is compared, whichever fits.
-        if sum(hmac.compare_digest(digest, known) for known in client.digests):
+        fits = False
+        for known in client.digests:  # every one is compared, whichever fits
+            fits |= hmac.compare_digest(digest, known)
+        if fits:
             return True
         for stored in client.chosen:
             if await self._fits_chosen(stored, digest, credentials.secret):

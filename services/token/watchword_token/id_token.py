@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from watchword_token.clients import Client
 from watchword_token.encoding import b64url
 from watchword_token.keys import Alg, Keys
-from watchword_token.tokens import compact
+from watchword_token.tokens import compact_aside
 
 LIFE_S: Final = 300  # a client checks it when it arrives; it is no session
 _HASHES: Final[Mapping[Alg, str]] = {"ES256": "sha256", "RS256": "sha256", "EdDSA": "sha512"}
@@ -36,7 +36,7 @@ async def make_id_token(
 
     Spec: OpenID Connect Core 2, 3.1.3.6 (at_hash), 12.2; OpenID Connect Back-Channel Logout 1.0 2.1 (sid).
     """
-    key = keys.active[client.id_alg]
+    key = keys.signing(client.id_alg)
     token: dict[str, JsonValue] = {
         **claims,
         "iss": issuer,
@@ -54,7 +54,7 @@ async def make_id_token(
         token["acr"] = acr
     if amr:
         token["amr"] = list(amr.split(" "))
-    return await compact(key, key.id_header, orjson.dumps(token))
+    return await compact_aside(key, key.id_header, orjson.dumps(token))
 
 
 def at_hash(access_token: bytes, alg: Alg) -> str:

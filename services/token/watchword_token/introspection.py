@@ -1,6 +1,6 @@
 """Introspection: what a token means, told to those it was meant for."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -25,22 +25,23 @@ class Introspection:
         self._store = store
         self._feed = feed
 
-    async def introspect(self, token: str, client: Client, now: datetime) -> bytes:
+    async def introspect(self, token: str, client: Client, now_s: float) -> bytes:
         """The JSON about a token: its claims when it is live and this client may know, else only `active: false`.
 
         A caller may know about tokens whose audience includes it, tokens issued to it, and all with the scope
         `introspect:any`; about others it does not even learn whether they exist. Spec: RFC 7662 2.2, 4.
         """
         try:
-            read = await self._tokens.read(token, int(now.timestamp()))
+            read = await self._tokens.read(token, now_s)
         except InvalidToken:
             refresh = self._families.read(token)
-            return INACTIVE if refresh is None else await self._about_refresh(refresh, client, now)
+            return INACTIVE if refresh is None else await self._about_refresh(refresh, client, now_s)
         if not _may_know(client, read.claims) or not self._feed.is_live(read.claims, read.kid):
             return INACTIVE
         return _ACTIVE + read.payload[1:]
 
-    async def _about_refresh(self, token: RefreshToken, client: Client, now: datetime) -> bytes:
+    async def _about_refresh(self, token: RefreshToken, client: Client, now_s: float) -> bytes:
+        now = datetime.fromtimestamp(now_s, UTC)
         grant = await self._store.find_grant(token.gid)
         if grant is None or grant.client_id != client.client_id or grant.cur_hash != token.hash:
             return INACTIVE

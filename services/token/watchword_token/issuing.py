@@ -1,9 +1,8 @@
 """The shared phases of every grant: is the source live, make the access token, write the answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 import orjson
 from pydantic import JsonValue
@@ -13,14 +12,13 @@ from watchword_events.names import Position
 from watchword_policy.scopes import InvalidScope, parse_scope
 from watchword_runtime.feed import Feed
 from watchword_token.clients import Client
-from watchword_token.keys import Keys
-from watchword_token.tokens import Tokens, audience_of
+from watchword_token.keys import EncryptionKey, Keys, SigningKey
+from watchword_token.tokens import Tokens, audience_of, compact, compact_aside
 from watchword_web.errors import OAuthError
 from watchword_web.forms import Params
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """A request at the token endpoint after client authentication.
 
     position: what this instance had applied before it read anything that the answer depends on; tokens carry it as
@@ -30,12 +28,12 @@ class TokenRequest:
     form: Params
     client: Client
     position: Position
-    now: datetime
+    now_s: float
 
     @property
-    def now_s(self) -> int:
-        """The time as tokens write it."""
-        return int(self.now.timestamp())
+    def now(self) -> datetime:
+        """The same, for columns."""
+        return datetime.fromtimestamp(self.now_s, UTC)
 
 
 class Behind(Exception):
@@ -47,6 +45,10 @@ class Behind(Exception):
     def __init__(self, rev: int) -> None:
         super().__init__(rev)
         self.rev = rev
+
+
+MintKey = SigningKey | EncryptionKey
+_NO_LINEAGE: Final[Mapping[str, JsonValue]] = {}
 
 
 class Issued(NamedTuple):
@@ -64,29 +66,41 @@ class Issuing:
         self.keys = keys
         self.feed = feed
 
-    def is_live(self, request: TokenRequest, source: Mapping[str, JsonValue]) -> bool:
-        """Whether nothing revoked matches a source (its lineage and its own `rev`). Raises Behind."""
-        rev = source["rev"]
-        if isinstance(rev, int) and rev > request.position:
-            raise Behind(rev)
-        return self.feed.is_live(source)
+    async def key_for(self, request: TokenRequest, source: Mapping[str, JsonValue]) -> MintKey | None:
+        """The key that shall make the token, if nothing revoked matches the source (its lineage and its own `rev`).
+
+        None when the source is dead. Raises Behind, and ConnectionError while no key is loaded.
+        """
+        if source["rev"] > request.position:  # type: ignore[operator]  # a position, always
+            raise Behind(source["rev"])  # type: ignore[arg-type]  # as above
+        client = request.client
+        key: MintKey = self.keys.encryption if client.opaque else self.keys.signing(client.access_alg)
+        if self.feed.is_live(source, key.kid):
+            return key
+        if not self.feed.is_live(source):
+            return None
+        # It is the key that was revoked, by another instance; its successor stands in the table.
+        await self.keys.reload()
+        key = self.keys.encryption if client.opaque else self.keys.signing(client.access_alg)
+        return key if self.feed.is_live(source, key.kid) else None
 
     async def access_token(
         self,
         request: TokenRequest,
+        key: MintKey,
         *,
         subject: str,
         scope: str,
         resource: tuple[str, ...] = (),
-        lineage: Mapping[str, JsonValue] | None = None,
+        lineage: Mapping[str, JsonValue] = _NO_LINEAGE,
         not_after: datetime | None = None,
     ) -> Issued:
         """A token in the client's format. lineage: gid, sid, idp and what else makes it revocable; no null values.
 
-        not_after: when the session that it depends on ends at the latest.  The caller has checked that the source is
-        live, after `request.position` was noted.  Spec: RFC 9068 2.2.
+        key: from `key_for`, which asked whether the source is live.  not_after: when the session that it depends on
+        ends at the latest.  Spec: RFC 9068 2, 2.2; RFC 7516 4.1 (dir, A256GCM).
         """
-        client, now_s = request.client, request.now_s
+        client, now_s = request.client, int(request.now_s)
         exp = now_s + client.lifetime_s
         if not_after is not None:
             exp = min(exp, int(not_after.timestamp()))
@@ -99,22 +113,19 @@ class Issuing:
             "jti": new_id(),
             "client_id": client.client_id,
             "rev": request.position,
+            "scope": scope,
+            **lineage,
         }
-        if scope:
-            claims["scope"] = scope
-        if lineage:
-            claims.update(lineage)
-        token = await self._make(client, claims, request.position)
+        if not scope:
+            del claims["scope"]
+        payload = orjson.dumps(claims)
+        if isinstance(key, EncryptionKey):
+            token = key.seal(payload)
+        elif key.is_slow:
+            token = await compact_aside(key, key.access_header, payload)
+        else:
+            token = compact(key, key.access_header, payload)
         return Issued(token, exp - now_s)
-
-    async def _make(self, client: Client, claims: dict[str, JsonValue], position: Position) -> bytes:
-        key = self.keys.encryption if client.opaque else self.keys.active[client.access_alg]
-        if not self.feed.is_live({"rev": position}, key.kid):
-            # The key was revoked by another instance; its successor stands in the table.
-            await self.keys.reload()
-        if client.opaque:
-            return self.tokens.seal(claims)
-        return await self.tokens.sign(claims, self.keys.active[client.access_alg])
 
 
 def lineage_of(*, gid: str, sid: str | None, idp: str | None, auth_time: datetime) -> dict[str, JsonValue]:

@@ -106,17 +106,24 @@ class Keys:
         self._encryption: EncryptionKey | None = None
         self._loading = asyncio.Lock()
         self._loaded_at = float("-inf")
-        self.active: dict[Alg, SigningKey] = {}
+        self._active: dict[Alg, SigningKey] = {}
         self.by_access_header: dict[bytes, SigningKey] = {}
         self.by_enc_header: dict[bytes, EncryptionKey] = {}
         self.jwks = b'{"keys":[]}'
 
     @property
     def encryption(self) -> EncryptionKey:
-        """The key that seals new opaque tokens. Raises LookupError before start()."""
+        """The key that seals new opaque tokens. Raises ConnectionError while none is loaded."""
         if self._encryption is None:
-            raise LookupError("keys are not loaded")
+            raise ConnectionError("keys are not loaded")
         return self._encryption
+
+    def signing(self, alg: Alg) -> SigningKey:
+        """The key that signs with an algorithm. Raises ConnectionError while none is loaded."""
+        try:
+            return self._active[alg]
+        except KeyError:
+            raise ConnectionError("keys are not loaded") from None
 
     async def start(self) -> None:
         """Every kind of key exists, made by exactly one of all instances, and is loaded. Appends KeyPublished."""
@@ -182,7 +189,7 @@ class Keys:
                 for row in rows
                 if row.use == KeyUse.ENC and row.state == KeyState.ACTIVE
             ]
-            self.active = {key.alg: key for key in signing if key.state is KeyState.ACTIVE}
+            self._active = {key.alg: key for key in signing if key.state is KeyState.ACTIVE}
             live = [key for key in signing if key.state is not KeyState.REVOKED]
             self.by_access_header = {key.access_header: key for key in live}
             self.by_enc_header = {key.header: key for key in encryption}

@@ -49,8 +49,8 @@ from watchword_token.routes import described
 from watchword_token.routes.api import api_routers
 from watchword_token.routes.documents import Document
 from watchword_token.routes.feed import feed_router
+from watchword_token.routes.hot import Answer, HotEndpoint
 from watchword_token.routes.protocol import (
-    Guarded,
     IntrospectionEndpoint,
     RevocationEndpoint,
     TokenEndpoint,
@@ -63,7 +63,7 @@ from watchword_token.tokens import InvalidToken, Tokens
 from watchword_token.userinfo import Userinfo
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
-from watchword_web.cors import WithCors
+from watchword_web.cors import IsAllowed, WithCors
 from watchword_web.failures import OUTAGES as WEB_OUTAGES
 from watchword_web.limits import Limiter
 
@@ -162,7 +162,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
 
     async def open_opaque(token: str) -> Genuine | None:
         try:
-            read = await tokens.read(token, int(now().timestamp()))
+            read = await tokens.read(token, now().timestamp())
         except InvalidToken:
             return None
         audience = read.claims["aud"]
@@ -282,22 +282,23 @@ def _hot(
     document = metadata(settings.issuer)
     discovery = Document(lambda: document, max_age_s=METADATA_MAX_AGE_S)
     jwks = Document(lambda: memory.keys.jwks, max_age_s=JWKS_MAX_AGE_S, media_type="application/jwk-set+json")
-    token = TokenEndpoint(clients, throttle, issuing, grants, now)
-    revoke = RevocationEndpoint(clients, throttle, tokens=tokens, families=families, revoking=revoking, now=now)
-    userinfo = UserinfoEndpoint(throttle, Userinfo(tokens, shared.feed, users), now)
+    token = TokenEndpoint(clients, throttle, issuing, grants)
+    introspect = IntrospectionEndpoint(clients, throttle, introspection)
+    revoke = RevocationEndpoint(clients, throttle, tokens=tokens, families=families, revoking=revoking)
+    userinfo = UserinfoEndpoint(Userinfo(tokens, shared.feed, users))
     is_allowed = memory.origins.is_allowed
 
-    def with_cors(endpoint: ASGIApp, *methods: str) -> ASGIApp:
-        return WithCors(endpoint, is_allowed, methods)
+    def hot(answer: Answer, *methods: str, is_allowed: IsAllowed | None = is_allowed) -> ASGIApp:
+        return HotEndpoint(answer, throttle=throttle, now=now, outages=OUTAGES, methods=methods, is_allowed=is_allowed)
 
     return {
-        "/oauth2/token": with_cors(Guarded(token, OUTAGES), "POST"),
-        "/oauth2/introspect": Guarded(IntrospectionEndpoint(clients, throttle, introspection, now), OUTAGES),
-        "/oauth2/revoke": with_cors(Guarded(revoke, OUTAGES), "POST"),
-        "/oauth2/userinfo": with_cors(Guarded(userinfo, OUTAGES), "GET", "POST"),
-        "/oauth2/jwks": with_cors(jwks, "GET"),
-        OPENID_PATH: with_cors(discovery, "GET"),
-        OAUTH_PATH: with_cors(discovery, "GET"),
+        "/oauth2/token": hot(token.answer, "POST"),
+        "/oauth2/introspect": hot(introspect.answer, "POST", is_allowed=None),
+        "/oauth2/revoke": hot(revoke.answer, "POST"),
+        "/oauth2/userinfo": hot(userinfo.answer, "GET", "POST"),
+        "/oauth2/jwks": WithCors(jwks, is_allowed, ("GET",)),
+        OPENID_PATH: WithCors(discovery, is_allowed, ("GET",)),
+        OAUTH_PATH: WithCors(discovery, is_allowed, ("GET",)),
     }
 
 

@@ -91,7 +91,7 @@ class Revoking:
 
 
 async def revoke_presented(
-    token: str, client: Client, *, tokens: Tokens, families: Families, revoking: Revoking, now_s: int
+    token: str, client: Client, *, tokens: Tokens, families: Families, revoking: Revoking, now_s: float
 ) -> None:
     """A token that a client gives back is dead; one that means nothing here is none already.
 

@@ -9,10 +9,10 @@ class TokenSettings(ServiceSettings):
     """`WATCHWORD_TOKEN_…`: limits and the sizes of what is kept in memory."""
 
     token_client_rate: int = Field(
-        40_000, ge=1, description="Requests per second that one client may make of one instance; twice that in a burst"
+        40_000, ge=1, description="Requests per second that one client may make of one instance"
     )
     token_address_rate: int = Field(
-        40_000, ge=1, description="Requests per second that one address may make of one instance; twice that in a burst"
+        40_000, ge=1, description="Requests per second that one address may make of one instance"
     )
     token_failure_rate: float = Field(
         5.0, gt=0, description="Refused credentials, codes and tokens per second that one address gets away with"

@@ -1,9 +1,8 @@
 """Statements of the token service, by name. Hot ones run prepared on plain asyncpg, without an ORM in between."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 from sqlalchemy import update
@@ -17,8 +16,7 @@ from watchword_token.models import Grant
 _OUTAGES: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError)
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
+class Rotation(NamedTuple):
     """A refresh to be made: the token with hash `old` gives way to the one with hash `new`.
 
     scope, resource: what is asked for, "" for all; what is wider than the grant changes nothing.
@@ -33,8 +31,7 @@ class Rotation:
     resource: str
 
 
-@dataclass(frozen=True, slots=True)
-class GrantRow:
+class GrantRow(NamedTuple):
     """A grant as refreshing needs it; scope, resource and amr are joined by spaces."""
 
     id: str
@@ -57,7 +54,7 @@ class GrantRow:
     revoked_at: datetime | None
 
 
-_COLUMNS: Final = ", ".join(f"g.{name}" for name in GrantRow.__slots__)
+_COLUMNS: Final = ", ".join(f"g.{name}" for name in GrantRow._fields)
 
 # One statement for up to 128 refreshes. Each row is changed only while its current token is the presented one: of two
 # instances that hold the same token, the second waits for the first and then finds nothing to change.
@@ -105,7 +102,7 @@ class HotStore:
             row = await pool.fetchrow(statement, key)
         except _OUTAGES as error:
             raise ConnectionError("PostgreSQL") from error
-        return None if row is None else GrantRow(*row)
+        return None if row is None else GrantRow._make(row)
 
     async def _run_rotations(self, rotations: Sequence[Rotation]) -> list[GrantRow | None]:
         # Always in the same order, so that batches of two instances cannot wait for each other in a circle.
@@ -123,9 +120,9 @@ class HotStore:
                 self._now(),
             )
         except _OUTAGES as error:
-            await self._release()
+            self._break()
             raise ConnectionError("PostgreSQL") from error
-        found = {row[0]: GrantRow(*row) for row in rows}
+        found = {row[0]: GrantRow._make(row) for row in rows}
         return [found.get(r.gid) for r in rotations]
 
     async def _prepared(self) -> Any:
@@ -136,14 +133,17 @@ class HotStore:
             self._rotate = await self._writer.prepare(_ROTATE)
         return self._rotate
 
-    async def _release(self) -> None:
+    def _break(self) -> None:
+        """The connection is in an unknown state: the next statement gets another."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.terminate()
 
     async def stop(self) -> None:
-        """The connection that was kept is closed."""
-        await self._release()
+        """The connection that was kept is back in its pool."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await (await self._database.raw_pool()).release(writer)
 
 
 async def claim_grant_end(session: Session, gid: str, *, now: datetime) -> Grant | None:

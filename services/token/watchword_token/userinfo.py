@@ -1,7 +1,5 @@
 """Userinfo: the claims of the person behind an access token."""
 
-from datetime import datetime
-
 from watchword_events.exports import UserExport
 from watchword_runtime.feed import Feed
 from watchword_token.memory import Kept
@@ -39,14 +37,14 @@ class Userinfo:
         self._feed = feed
         self._users = users
 
-    async def answer(self, token: str, now: datetime) -> bytes:
+    async def answer(self, token: str, now_s: float) -> bytes:
         """The JSON with `sub` and the claims that the token's scope opens.
 
         The token must be one of ours, in time, live, meant for us (aud has the issuer) and carry `openid`. Raises
         OAuthError invalid_token or insufficient_scope. Spec: OpenID Connect Core 5.3; RFC 6750 3.1; RFC 9068 4.
         """
         try:
-            read = await self._tokens.read(token, int(now.timestamp()))
+            read = await self._tokens.read(token, now_s)
         except InvalidToken as error:
             raise invalid_token(str(error)) from None
         claims = read.claims

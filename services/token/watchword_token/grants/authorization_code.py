@@ -19,7 +19,7 @@ from watchword_policy.scopes import format_scope, granted
 from watchword_token.clients import Client
 from watchword_token.families import Families, RefreshToken
 from watchword_token.id_token import make_id_token
-from watchword_token.issuing import Issuing, TokenRequest, answer, lineage_of, requested_resource
+from watchword_token.issuing import Issuing, MintKey, TokenRequest, answer, lineage_of, requested_resource
 from watchword_token.lifetimes import LONGEST_ACCESS_TOKEN
 from watchword_token.memory import Kept
 from watchword_token.models import Grant
@@ -83,7 +83,8 @@ class AuthorizationCodeGrant:
         resource = requested_resource(form, client)
         if resource and payload.resource and resource[0] not in payload.resource:
             raise OAuthError("invalid_target", "The resource is not among those that were authorized")
-        if not self._issuing.is_live(request, _source(payload)):
+        key = await self._issuing.key_for(request, _source(payload))
+        if key is None:
             raise _invalid("revoked")
         user = await self._users.get(payload.user_id, payload.user_version)
         if user is None or not user.active:
@@ -98,11 +99,12 @@ class AuthorizationCodeGrant:
                 session.add(grant)
         if taken is None:
             await self._refuse_late(code)
-        return await self._answer(request, payload, grant, user, resource, refresh)
+        return await self._answer(request, key, payload, grant, user, resource, refresh)
 
     async def _answer(
         self,
         request: TokenRequest,
+        key: MintKey,
         payload: Code,
         grant: Grant,
         user: User,
@@ -111,6 +113,7 @@ class AuthorizationCodeGrant:
     ) -> bytes:
         issued = await self._issuing.access_token(
             request,
+            key,
             subject=grant.user_id,
             scope=grant.scope,
             resource=resource or payload.resource,
@@ -136,7 +139,7 @@ class AuthorizationCodeGrant:
                 acr=grant.acr,
                 access_token=issued.token,
                 claims=user.claims(scope),
-                now_s=request.now_s,
+                now_s=int(request.now_s),
                 nonce=payload.nonce,
             )
         log.info("code.redeemed", client_id=grant.client_id, user_id=grant.user_id, gid=grant.id)

@@ -26,7 +26,10 @@ class ClientCredentialsGrant:
             raise OAuthError("invalid_scope", "The scope is unknown, not allowed for this client or about a person")
         scope = format_scope(requested) if requested else client.machine_scope
         resource = requested_resource(request.form, client)
-        if not self._issuing.feed.is_live({"client_id": client.client_id, "rev": request.position}):
+        key = await self._issuing.key_for(request, {"client_id": client.client_id, "rev": request.position})
+        if key is None:
             raise invalid_client("revoked")
-        issued = await self._issuing.access_token(request, subject=client.client_id, scope=scope, resource=resource)
+        issued = await self._issuing.access_token(
+            request, key, subject=client.client_id, scope=scope, resource=resource
+        )
         return answer(issued, scope)

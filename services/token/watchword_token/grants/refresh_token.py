@@ -69,11 +69,13 @@ class RefreshTokenGrant:
             grant = await self._retried(request, rotation, presented)
         lineage = _lineage(grant)
         source = {**lineage, "sub": grant.user_id, "client_id": grant.client_id, "rev": grant.rev}
-        if not self._issuing.is_live(request, source):
+        key = await self._issuing.key_for(request, source)
+        if key is None:
             raise _invalid("revoked")
         scope = await self._evaluated(grant, client, requested)
         issued = await self._issuing.access_token(
             request,
+            key,
             subject=grant.user_id,
             scope=scope,
             resource=resource or tuple(grant.resource.split()),
@@ -143,7 +145,7 @@ class RefreshTokenGrant:
             acr=grant.acr,
             access_token=access_token,
             claims=user.claims(frozenset(scope.split())),
-            now_s=request.now_s,
+            now_s=int(request.now_s),
         )
 
 

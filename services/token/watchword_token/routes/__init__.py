@@ -2,7 +2,8 @@
 
 | module | what |
 |---|---|
-| `protocol` | token, introspection, revocation, userinfo: hot ASGI endpoints, reached before any middleware |
+| `hot` | what hot endpoints share: ASGI endpoints that are reached before any middleware |
+| `protocol` | token, introspection, revocation, userinfo: hot |
 | `documents` | JWKS and both discovery documents: hot, cacheable |
 | `feed` | `/revocations`: snapshot, stream, newest position |
 | `api` | `/api/v1/{keys,grants,api-keys,revocations}` |
