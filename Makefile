@@ -1,0 +1,60 @@
+# `make` lists every recipe. Everything runs from .venv, which `make setup` makes from the lock with a uv of its own.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+UV_VERSION := 0.13.9
+UV := .uv/bin/uv
+RUN := .venv/bin
+PORT ?= 8080
+
+help: ## list the recipes
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s '@'
+
+$(UV):
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Watchword needs Python 3.11 or newer as python3."; exit 1; }
+	@python3 -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+setup: $(UV) ## make .venv from the lock
+	@$(UV) sync --quiet --frozen --all-packages --all-extras
+
+up: setup ## run everything here: PostgreSQL, NATS, the services and the demo, until Ctrl-C
+	@exec $(RUN)/watchword up --port $(PORT)
+
+test: setup ## the test suite against real servers, under ten minutes
+	$(RUN)/pytest -m "not chaos and not browser"
+
+test-all: setup tools ## everything: also what kills processes and drives a browser
+	$(RUN)/pytest
+
+test-rest: setup tools # what `make test` leaves out, so that both together are `make test-all`
+	$(RUN)/pytest -m "chaos or browser"
+
+lint: setup ## style, types, imports, the lock and generated documents
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(UV) lock --check
+	$(RUN)/python -m watchword.reference --check
+
+format: setup ## put imports and layout in order
+	$(RUN)/ruff check --fix
+	$(RUN)/ruff format
+
+bench: setup tools ## measure: one table (about ten minutes)
+	$(RUN)/python tests/bench/run.py
+
+bench-peers: setup tools ## the same, beside a certified provider on PostgreSQL
+	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
+	$(RUN)/python tests/bench/run.py --peers
+
+docs: setup ## write docs/reference from the code
+	$(RUN)/python -m watchword.reference
+
+tools: # programs from Debian's packages that some tests and benchmarks drive
+	@deploy/install-tools
+
+clean: ## remove .venv, caches and the data of `make up`
+	rm -rf .venv .uv .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup up test test-all test-rest lint format bench bench-peers docs tools clean
