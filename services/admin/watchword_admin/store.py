@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import delete, func, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
+from sqlmodel import col, select
 
 from watchword_admin.models import Client, ClientSecret, ConsoleSession, Provider, UserCopy
 from watchword_database import Session
@@ -23,13 +23,13 @@ class Unknown(LookupError):
 
 async def find_client(session: Session, client_id: str) -> Client | None:
     """The client, unless unknown or deleted."""
-    return (await session.scalars(select(Client).where(col(Client.id) == client_id, _CLIENT_STANDS))).one_or_none()
+    return (await session.exec(select(Client).where(col(Client.id) == client_id, _CLIENT_STANDS))).one_or_none()
 
 
 async def get_client_for_change(session: Session, client_id: str) -> Client:
     """The client, locked until the end of the transaction. Raises Unknown."""
     statement = select(Client).where(col(Client.id) == client_id, _CLIENT_STANDS).with_for_update()
-    client = (await session.scalars(statement)).one_or_none()
+    client = (await session.exec(statement)).one_or_none()
     if client is None:
         raise Unknown(client_id)
     return client
@@ -38,13 +38,13 @@ async def get_client_for_change(session: Session, client_id: str) -> Client:
 async def is_deleted_client(session: Session, client_id: str) -> bool:
     """Whether there was such a client, which has been deleted."""
     statement = select(col(Client.id)).where(col(Client.id) == client_id, col(Client.deleted_at).is_not(None))
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).one_or_none() is not None
 
 
 async def claim_new_client(session: Session, client: Client) -> bool:
     """True when the client exists now; False when its id or short name belongs to another."""
     statement = insert(Client).values(**client.model_dump()).on_conflict_do_nothing().returning(col(Client.id))
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
 async def list_clients(
@@ -66,14 +66,14 @@ async def list_clients(
         statement = statement.where(func.lower(col(Client.short_name)) == short_name.lower())
     if enabled is not None:
         statement = statement.where(col(Client.enabled) == enabled)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).all()
 
 
 async def export_clients(session: Session, *, ids: Sequence[str], after: str, limit: int) -> Sequence[Client]:
     """Clients by their ids or, without ids, the page after an id, tombstones included."""
     statement = select(Client).order_by(col(Client.id)).limit(limit)
     statement = statement.where(col(Client.id).in_(ids)) if ids else statement.where(col(Client.id) > after)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).all()
 
 
 async def secrets_of(session: Session, client_ids: Sequence[str]) -> Mapping[str, list[ClientSecret]]:
@@ -82,7 +82,7 @@ async def secrets_of(session: Session, client_ids: Sequence[str]) -> Mapping[str
     statement = (
         select(ClientSecret).where(col(ClientSecret.client_id).in_(client_ids)).order_by(col(ClientSecret.created_at))
     )
-    for secret in (await session.scalars(statement)).all():
+    for secret in (await session.exec(statement)).all():
         found[secret.client_id].append(secret)
     return found
 
@@ -90,13 +90,13 @@ async def secrets_of(session: Session, client_ids: Sequence[str]) -> Mapping[str
 async def put_secret(session: Session, secret: ClientSecret, *, keep: Sequence[str] = ()) -> None:
     """The client has this secret and those of the ids in `keep`, and no other."""
     old = (col(ClientSecret.client_id) == secret.client_id) & col(ClientSecret.id).not_in(keep)
-    await session.execute(delete(ClientSecret).where(old))
-    await session.execute(insert(ClientSecret).values(**secret.model_dump()))
+    await session.exec(delete(ClientSecret).where(old))
+    await session.exec(insert(ClientSecret).values(**secret.model_dump()))
 
 
 async def drop_secrets(session: Session, client_id: str) -> None:
     """The client has no secret."""
-    await session.execute(delete(ClientSecret).where(col(ClientSecret.client_id) == client_id))
+    await session.exec(delete(ClientSecret).where(col(ClientSecret.client_id) == client_id))
 
 
 async def claim_removed_secret(session: Session, client_id: str, secret_id: str) -> bool:
@@ -106,13 +106,13 @@ async def claim_removed_secret(session: Session, client_id: str, secret_id: str)
         .where(col(ClientSecret.client_id) == client_id, col(ClientSecret.id) == secret_id)
         .returning(col(ClientSecret.id))
     )
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
 async def count_clients(session: Session) -> tuple[int, int]:
     """How many clients there are, and how many of them are enabled."""
     statement = select(func.count(), func.count().filter(col(Client.enabled))).where(_CLIENT_STANDS)
-    row = (await session.execute(statement)).one()
+    row = (await session.exec(statement)).one()
     return int(row[0]), int(row[1])
 
 
@@ -122,13 +122,13 @@ async def count_clients(session: Session) -> tuple[int, int]:
 async def find_provider(session: Session, provider_id: str) -> Provider | None:
     """The provider, unless unknown or removed."""
     statement = select(Provider).where(col(Provider.id) == provider_id, _PROVIDER_STANDS)
-    return (await session.scalars(statement)).one_or_none()
+    return (await session.exec(statement)).one_or_none()
 
 
 async def get_provider_for_change(session: Session, provider_id: str) -> Provider:
     """The provider, locked until the end of the transaction. Raises Unknown."""
     statement = select(Provider).where(col(Provider.id) == provider_id, _PROVIDER_STANDS).with_for_update()
-    provider = (await session.scalars(statement)).one_or_none()
+    provider = (await session.exec(statement)).one_or_none()
     if provider is None:
         raise Unknown(provider_id)
     return provider
@@ -137,13 +137,13 @@ async def get_provider_for_change(session: Session, provider_id: str) -> Provide
 async def find_removed_provider_for_change(session: Session, provider_id: str) -> Provider | None:
     """The tombstone of a provider, locked until the end of the transaction."""
     statement = select(Provider).where(col(Provider.id) == provider_id, col(Provider.deleted_at).is_not(None))
-    return (await session.scalars(statement.with_for_update())).one_or_none()
+    return (await session.exec(statement.with_for_update())).one_or_none()
 
 
 async def claim_new_provider(session: Session, provider: Provider) -> bool:
     """True when the provider exists now; False when its id is or was in use."""
     statement = insert(Provider).values(**provider.model_dump()).on_conflict_do_nothing().returning(col(Provider.id))
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
 async def list_providers(
@@ -155,20 +155,20 @@ async def list_providers(
     )
     if enabled is not None:
         statement = statement.where(col(Provider.enabled) == enabled)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).all()
 
 
 async def export_providers(session: Session, *, ids: Sequence[str], after: str, limit: int) -> Sequence[Provider]:
     """Providers by their ids or, without ids, the page after an id, tombstones included."""
     statement = select(Provider).order_by(col(Provider.id)).limit(limit)
     statement = statement.where(col(Provider.id).in_(ids)) if ids else statement.where(col(Provider.id) > after)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).all()
 
 
 async def count_providers(session: Session) -> tuple[int, int]:
     """How many providers there are, and how many of them are enabled."""
     statement = select(func.count(), func.count().filter(col(Provider.enabled))).where(_PROVIDER_STANDS)
-    row = (await session.execute(statement)).one()
+    row = (await session.exec(statement)).one()
     return int(row[0]), int(row[1])
 
 
@@ -177,8 +177,8 @@ async def count_providers(session: Session) -> tuple[int, int]:
 
 async def put_console_session(session: Session, opened: ConsoleSession, *, now: datetime) -> None:
     """The session exists; whatever has expired is gone."""
-    await session.execute(delete(ConsoleSession).where(col(ConsoleSession.expires_at) <= now))
-    await session.execute(insert(ConsoleSession).values(**opened.model_dump()))
+    await session.exec(delete(ConsoleSession).where(col(ConsoleSession.expires_at) <= now))
+    await session.exec(insert(ConsoleSession).values(**opened.model_dump()))
 
 
 async def find_console_session(
@@ -195,15 +195,15 @@ async def find_console_session(
         .values(used_at=now)
         .returning(ConsoleSession)
     )
-    return (await session.scalars(statement)).one_or_none()
+    return (await session.exec(statement)).scalar_one_or_none()
 
 
 async def drop_console_session(session: Session, secret_hash: bytes) -> None:
     """There is no such session any more."""
-    await session.execute(delete(ConsoleSession).where(col(ConsoleSession.secret_hash) == secret_hash))
+    await session.exec(delete(ConsoleSession).where(col(ConsoleSession.secret_hash) == secret_hash))
 
 
 async def count_users(session: Session) -> int:
     """How many users the copy knows."""
     statement = select(func.count()).select_from(UserCopy).where(~col(UserCopy.deleted))
-    return int((await session.execute(statement)).scalar_one())
+    return int((await session.exec(statement)).one())

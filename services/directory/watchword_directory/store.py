@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
+from sqlmodel import col, select
 
 from watchword_database import Session
 from watchword_directory.models import IS_ADMINISTRATOR, IdentityLink, PendingLink, User
@@ -22,13 +22,13 @@ class UnknownUser(LookupError):
 
 async def find_user(session: Session, user_id: str) -> User | None:
     """The user, unless unknown or deleted."""
-    return (await session.scalars(select(User).where(col(User.id) == user_id, _STANDING))).one_or_none()
+    return (await session.exec(select(User).where(col(User.id) == user_id, _STANDING))).one_or_none()
 
 
 async def get_user_for_change(session: Session, user_id: str) -> User:
     """The user, locked until the end of the transaction. Raises UnknownUser."""
     statement = select(User).where(col(User.id) == user_id, _STANDING).with_for_update()
-    user = (await session.scalars(statement)).one_or_none()
+    user = (await session.exec(statement)).one_or_none()
     if user is None:
         raise UnknownUser(user_id)
     return user
@@ -37,31 +37,31 @@ async def get_user_for_change(session: Session, user_id: str) -> User:
 async def is_tombstone(session: Session, user_id: str) -> bool:
     """Whether there was such a user, who has been deleted."""
     statement = select(col(User.id)).where(col(User.id) == user_id, col(User.deleted_at).is_not(None))
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).one_or_none() is not None
 
 
 async def find_user_by_username(session: Session, username: str) -> User | None:
     """The user with this canonical name."""
     statement = select(User).where(func.lower(col(User.username)) == username, _STANDING)
-    return (await session.scalars(statement)).one_or_none()
+    return (await session.exec(statement)).one_or_none()
 
 
 async def find_user_by_email(session: Session, email: str) -> User | None:
     """The user whose verified address this is, in canonical form."""
     statement = select(User).where(func.lower(col(User.email)) == email, col(User.email_verified), _STANDING)
-    return (await session.scalars(statement)).one_or_none()
+    return (await session.exec(statement)).one_or_none()
 
 
 async def claim_new_user(session: Session, user: User) -> bool:
     """True when the user exists now; False when name or verified address belong to somebody already."""
     values = user.model_dump()
     statement = insert(User).values(**values).on_conflict_do_nothing().returning(col(User.id))
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
 async def drop_unused_user(session: Session, user_id: str) -> None:
     """A user whom this same transaction created, and nobody saw, is gone."""
-    await session.execute(delete(User).where(col(User.id) == user_id))
+    await session.exec(delete(User).where(col(User.id) == user_id))
 
 
 async def list_users(
@@ -82,14 +82,14 @@ async def list_users(
         statement = statement.where(func.lower(col(User.email)) == email)
     if active is not None:
         statement = statement.where(col(User.active) == active)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).all()
 
 
 async def export_users(session: Session, *, ids: Sequence[str], after: str, limit: int) -> Sequence[User]:
     """Users by their ids or, without ids, the page after an id, tombstones included."""
     statement = select(User).order_by(col(User.id)).limit(limit)
     statement = statement.where(col(User.id).in_(ids)) if ids else statement.where(col(User.id) > after)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).all()
 
 
 async def count_other_administrators(session: Session, user_id: str) -> int:
@@ -103,7 +103,7 @@ async def count_other_administrators(session: Session, user_id: str) -> int:
         .order_by(col(User.id))
         .with_for_update()
     )
-    return sum(found != user_id for found in (await session.scalars(statement)).all())
+    return sum(found != user_id for found in (await session.exec(statement)).all())
 
 
 async def release_unverified_email(session: Session, email: str, *, besides: str, now: datetime) -> list[User]:
@@ -114,7 +114,7 @@ async def release_unverified_email(session: Session, email: str, *, besides: str
         .values(email=None, version=col(User.version) + 1, claims_version=col(User.version) + 1, updated_at=now)
         .returning(User)
     )
-    return list((await session.scalars(statement)).all())
+    return list((await session.exec(statement)).scalars().all())
 
 
 async def find_link(session: Session, identity: VerifiedIdentity) -> IdentityLink | None:
@@ -124,7 +124,7 @@ async def find_link(session: Session, identity: VerifiedIdentity) -> IdentityLin
         col(IdentityLink.issuer) == identity.issuer,
         col(IdentityLink.subject) == identity.subject,
     )
-    return (await session.scalars(statement)).one_or_none()
+    return (await session.exec(statement)).one_or_none()
 
 
 async def claim_link(session: Session, link: IdentityLink) -> bool:
@@ -135,12 +135,12 @@ async def claim_link(session: Session, link: IdentityLink) -> bool:
     statement = (
         insert(IdentityLink).values(**link.model_dump()).on_conflict_do_nothing().returning(col(IdentityLink.id))
     )
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
 async def touch_link(session: Session, link_id: str, *, now: datetime) -> None:
     """The link was used now."""
-    await session.execute(update(IdentityLink).where(col(IdentityLink.id) == link_id).values(last_used_at=now))
+    await session.exec(update(IdentityLink).where(col(IdentityLink.id) == link_id).values(last_used_at=now))
 
 
 async def list_links(
@@ -152,7 +152,7 @@ async def list_links(
         statement = statement.where(col(IdentityLink.user_id) == user_id)
     if provider_id is not None:
         statement = statement.where(col(IdentityLink.provider_id) == provider_id)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).all()
 
 
 async def find_link_by_id(session: Session, link_id: str) -> IdentityLink | None:
@@ -163,20 +163,20 @@ async def find_link_by_id(session: Session, link_id: str) -> IdentityLink | None
 async def claim_links_of(session: Session, user_id: str) -> Sequence[IdentityLink]:
     """Every link of a user, removed."""
     statement = delete(IdentityLink).where(col(IdentityLink.user_id) == user_id).returning(IdentityLink)
-    return (await session.scalars(statement)).all()
+    return (await session.exec(statement)).scalars().all()
 
 
 async def claim_removed_link(session: Session, link_id: str) -> bool:
     """True for the one transaction that removes the link."""
     statement = delete(IdentityLink).where(col(IdentityLink.id) == link_id).returning(col(IdentityLink.id))
-    return (await session.scalars(statement)).one_or_none() is not None
+    return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
 async def put_pending_link(session: Session, pending: PendingLink, *, now: datetime) -> None:
     """The link waits for its proof; an older one of the same flow, and whatever has expired, is gone."""
     old = (col(PendingLink.flow) == pending.flow) | (col(PendingLink.expires_at) <= now)
-    await session.execute(delete(PendingLink).where(old))
-    await session.execute(insert(PendingLink).values(**pending.model_dump()))
+    await session.exec(delete(PendingLink).where(old))
+    await session.exec(insert(PendingLink).values(**pending.model_dump()))
 
 
 async def find_pending_provider(session: Session, pending_id: str) -> str | None:
@@ -200,10 +200,5 @@ async def claim_pending_link(
         )
         .returning(col(PendingLink.identity))
     )
-    found = (await session.scalars(statement)).one_or_none()
+    found = (await session.exec(statement)).scalar_one_or_none()
     return None if found is None else VerifiedIdentity.model_validate(found)
-
-
-async def ping(session: Session) -> None:
-    """PostgreSQL answers. Raises a database error otherwise."""
-    await session.execute(text("SELECT 1"))

@@ -1,0 +1,188 @@
+"""An identity is linked to an existing account by a proof, never by its address alone."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+import pytest
+from tests.directory.conftest import Describe, Person, Register
+
+from watchword_events.contracts import IdentityLinked, IdentityUnlinked
+from watchword_testkit.api import Api
+from watchword_testkit.events import expect_events
+from watchword_testkit.platform import Platform
+
+# How the address of an existing account can come along with an identity. None of these links by itself.
+CLASHES: dict[str, dict[str, object]] = {
+    "verified": {"email_verified": True},
+    "unverified": {"email_verified": False},
+    "claim missing": {},
+    "upper case": {"email_verified": True, "upper": True},
+}
+
+
+async def links_of(api: Api, user_id: object) -> list[dict[str, object]]:
+    found = await api.get("/identities", user_id=str(user_id))
+    items = found["items"]
+    assert isinstance(items, list)
+    return items
+
+
+@pytest.mark.parametrize("given", CLASHES.values(), ids=CLASHES)
+async def test_the_address_of_an_account_links_nothing_by_itself(
+    person: Person, identity: Describe, api: Api, register: Register, given: dict[str, object]
+) -> None:
+    account = await register()
+    email = str(account["email"])
+    claims = {name: value for name, value in given.items() if name != "upper"}
+    asserted = identity(email=email.upper() if "upper" in given else email, **claims)
+    asked = await person.asked_to_prove(await person.arrive(asserted))
+    assert asked.user_id == account["id"]
+    assert await links_of(api, account["id"]) == []
+
+
+async def test_a_proof_links_the_identity_that_waited(
+    platform: Platform, people: Callable[[], Person], identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register()
+    asserted = identity(email=str(account["email"]), email_verified=True)
+    person, later = people(), people()
+    async with platform.nats_client() as client, expect_events(client, IdentityLinked):
+        asked = await person.asked_to_prove(await person.arrive(asserted))
+        signed_in = await person.signed_in(await person.prove(asked))
+    assert signed_in.user_id == account["id"]
+    assert signed_in.provider_id == asserted.provider_id
+    (link,) = await links_of(api, account["id"])
+    assert (link["issuer"], link["subject"]) == (asserted.issuer, asserted.subject)
+    again = await later.signed_in(await later.arrive(asserted))
+    assert again.user_id == account["id"]
+
+
+async def test_a_proof_counts_once(person: Person, identity: Describe, register: Register) -> None:
+    account = await register()
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    await person.signed_in(await person.prove(asked))
+    assert (await person.prove(asked)).error == "account_not_linked"
+
+
+async def test_a_proof_counts_for_the_account_that_was_asked_for(
+    person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account, other = await register(), await register()
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    assert (await person.prove(asked, user_id=str(other["id"]))).error == "account_not_linked"
+    assert await links_of(api, other["id"]) == []
+    assert await links_of(api, account["id"]) == []
+
+
+async def test_a_proof_counts_for_the_identity_of_its_own_flow(
+    people: Callable[[], Person], identity: Describe, api: Api, register: Register
+) -> None:
+    """The attacker's identity waits in the attacker's flow; the victim's proof, in the victim's, does not reach it."""
+    account = await register()
+    attacker, victim = people(), people()
+    waiting = await attacker.asked_to_prove(await attacker.arrive(identity(email=str(account["email"]))))
+    own = await victim.asked_to_prove(await victim.arrive(identity(email=str(account["email"]))))
+    assert (await victim.prove(own, pending_link_id=waiting.pending_link_id)).error == "account_not_linked"
+    assert await links_of(api, account["id"]) == []
+
+
+async def test_a_newer_identity_in_a_flow_takes_the_place_of_the_one_that_waited(
+    person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register()
+    first = identity(email=str(account["email"]))
+    second = identity(email=str(account["email"]))
+    old = await person.asked_to_prove(await person.arrive(first))
+    new = await person.asked_to_prove(await person.arrive(second))
+    assert (await person.prove(old)).error == "account_not_linked"
+    await person.signed_in(await person.prove(new))
+    assert [link["subject"] for link in await links_of(api, account["id"])] == [second.subject]
+
+
+async def test_a_proof_of_an_account_that_was_disabled_meanwhile_links_nothing(
+    person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register()
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    await api.change(f"/users/{account['id']}", active=False)
+    assert (await person.prove(asked)).error == "account_disabled"
+    assert await links_of(api, account["id"]) == []
+
+
+async def test_an_account_that_is_disabled_is_not_asked_for(
+    person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register(active=False)
+    assert (await person.arrive(identity(email=str(account["email"])))).error == "account_disabled"
+
+
+async def test_an_identity_of_another_provider_or_issuer_is_another_identity(
+    people: Callable[[], Person], identity: Describe, api: Api
+) -> None:
+    mine = identity()
+    twin = f"Twin-{secrets.token_hex(4)}"
+    await api.create(
+        "/providers", id=twin, display_name="Twin", issuer="https://login.twin.example", client_id="watchword"
+    )
+    others = [
+        mine.model_copy(update={"provider_id": twin}),
+        mine.model_copy(update={"issuer": "https://login.corp.example/"}),
+        mine.model_copy(update={"subject": mine.subject.upper()}),
+    ]
+    everyone = [people() for _ in range(4)]
+    steps = [await each.arrive(who) for each, who in zip(everyone, [mine, *others], strict=True)]
+    users = [(await each.signed_in(step)).user_id for each, step in zip(everyone, steps, strict=True)]
+    assert len(set(users)) == 4
+
+
+async def test_unlinking_ends_what_came_through_it(
+    platform: Platform, person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register(password="correct horse battery staple")
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    await person.signed_in(await person.prove(asked))
+    (link,) = await links_of(api, account["id"])
+    assert platform.process is not None
+    feed = platform.process.shared.feed
+    before = feed.position
+    async with platform.nats_client() as client, expect_events(client, (IdentityUnlinked, str(link["id"]))):
+        await api.delete(f"/identities/{link['id']}")
+    assert not feed.is_live({"sub": account["id"], "rev": before})
+    assert feed.is_live({"sub": account["id"], "rev": feed.position})
+    assert (await api.call("GET", f"/identities/{link['id']}")).status_code == 404
+    assert (await api.call("DELETE", f"/identities/{link['id']}")).status_code == 404
+
+
+async def test_the_last_way_in_is_not_unlinked(person: Person, identity: Describe, api: Api) -> None:
+    user_id = (await person.signed_in(await person.arrive(identity()))).user_id
+    (link,) = await links_of(api, user_id)
+    refused = await api.call("DELETE", f"/identities/{link['id']}")
+    assert refused.status_code == 409
+    assert refused.json()["title"] == "The last way in"
+    await api.change(f"/users/{user_id}", password="correct horse battery staple")
+    assert (await api.call("DELETE", f"/identities/{link['id']}")).status_code == 204
+
+
+async def test_of_two_links_that_are_removed_at_once_one_stays(
+    people: Callable[[], Person], identity: Describe, api: Api
+) -> None:
+    email = f"{secrets.token_hex(4)}@corp.example"
+    first, second = people(), people()
+    user_id = (await first.signed_in(await first.arrive(identity(email=email, email_verified=True)))).user_id
+    asked = await second.asked_to_prove(await second.arrive(identity(email=email)))
+    await second.signed_in(await second.prove(asked))
+    links = await links_of(api, user_id)
+    answers = await asyncio.gather(*(api.call("DELETE", f"/identities/{link['id']}") for link in links))
+    assert sorted(answer.status_code for answer in answers) == [204, 409]
+    assert len(await links_of(api, user_id)) == 1
+
+
+async def test_parallel_proofs_of_one_pending_link_make_one_link(
+    person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register()
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    steps = await asyncio.gather(*(person.prove(asked) for _ in range(8)))
+    assert [step.goes_to for step in steps].count("/login/complete") == 1
+    assert len(await links_of(api, account["id"])) == 1
