@@ -213,7 +213,8 @@ class NatsFeed:
         while True:
             client = Client()
             try:
-                # Reconnecting is ours to do: the client would buffer and retry where we rather change over to HTTP.
+                # Waits here until a server answers. Reconnecting is ours to do: a client that does so alone would let us
+                # believe in a connection, while HTTP could have taken over.
                 await client.connect(
                     servers=self._servers,
                     nkeys_seed_str=self._seed,
@@ -221,6 +222,8 @@ class NatsFeed:
                     tls=self._tls,
                     name="watchword-verifier",
                     allow_reconnect=False,
+                    reconnect_time_wait=1,
+                    max_reconnect_attempts=0,
                     connect_timeout=2,
                     ping_interval=2,
                     max_outstanding_pings=2,

@@ -1,6 +1,7 @@
 """The verifier: is this access token good, here and now?"""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Final, assert_never
 
 import structlog
 
+from watchword_events.names import Position
 from watchword_verifier.client import IssuerUnavailable
 from watchword_verifier.feeds import HttpFeed, NatsFeed
 from watchword_verifier.follower import Follower
@@ -115,6 +117,11 @@ class Verifier:
         """Whether revocations older than the staleness bound are known here: for a readiness probe."""
         return self._follower.is_fresh
 
+    @property
+    def position(self) -> Position:
+        """The newest position of the revocation feed that has been applied here."""
+        return self._revoked.position
+
     async def start(self, *, wait: timedelta = timedelta(seconds=10)) -> bool:
         """Keys and revocations are being followed; True when both have been loaded.
 
@@ -126,9 +133,10 @@ class Verifier:
             asyncio.create_task(_forever(lambda: self._feed.follow(self._follower))),
             asyncio.create_task(_forever(self._follow_keys)),
         ]
-        loaded = asyncio.gather(self._follower.loaded.wait(), self._keys.refresh())
         try:
-            _, has_keys = await asyncio.wait_for(loaded, wait.total_seconds())
+            async with asyncio.timeout(wait.total_seconds()):
+                has_keys = await self._keys.refresh()
+                await self._follower.loaded.wait()
         except TimeoutError:
             log.warning("verifier.started_without_feed", issuer=self._expected.issuer)
             return False
@@ -136,9 +144,12 @@ class Verifier:
 
     async def aclose(self) -> None:
         """Nothing is followed any more and every connection is closed."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            # Again, should one be lost: before Python 3.12 asyncio.wait_for, which nats-py uses, may swallow it.
+            _, running = await asyncio.wait(running, timeout=1.0)
         self._tasks = []
         await self._feed.aclose()
 
@@ -233,10 +244,9 @@ class Verifier:
     async def _follow_keys(self) -> None:
         """The JWKS is read every few minutes, and soon after a hint that a key has changed."""
         while True:
-            try:
-                await asyncio.wait_for(self._key_hint.wait(), _REFRESH_KEYS_S)
-            except TimeoutError:
-                log.debug("jwks.due")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REFRESH_KEYS_S):
+                    await self._key_hint.wait()
             self._key_hint.clear()
             if not await self._keys.refresh():
                 self._key_hint.set()

@@ -1,0 +1,267 @@
+"""The feed: gaps, epochs, roll-backs, contradictions, unknown entries, and both ways to hear of an entry."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final, Protocol
+
+import nats
+import pytest
+from tests.verifier.conftest import CLIENT_ID, SECRET, Issuer, until
+
+from watchword_events.revocations import RevocationEntry
+from watchword_verifier import ClientCredentials, IssuerUnavailable, NatsFeed
+from watchword_verifier.feeds import HttpFeed
+from watchword_verifier.follower import Follower
+
+BOUND_S: Final = 2.0
+
+
+class Broker(Protocol):
+    """What the test kit's brokers can do."""
+
+    @property
+    def url(self) -> str: ...
+    def stop(self) -> None: ...
+    def restart(self) -> None: ...
+
+
+@asynccontextmanager
+async def following(feed: HttpFeed | NatsFeed, *, live: bool = True) -> AsyncIterator[Follower]:
+    """A follower that has loaded; live: it hears of entries as they come."""
+    import time
+
+    http = feed if isinstance(feed, HttpFeed) else feed.http
+    follower = Follower(http, bound_s=BOUND_S, leeway_s=0, now=time.time, elapsed=time.monotonic, on_key=lambda: None)
+    works: list[Callable[[], Awaitable[None]]] = [follower.run]
+    if live:
+        works.append(lambda: feed.follow(follower))
+    tasks = [asyncio.ensure_future(work()) for work in works]
+    try:
+        await asyncio.wait_for(follower.loaded.wait(), 5)
+        yield follower
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await feed.aclose()
+
+
+def is_dead(follower: Follower, value: str, rev: int = 0) -> bool:
+    return not follower.revoked.is_live({"sub": value, "rev": rev})
+
+
+async def test_an_entry_that_the_stream_did_not_bring_is_fetched(issuer: Issuer) -> None:
+    async with following(issuer.feed()) as follower:
+        await asyncio.sleep(0.1)
+        issuer.streaming = False
+        issuer.revoke("sub", "ann", silently=True)
+        await until(lambda: is_dead(follower, "ann"))
+        assert follower.is_fresh
+
+
+async def test_a_gap_is_filled_before_anything_later_counts(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        lost = issuer.revoke("sub", "ann")
+        later = issuer.revoke("sub", "bob")
+        follower.received(later.model_dump_json().encode())
+        assert follower.revoked.position < lost.position
+        await until(lambda: is_dead(follower, "ann") and is_dead(follower, "bob"), within_s=0.9)
+        assert follower.revoked.position == later.position
+
+
+async def test_entries_heard_while_loading_are_not_lost(issuer: Issuer) -> None:
+    issuer.broken.add("/revocations")
+    feed = issuer.feed()
+    follower = Follower(feed, bound_s=5, leeway_s=0, now=lambda: 0.0, elapsed=lambda: 0.0, on_key=lambda: None)
+    follower.received(issuer.revoke("sub", "ann").model_dump_json().encode())
+    assert follower.revoked.position == 0
+    running = asyncio.create_task(follower.run())
+    issuer.broken.clear()
+    await until(lambda: is_dead(follower, "ann"))
+    running.cancel()
+    await feed.aclose()
+
+
+async def test_a_message_that_cannot_be_read_makes_it_ask(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        issuer.revoke("sub", "ann")
+        follower.received(b"{nonsense")
+        await until(lambda: is_dead(follower, "ann"), within_s=0.9)
+
+
+async def test_a_repeated_message_changes_nothing(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        entry = issuer.revoke("sub", "ann").model_dump_json().encode()
+        follower.received(entry)
+        asked = len(issuer.asked)
+        follower.received(entry)
+        await asyncio.sleep(0.05)
+        assert "/revocations" not in issuer.asked[asked:]
+        assert follower.revoked.position == issuer.position
+
+
+async def test_a_forged_entry_is_found_out_when_the_true_one_comes(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        forged = issuer.revoke("sub", "victim")
+        issuer.ledger.remove(forged)
+        follower.received(forged.model_dump_json().encode())
+        assert is_dead(follower, "victim")
+        follower.received(issuer.revoke("sub", "ann").model_dump_json().encode())
+        assert not follower.is_fresh
+        await until(lambda: follower.is_fresh)
+        assert is_dead(follower, "ann")
+        assert not is_dead(follower, "victim")
+
+
+async def test_a_position_that_was_made_up_is_found_out_by_asking(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        forged = issuer.revoke("sub", "victim")
+        issuer.ledger.remove(forged)
+        follower.received(forged.model_dump_json().encode())
+        await until(lambda: not is_dead(follower, "victim"), within_s=BOUND_S + 4)
+        assert follower.revoked.position == issuer.position
+
+
+async def test_a_new_epoch_starts_from_a_snapshot(issuer: Issuer) -> None:
+    kept, lost = issuer.revoke("sub", "ann"), issuer.revoke("sub", "bob")
+    async with following(issuer.feed()) as follower:
+        assert is_dead(follower, "bob", lost.position - 1)
+        issuer.restore([kept])
+        cut = issuer.revoke("all", "")
+        await until(lambda: follower.revoked.position == cut.position)
+        assert is_dead(follower, "anybody", lost.position)
+        assert not is_dead(follower, "anybody", cut.position)
+        await until(lambda: follower.is_fresh)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param({"claim": "colour"}, id="unknown claim"),
+        pytest.param({"kind": "freeze"}, id="unknown kind"),
+        pytest.param({"until": "some day"}, id="not readable"),
+    ],
+)
+async def test_an_entry_that_it_does_not_understand_makes_it_stale(issuer: Issuer, raw: dict[str, object]) -> None:
+    async with following(issuer.feed()) as follower:
+        await until(lambda: follower.is_fresh)
+        entry = issuer.revoke("sub", "x", silently=True)
+        issuer.ledger.remove(entry)
+        issuer.raw_entries = [entry.model_dump(mode="json") | raw]
+        follower.look()
+        await until(lambda: not follower.is_fresh, within_s=0.9)
+        assert follower.revoked.stale_reason is not None
+
+
+async def test_a_snapshot_that_is_older_than_the_feed_is_not_taken(issuer: Issuer) -> None:
+    class Lagging(HttpFeed):
+        """Its first snapshots come from an instance that is behind."""
+
+        lagging = 2
+
+        async def snapshot(self):  # type: ignore[no-untyped-def]  # as in HttpFeed
+            page = await super().snapshot()
+            self.lagging -= 1
+            return page if self.lagging < 0 else type(page)(type(page.position)(page.position - 1), [])
+
+    issuer.revoke("sub", "ann")
+    feed = Lagging(issuer.url, ClientCredentials(issuer.url, CLIENT_ID, SECRET))
+    async with following(feed) as follower:
+        assert is_dead(follower, "ann")
+        assert feed.lagging < 0
+
+
+async def test_an_instance_that_is_a_moment_behind_is_no_roll_back(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        entry = issuer.revoke("sub", "ann")
+        issuer.ledger.remove(entry)
+        follower.received(entry.model_dump_json().encode())
+        await asyncio.sleep(1.1)
+        issuer.ledger.append(entry)
+        await asyncio.sleep(BOUND_S)
+        assert is_dead(follower, "ann")
+        assert issuer.asked.count("/revocations") == 1
+
+
+async def test_the_stream_is_taken_up_again_after_a_restart_of_the_issuer() -> None:
+    issuer = Issuer()
+    async with issuer.served():
+        port, feed = int(issuer.url.rpartition(":")[2]), issuer.feed()
+        follower_of = following(feed)
+        follower = await follower_of.__aenter__()
+    issuer.revoke("sub", "while down")
+    async with issuer.served(port):
+        await until(lambda: is_dead(follower, "while down"))
+        issuer.revoke("sub", "after")
+        await until(lambda: is_dead(follower, "after"))
+        await follower_of.__aexit__(None, None, None)
+
+
+async def publish(url: str, entry: RevocationEntry) -> None:
+    client = await nats.connect(url)
+    await client.publish("feed.revocation", entry.model_dump_json().encode())
+    await client.drain()
+
+
+async def test_entries_arrive_over_nats(issuer: Issuer, nats_server: Broker) -> None:
+    issuer.streaming = False
+    async with following(NatsFeed(nats_server.url, issuer.feed())) as follower:
+        await asyncio.sleep(0.3)
+        asked = len(issuer.asked)
+        await publish(nats_server.url, issuer.revoke("sub", "ann", silently=True))
+        await until(lambda: is_dead(follower, "ann"), within_s=0.5)
+        assert "/revocations" not in issuer.asked[asked:]
+
+
+async def test_without_nats_the_feed_changes_over_to_http_and_back(
+    issuer: Issuer, nats_factory: Callable[[], Broker]
+) -> None:
+    broker = nats_factory()
+    async with following(NatsFeed(broker.url, issuer.feed())) as follower:
+        await asyncio.sleep(0.3)
+        asked = len(issuer.asked)
+        await asyncio.to_thread(broker.stop)
+        await until(lambda: "/revocations/stream" in issuer.asked[asked:])
+        issuer.revoke("sub", "over http")
+        await until(lambda: is_dead(follower, "over http"), within_s=1.0)
+        await asyncio.to_thread(broker.restart)
+        await asyncio.sleep(2.5)
+        issuer.streaming = False
+        await publish(broker.url, issuer.revoke("sub", "over nats", silently=True))
+        await until(lambda: is_dead(follower, "over nats"), within_s=0.5)
+        assert follower.is_fresh
+
+
+async def test_the_bearer_token_is_used_again_until_it_nears_its_end(issuer: Issuer) -> None:
+    now_s = 0.0
+    client = ClientCredentials(issuer.url, CLIENT_ID, SECRET, elapsed=lambda: now_s)
+    first = await asyncio.gather(*(client() for _ in range(20)))
+    assert issuer.asked == ["/oauth2/token"]
+    assert set(first) == {issuer.bearer}
+    now_s = 200.0
+    await client()
+    assert len(issuer.asked) == 1
+    now_s = 241.0
+    await client()
+    assert len(issuer.asked) == 2
+    await client.aclose()
+
+
+async def test_a_client_with_a_wrong_secret_gets_an_error_that_names_no_secret(issuer: Issuer) -> None:
+    client = ClientCredentials(issuer.url, CLIENT_ID, "wrong-secret")
+    with pytest.raises(IssuerUnavailable) as caught:
+        await client()
+    assert "wrong-secret" not in str(caught.value)
+    assert str(caught.value) == "/oauth2/token: status 401"
+    await client.aclose()
+
+
+def test_the_bound_is_longer_than_the_interval_of_asking() -> None:
+    assert timedelta(seconds=BOUND_S) > timedelta(seconds=1)

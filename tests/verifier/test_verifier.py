@@ -1,0 +1,360 @@
+"""The verifier against an issuer on a real port: tokens, keys, revocation, staleness."""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import orjson
+import pytest
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+from tests.verifier.conftest import AUDIENCE, CLIENT_ID, SECRET, Issuer, b64, signed, until
+
+from watchword_verifier import ClientCredentials, HttpFeed, Reason, TokenRefused, Verifier, WhenStale
+
+BOUND: Final = timedelta(seconds=5)
+
+
+@dataclass
+class Clock:
+    """Both clocks of a verifier: they run by themselves and jump when told."""
+
+    ahead_s: float = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+    def elapsed(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+Make = Callable[..., AbstractAsyncContextManager[Verifier]]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(issuer: Issuer, clock: Clock) -> Make:
+    """Verifiers of that issuer by that clock."""
+
+    @asynccontextmanager
+    async def verifier(
+        when_stale: WhenStale = WhenStale.INTROSPECT, feed: HttpFeed | None = None, remembered: int = 100
+    ) -> AsyncIterator[Verifier]:
+        made = Verifier(
+            issuer.url,
+            AUDIENCE,
+            feed=feed or issuer.feed(),
+            when_stale=when_stale,
+            staleness_bound=BOUND,
+            min_key_refetch=timedelta(milliseconds=200),
+            remembered_tokens=remembered,
+            now=clock.now,
+            elapsed=clock.elapsed,
+        )
+        async with made:
+            yield made
+
+    return verifier
+
+
+async def refused(verifier: Verifier, token: str) -> Reason | None:
+    try:
+        await verifier.verify(token)
+    except TokenRefused as error:
+        return error.reason
+    return None
+
+
+async def becomes_refused(verifier: Verifier, token: str, reason: Reason) -> None:
+    async with asyncio.timeout(5):
+        while await refused(verifier, token) is None:
+            await asyncio.sleep(0.005)
+    assert await refused(verifier, token) is reason
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(ECKey.generate_key("P-256", {"kid": "e"}), id="ES256"),
+        pytest.param(RSAKey.generate_key(2048, {"kid": "r"}), id="RS256"),
+        pytest.param(OKPKey.generate_key("Ed25519", {"kid": "o"}), id="EdDSA"),
+    ],
+)
+@pytest.mark.spec("RFC 9068 4")
+async def test_a_good_token_is_accepted_twice(issuer: Issuer, make: Make, key: ECKey | RSAKey | OKPKey) -> None:
+    issuer.keys = [key]
+    async with make() as verifier:
+        token = issuer.token(key=key)
+        first = await verifier.verify(token)
+        assert first.subject == "ann"
+        assert first.scope == {"orders:read", "orders:write"}
+        assert await verifier.verify(token) is first
+        assert verifier.is_fresh
+        assert "/oauth2/introspect" not in issuer.asked
+
+
+@pytest.mark.spec("RFC 8725 3.1")
+async def test_tokens_that_no_key_of_the_issuer_signed_are_refused(issuer: Issuer, make: Make) -> None:
+    stranger = ECKey.generate_key("P-256", {"kid": "k1"})
+    rsa = RSAKey.generate_key(2048, {"kid": "k1"})
+    payload = orjson.dumps(issuer.claims())
+    good = issuer.token()
+    head, body, signature = good.split(".")
+    none = b64(orjson.dumps({"typ": "at+jwt", "alg": "none", "kid": "k1"}))
+    hmac_head = b64(orjson.dumps({"typ": "at+jwt", "alg": "HS256", "kid": "k1"}))
+    mac = hmac.new(issuer.key.as_pem(private=False), f"{hmac_head}.{body}".encode(), hashlib.sha256).digest()
+    jwk = stranger.as_dict(private=False)
+    rows = {
+        issuer.token(key=stranger): Reason.BAD_SIGNATURE,
+        issuer.token(key=rsa): Reason.WRONG_ALGORITHM,
+        issuer.token(header={"alg": "ES384"}): Reason.WRONG_ALGORITHM,
+        f"{none}.{body}.AAAA": Reason.WRONG_ALGORITHM,
+        f"{hmac_head}.{body}.{b64(mac)}": Reason.WRONG_ALGORITHM,
+        issuer.token(key=stranger, header={"jwk": jwk, "jku": "https://evil.example", "kid": "x"}): Reason.UNKNOWN_KEY,
+        f"{head}.{b64(payload.replace(b'ann', b'bob'))}.{signature}": Reason.BAD_SIGNATURE,
+        f"{head}.{body}.{signature[:-8]}": Reason.BAD_SIGNATURE,
+        f"{head}.{body}.{b64(bytes(64))}": Reason.BAD_SIGNATURE,
+        f"{head}.{body}.{b64(bytes(1))}": Reason.BAD_SIGNATURE,
+        f"{head}.{head}.{signature}": Reason.BAD_SIGNATURE,
+    }
+    async with make() as verifier:
+        assert await refused(verifier, good) is None
+        for token, reason in rows.items():
+            assert await refused(verifier, token) is reason, token
+
+
+async def test_a_deep_payload_is_refused_even_when_it_is_signed(issuer: Issuer, make: Make) -> None:
+    token = signed({"typ": "at+jwt", "alg": "ES256", "kid": "k1"}, b'{"a":' * 2000 + b"1" + b"}" * 2000, issuer.key)
+    async with make() as verifier:
+        assert await refused(verifier, token) is Reason.MALFORMED
+
+
+async def test_a_remembered_token_ends_when_it_ends(issuer: Issuer, make: Make, clock: Clock) -> None:
+    async with make(WhenStale.ACCEPT) as verifier:
+        token = issuer.token()
+        assert await refused(verifier, token) is None
+        clock.ahead_s = 309
+        assert await refused(verifier, token) is None
+        clock.ahead_s = 311
+        assert await refused(verifier, token) is Reason.EXPIRED
+        assert await refused(verifier, token) is Reason.EXPIRED
+
+
+async def test_no_more_tokens_are_remembered_than_told(issuer: Issuer, make: Make) -> None:
+    async with make(remembered=2) as verifier:
+        tokens = [issuer.token() for _ in range(3)]
+        first = [await verifier.verify(token) for token in tokens]
+        again = [await verifier.verify(token) for token in reversed(tokens)]
+        assert [a is b for a, b in zip(first, reversed(again), strict=True)] == [False, True, True]
+
+
+@pytest.mark.parametrize("claim", ["jti", "gid", "sid", "sub", "client_id", "idp", "all"])
+async def test_a_revocation_reaches_the_verifier_by_itself(issuer: Issuer, make: Make, claim: str) -> None:
+    async with make() as verifier:
+        token = issuer.token()
+        assert await refused(verifier, token) is None
+        issuer.revoke(claim, str((await verifier.verify(token)).raw.get(claim, "")))
+        await becomes_refused(verifier, token, Reason.REVOKED)
+        assert await refused(verifier, issuer.token()) is None
+
+
+async def test_a_disabled_user_is_refused_until_enabled_and_old_tokens_for_ever(issuer: Issuer, make: Make) -> None:
+    async with make() as verifier:
+        old = issuer.token()
+        assert await refused(verifier, old) is None
+        issuer.revoke("sub", "ann", "state")
+        await becomes_refused(verifier, old, Reason.REVOKED)
+        assert await refused(verifier, issuer.token()) is Reason.REVOKED
+        issuer.revoke("sub", "ann", "lift")
+        await until(lambda: verifier.position == issuer.position)
+        assert await refused(verifier, old) is Reason.REVOKED
+        assert await refused(verifier, issuer.token()) is None
+
+
+async def test_what_was_revoked_before_the_start_is_known(issuer: Issuer, make: Make) -> None:
+    token = issuer.token()
+    issuer.revoke("gid", "another")
+    issuer.revoke("sub", "ann")
+    async with make() as verifier:
+        assert await refused(verifier, token) is Reason.REVOKED
+
+
+async def test_a_new_key_is_fetched_when_a_token_needs_it(issuer: Issuer, make: Make) -> None:
+    async with make() as verifier:
+        new = ECKey.generate_key("P-256", {"kid": "k2"})
+        issuer.keys = [issuer.key, new]
+        await asyncio.sleep(0.25)
+        assert await refused(verifier, issuer.token(key=new)) is None
+
+
+async def test_invented_kids_do_not_become_requests(issuer: Issuer, make: Make) -> None:
+    async with make() as verifier:
+        await asyncio.sleep(0.25)
+        before = issuer.asked.count("/oauth2/jwks")
+        for n in range(50):
+            assert await refused(verifier, issuer.token(header={"kid": f"invented-{n}"})) is Reason.UNKNOWN_KEY
+        assert issuer.asked.count("/oauth2/jwks") - before <= 3
+
+
+async def test_a_revoked_key_is_refused_at_once_and_not_learned_again(issuer: Issuer, make: Make) -> None:
+    async with make() as verifier:
+        seen, unseen = issuer.token(), issuer.token(rev=1 << 50)
+        assert await refused(verifier, seen) is None
+        issuer.revoke("kid", "k1", "state")
+        await becomes_refused(verifier, seen, Reason.REVOKED)
+        async with asyncio.timeout(5):
+            while await refused(verifier, unseen) is not Reason.UNKNOWN_KEY:
+                await asyncio.sleep(0.01)
+        issuer.revoke("kid", "k1", "lift")
+        await until(lambda: verifier.position == issuer.position)
+        await asyncio.sleep(0.25)
+        assert await refused(verifier, unseen) is Reason.UNKNOWN_KEY
+
+
+async def test_a_client_whose_own_token_was_refused_asks_for_another(issuer: Issuer, make: Make) -> None:
+    async with make() as verifier:
+        issuer.bearer = "another"
+        token = issuer.token()
+        issuer.revoke("sub", "ann", silently=True)
+        await becomes_refused(verifier, token, Reason.REVOKED)
+
+
+def cut_off(issuer: Issuer) -> None:
+    """The feed no longer answers; introspection does."""
+    issuer.streaming = False
+    issuer.broken |= {"/revocations", "/revocations/position", "/revocations/stream"}
+
+
+async def test_a_stale_verifier_asks_the_issuer(issuer: Issuer, make: Make, clock: Clock) -> None:
+    async with make(WhenStale.INTROSPECT) as verifier:
+        good, bad = issuer.token(), issuer.token()
+        assert await refused(verifier, good) is None
+        cut_off(issuer)
+        issuer.inactive.add(bad)
+        clock.ahead_s = 60
+        assert not verifier.is_fresh
+        assert await refused(verifier, good) is None
+        assert await refused(verifier, bad) is Reason.REVOKED
+        issuer.broken.add("/oauth2/introspect")
+        assert await refused(verifier, good) is Reason.STALE
+        issuer.broken.clear()
+        issuer.streaming = True
+        await until(lambda: verifier.is_fresh)
+        asked = len(issuer.asked)
+        assert await refused(verifier, good) is None
+        assert "/oauth2/introspect" not in issuer.asked[asked:]
+
+
+async def test_a_stale_verifier_refuses_when_told_so(issuer: Issuer, make: Make, clock: Clock) -> None:
+    async with make(WhenStale.REFUSE) as verifier:
+        token = issuer.token()
+        cut_off(issuer)
+        clock.ahead_s = 60
+        with pytest.raises(TokenRefused) as caught:
+            await verifier.verify(token)
+        assert caught.value.reason is Reason.STALE
+        assert caught.value.is_temporary
+
+
+async def test_a_stale_verifier_accepts_when_told_so_but_not_what_it_knows_to_be_dead(
+    issuer: Issuer, make: Make, clock: Clock
+) -> None:
+    async with make(WhenStale.ACCEPT) as verifier:
+        dead = issuer.token()
+        issuer.revoke("jti", str((await verifier.verify(dead)).token_id))
+        await becomes_refused(verifier, dead, Reason.REVOKED)
+        cut_off(issuer)
+        clock.ahead_s = 60
+        assert await refused(verifier, issuer.token()) is None
+        assert await refused(verifier, dead) is Reason.REVOKED
+
+
+@pytest.mark.parametrize("when_stale", [WhenStale.ACCEPT, WhenStale.REFUSE])
+async def test_nothing_is_accepted_before_a_snapshot_was_loaded(
+    issuer: Issuer, clock: Clock, when_stale: WhenStale
+) -> None:
+    issuer.broken.add("/revocations")
+    verifier = Verifier(issuer.url, AUDIENCE, feed=issuer.feed(), when_stale=when_stale, elapsed=clock.elapsed)
+    assert await verifier.start(wait=timedelta(milliseconds=300)) is False
+    assert await refused(verifier, issuer.token()) is Reason.STALE
+    issuer.broken.clear()
+    await until(lambda: verifier.is_fresh)
+    assert await refused(verifier, issuer.token()) is None
+    await verifier.aclose()
+
+
+async def test_an_old_answer_does_not_make_old_knowledge_fresh(issuer: Issuer, make: Make, clock: Clock) -> None:
+    async with make() as verifier:
+        issuer.age_s = 20.0
+        clock.ahead_s = BOUND.total_seconds() + 1
+        await asyncio.sleep(1.2)
+        assert not verifier.is_fresh
+        issuer.age_s = 0.0
+        await until(lambda: verifier.is_fresh)
+
+
+async def test_a_verifier_that_was_suspended_does_not_trust_what_it_knew(
+    issuer: Issuer, make: Make, clock: Clock
+) -> None:
+    async with make(WhenStale.REFUSE) as verifier:
+        token = issuer.token()
+        assert await refused(verifier, token) is None
+        clock.ahead_s = 30
+        assert await refused(verifier, token) is Reason.STALE
+        await until(lambda: verifier.is_fresh)
+        assert await refused(verifier, token) is None
+
+
+async def test_without_a_client_nothing_can_be_introspected(issuer: Issuer, make: Make, clock: Clock) -> None:
+    async def bearer() -> str:
+        return issuer.bearer
+
+    async with make(WhenStale.INTROSPECT, HttpFeed(issuer.url, bearer)) as verifier:
+        token = issuer.token()
+        assert await refused(verifier, token) is None
+        cut_off(issuer)
+        clock.ahead_s = 60
+        assert await refused(verifier, token) is Reason.STALE
+
+
+async def test_an_opaque_token_is_introspected_and_obeys_the_feed(issuer: Issuer, make: Make) -> None:
+    opaque = "eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn"
+    issuer.opaque[opaque] = issuer.claims(gid="g1")
+    async with make() as verifier:
+        assert (await verifier.verify(opaque)).grant_id == "g1"
+        issuer.revoke("gid", "g1")
+        await until(lambda: verifier.position == issuer.position)
+        assert await refused(verifier, opaque) is Reason.REVOKED
+        issuer.opaque[opaque] = issuer.claims(gid="g2", aud="https://other.example")
+        assert await refused(verifier, opaque) is Reason.WRONG_AUDIENCE
+        issuer.opaque[opaque] = {}
+        assert await refused(verifier, opaque) is Reason.MISSING_CLAIM
+
+
+async def test_an_issuer_that_is_down_does_not_keep_a_service_from_starting(clock: Clock) -> None:
+    issuer = Issuer()
+    async with issuer.served():
+        url = issuer.url
+    feed = HttpFeed(url, ClientCredentials(url, CLIENT_ID, SECRET))
+    verifier = Verifier(url, AUDIENCE, feed=feed)
+    assert await verifier.start(wait=timedelta(milliseconds=300)) is False
+    async with issuer.served(int(url.rpartition(":")[2])):
+        await until(lambda: verifier.is_fresh)
+        await asyncio.sleep(1.1)
+        assert await refused(verifier, issuer.token()) is None
+    await verifier.aclose()
+
+
+@pytest.mark.parametrize("audience", ["", [], [""]])
+def test_an_audience_must_be_named(audience: str | list[str]) -> None:
+    with pytest.raises(ValueError, match="audience"):
+        Verifier("https://sso.example", audience, feed=Issuer(url="https://sso.example").feed())
