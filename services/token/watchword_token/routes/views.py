@@ -98,10 +98,12 @@ class CreatedApiKey(ApiKeyView):
 
 
 def key_view(row: Key) -> KeyView:
+    """A key without its sealed half."""
     return KeyView.model_validate(row.model_dump(exclude={"sealed", "version"}))
 
 
 def grant_view(row: Grant) -> GrantView:
+    """A grant; `sid` only where the session ends it."""
     return GrantView(
         id=row.id,
         user_id=row.user_id,
@@ -116,4 +118,5 @@ def grant_view(row: Grant) -> GrantView:
 
 
 def api_key_view(row: ApiKey) -> ApiKeyView:
+    """An API key without its hash."""
     return ApiKeyView.model_validate(row.model_dump(include=set(ApiKeyView.model_fields)))
