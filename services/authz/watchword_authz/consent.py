@@ -47,9 +47,9 @@ async def granted_scope(session: Session, user_id: str, client_id: str) -> froze
 async def grant(session: Session, *, user_id: str, client_id: str, scope: frozenset[str], now: datetime) -> None:
     """The scopes stand allowed, beside those that already did. Appends ConsentGranted."""
     allowed = sorted(scope | await granted_scope(session, user_id, client_id))
-    row = await store.put_consent(session, user_id, client_id, allowed, now)
+    consent_id, version = await store.put_consent(session, user_id, client_id, allowed, now)
     session.emit(
-        ConsentGranted(id=row.id, version=row.version, user_id=user_id, client_id=client_id, scope=tuple(allowed))
+        ConsentGranted(id=consent_id, version=version, user_id=user_id, client_id=client_id, scope=tuple(allowed))
     )
 
 

@@ -20,16 +20,16 @@ async def take_handed_over(
     """Passwords that directory handed over for the user stand, the newest of them; ledger entries to settle.
 
     A password that replaces another ends the user's sessions and what would outlive them: whoever knew the old one is
-    out. A lock on the account is lifted. Appends CredentialChanged.
+    out, and guesses at the old one count no more. Appends CredentialChanged.
     """
     waiting = await bus.take_flow(session, SetPassword, flow=f"user:{user_id}", now=now)
     if not waiting:
         return []
     version = await store.put_password(session, user_id, waiting[-1].payload.password_hash, now)
     session.emit(CredentialChanged(id=user_id, version=version, kind="password"))
-    await throttle.forget(session, limits.account, user_id)
     if version == 1:
         return []
+    await throttle.forget(session, limits.account, user_id)
     ended = await sessions.end_all(session, user_id, EndReason.EVERYWHERE, feed=feed, now=now)
     outliving = await consent.end_grants(
         session, user_id, client_id=None, reason="credential.changed", feed=feed, now=now

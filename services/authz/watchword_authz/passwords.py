@@ -15,6 +15,7 @@ from watchword_authz.throttle import Attempt, Limit
 from watchword_database.engine import Session, transaction
 from watchword_events.contracts import AccountLocked
 from watchword_events.exports import UserExport
+from watchword_runtime.internal import Unreachable
 from watchword_web.addresses import address_prefix
 
 log = structlog.get_logger()
@@ -99,9 +100,20 @@ def _counters(context: Context, request: Request, user: UserExport | None, typed
 
 
 async def _find_user(context: Context, identifier: Identifier | None) -> UserExport | None:
+    """Whom the name means; an address means somebody only once it has been verified.
+
+    A name that this copy does not have and that directory cannot be asked about is nobody's: an error in its place
+    would tell known names from others.
+    """
     if identifier is None:
         return None
-    return await context.users.find(**{identifier.column: identifier.value})
+    try:
+        user = await context.users.find(**{identifier.column: identifier.value})
+    except Unreachable:
+        log.warning("sign_in.directory_unreachable")
+        return None
+    is_meant = user is not None and (identifier.column == "username" or user.email_verified)
+    return user if is_meant else None
 
 
 async def _credential(context: Context, user: UserExport | None, now: datetime) -> Credential | None:

@@ -15,6 +15,7 @@ class AuthzSettings(ServiceSettings):
     account_attempts: int = Field(
         5, ge=1, description="Wrong passwords for one account before each further try waits, twice as long each time"
     )
+    account_wait_s: int = Field(1, ge=1, description="The first of those waits")
     account_lock_attempts: int = Field(10, ge=2, description="Wrong passwords for one account before it is locked")
     account_lock_s: int = Field(900, ge=1, description="How long a locked account stays so for unknown devices")
     address_attempts: int = Field(

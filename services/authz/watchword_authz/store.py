@@ -177,18 +177,20 @@ async def find_consent(session: Session, user_id: str, client_id: str) -> Consen
     return found.one_or_none()
 
 
-async def put_consent(session: Session, user_id: str, client_id: str, scope: Sequence[str], now: datetime) -> Consent:
-    """The consent with exactly these scopes, at its next version."""
+async def put_consent(
+    session: Session, user_id: str, client_id: str, scope: Sequence[str], now: datetime
+) -> tuple[str, int]:
+    """Id and version of the consent, which has exactly these scopes now."""
     values: dict[str, Any] = {"scope": list(scope), "granted_at": now, "withdrawn_at": None}
     statement = insert(Consent).values(id=new_id(), version=1, user_id=user_id, client_id=client_id, **values)
-    result = await session.execute(
+    connection = await session.connection()
+    result = await connection.execute(
         statement.on_conflict_do_update(
             constraint="uq_consent_user_client", set_={**values, "version": Consent.version + 1}
-        ).returning(Consent),
-        execution_options=_FRESH,
+        ).returning(col(Consent.id), col(Consent.version))
     )
-    row: Consent = result.scalar_one()
-    return row
+    consent_id, version = result.one()
+    return str(consent_id), int(version)
 
 
 async def claim_withdrawal(session: Session, consent_id: str, now: datetime) -> Consent | None:

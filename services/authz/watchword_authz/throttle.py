@@ -60,7 +60,7 @@ def limits_of(settings: AuthzSettings) -> Limits:
     account = Limit(
         "account",
         free=settings.account_attempts,
-        first_wait=timedelta(seconds=1),
+        first_wait=timedelta(seconds=settings.account_wait_s),
         longest_wait=lock_for,
         window=max(_HOUR, 2 * lock_for),
         slides=True,

@@ -1,7 +1,5 @@
 """`/consent`: the person decides what an application may see and do."""
 
-from typing import Final
-
 import structlog
 from fastapi import APIRouter, Request, Response
 
@@ -9,13 +7,11 @@ from watchword_authz import consent, flows
 from watchword_authz.context import Context
 from watchword_authz.flow import Step
 from watchword_authz.requests import OAuthCode, Prompt
-from watchword_authz.steps import Situation, finish, go_on, look, refuse
+from watchword_authz.steps import Person, Situation, finish, go_on, look, refuse
 from watchword_database.engine import transaction
 from watchword_web.forms import read_form, read_query
 
 log = structlog.get_logger()
-
-_PAGE: Final = "consent"
 
 
 def router(context: Context) -> APIRouter:
@@ -35,7 +31,7 @@ def router(context: Context) -> APIRouter:
             form_action=[asked.redirect_uri],
             action=f"/consent?flow={situation.flow.id}",
             switch_action=f"/login?flow={situation.flow.id}",
-            csrf=flows.csrf_of(context, _PAGE, situation.flow, secret),
+            csrf=flows.csrf_of(context, _page_of(person), situation.flow, secret),
             switch_csrf=flows.csrf_of(context, "login", situation.flow, secret),
             client=client,
             user=person.user,
@@ -46,11 +42,11 @@ def router(context: Context) -> APIRouter:
     async def submit_consent(request: Request) -> Response:
         situation, secret = await _situation(context, request)
         form = await read_form(request)
-        flows.check_form(context, request, form, _PAGE, situation.flow, secret)
         asked, person = situation.request, situation.person
-        # Whoever is not at this step (signed out meanwhile, or as somebody else) decides nothing.
+        # Whoever is not at this step (signed out meanwhile, or allowed in another tab) decides nothing.
         if situation.step is not Step.CONSENT or asked is None or person is None:
             return await go_on(context, request, situation)
+        flows.check_form(context, request, form, _page_of(person), situation.flow, secret)
         match form.get("decision"):
             case "allow":
                 log.info("consent.granted", client_id=asked.client_id, user_id=person.user.id)
@@ -61,6 +57,11 @@ def router(context: Context) -> APIRouter:
                 return await go_on(context, request, situation)
 
     return api
+
+
+def _page_of(person: Person) -> str:
+    """What the form's token is for: a decision that one person was asked for is not another's to send."""
+    return f"consent {person.session.id}"
 
 
 async def _situation(context: Context, request: Request) -> tuple[Situation, str]:

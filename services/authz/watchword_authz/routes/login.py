@@ -193,7 +193,7 @@ async def _choose(context: Context, request: Request, situation: Situation, choi
         case "continue" if person is not None:
             values: dict[str, object] = {"chosen_sid": person.session.id}
         case "other":
-            values = {"again": True, "chosen_sid": None}
+            values = {"again": True, "chosen_sid": None, "sid": None}
         case "cancel":
             values = {"proof": None}
         case _:

@@ -1,0 +1,199 @@
+"""`/consent`: asked, remembered, asked again, withdrawn (security.md 3, row 26)."""
+
+from datetime import timedelta
+
+import pytest
+from tests.authz.conftest import ISSUER, Rig, Visit
+
+from watchword_authz.consent import describe
+from watchword_events.exports import ClientExport, UserExport
+
+
+async def at_consent(
+    rig: Rig, client: ClientExport | None = None, user: UserExport | None = None, /, **params: str
+) -> tuple[Visit, UserExport]:
+    """A visit that stands at the consent page."""
+    visit = Visit(rig, rig.browser(), client or rig.client(require_consent=True), params)
+    user = user or await rig.person()
+    await visit.start()
+    await visit.enter(user.username)
+    assert visit.browser.page.has("allow")
+    return visit, user
+
+
+async def go(visit: Visit, decision: str) -> None:
+    """Answers the page."""
+    await visit.browser.submit("decision", decision)
+
+
+async def test_page_names_the_client_and_what_it_will_see(rig: Rig) -> None:
+    client = rig.client(require_consent=True, client_name="<b>Wiki</b>")
+    visit, user = await at_consent(rig, client, scope="openid profile email offline_access")
+    page = visit.browser.page
+    assert page.texts["client-name"] == "<b>Wiki</b>"
+    assert "<b>Wiki" not in page.body
+    assert "Ann Example" in page.body
+    assert user.email
+    assert user.email in page.body
+    assert "Stay connected while you are away" in page.body
+    assert "form-action 'self' https://app.example" in page.headers["content-security-policy"]
+
+
+async def test_allowed_is_remembered(rig: Rig) -> None:
+    visit, user = await at_consent(rig)
+    await go(visit, "allow")
+    assert (await visit.code()).user_id == user.id
+    second = Visit(rig, visit.browser, visit.client)
+    await second.start()
+    assert "code" in second.answer
+
+
+async def test_denied_is_told_to_the_application(rig: Rig) -> None:
+    visit, _ = await at_consent(rig)
+    await go(visit, "deny")
+    answer = visit.answer
+    assert (answer["error"], answer["state"], answer["iss"]) == ("access_denied", visit.state, ISSUER)
+    second = Visit(rig, visit.browser, visit.client)
+    await second.start()
+    assert second.browser.page.has("allow")
+
+
+async def test_larger_scope_is_asked_for_again(rig: Rig) -> None:
+    visit, _ = await at_consent(rig, scope="openid")
+    await go(visit, "allow")
+    larger = Visit(rig, visit.browser, visit.client, {"scope": "openid email"})
+    await larger.start()
+    assert larger.browser.page.has("allow")
+    await go(larger, "allow")
+    assert (await larger.code()).scope == ("email", "openid")
+    smaller = Visit(rig, visit.browser, visit.client, {"scope": "openid"})
+    await smaller.start()
+    assert (await smaller.code()).scope == ("openid",)
+
+
+async def test_consent_of_one_client_or_person_is_not_anothers(rig: Rig) -> None:
+    visit, _ = await at_consent(rig)
+    await go(visit, "allow")
+    other_client = Visit(rig, visit.browser, rig.client(require_consent=True))
+    await other_client.start()
+    assert other_client.browser.page.has("allow")
+    await at_consent(rig, visit.client)
+
+
+async def test_prompt_consent_asks_whom_it_knows(rig: Rig) -> None:
+    visit, _ = await at_consent(rig)
+    await go(visit, "allow")
+    again = Visit(rig, visit.browser, visit.client, {"prompt": "consent"})
+    await again.start()
+    assert again.browser.page.has("allow")
+    await go(again, "allow")
+    assert "code" in again.answer
+
+
+@pytest.mark.spec("RFC 8252 8.6")
+async def test_public_loopback_client_is_asked_each_time(rig: Rig) -> None:
+    client = rig.client(require_consent=True, token_endpoint_auth_method="none", redirect_uris=["http://127.0.0.1/cb"])
+    uri = {"redirect_uri": "http://127.0.0.1:5000/cb"}
+    visit, _ = await at_consent(rig, client, None, **uri)
+    await go(visit, "allow")
+    second = Visit(rig, visit.browser, client, uri)
+    await second.start()
+    assert second.browser.page.has("allow")
+
+
+@pytest.mark.parametrize(
+    ("headers", "changes"),
+    [
+        ({}, {"csrf": ""}),
+        ({}, {"csrf": "x" * 43}),
+        ({"Sec-Fetch-Site": "cross-site"}, {}),
+        ({"Origin": "https://evil.example"}, {}),
+    ],
+)
+async def test_forged_consent_is_refused(rig: Rig, headers: dict[str, str], changes: dict[str, str]) -> None:
+    visit, _ = await at_consent(rig)
+    form = visit.browser.page.form_with("decision")
+    page = await visit.browser.send("POST", form.action, {**form.filled("allow"), **changes}, headers)
+    assert (page.status, page.error_code) == (403, "form_not_ours")
+
+
+async def test_login_token_does_not_fit_the_consent_form(rig: Rig) -> None:
+    visit = Visit(rig, rig.browser(), rig.client(require_consent=True))
+    await visit.start()
+    login_csrf = visit.browser.page.form_with("username").fields["csrf"]
+    await visit.enter((await rig.person()).username)
+    form = visit.browser.page.form_with("decision")
+    page = await visit.browser.send("POST", form.action, {"csrf": login_csrf, "decision": "allow"})
+    assert page.error_code == "form_not_ours"
+
+
+async def test_consent_is_not_finished_in_another_browser(rig: Rig) -> None:
+    """Dex CVE-2022-39222: the id of a flow alone fetches nothing."""
+    visit, _ = await at_consent(rig)
+    form = visit.browser.page.form_with("decision")
+    thief = rig.browser()
+    page = await thief.send("POST", form.action, form.filled("allow"))
+    assert (page.status, page.error_code) == (403, "flow_not_here")
+    page = await thief.send("GET", visit.browser.page.url)
+    assert page.status == 403
+
+
+async def test_whoever_signed_out_meanwhile_allows_nothing(rig: Rig) -> None:
+    visit, _ = await at_consent(rig)
+    form = visit.browser.page.form_with("decision")
+    visit.browser.client.cookies.delete("ww-session")
+    page = await visit.browser.send("POST", form.action, form.filled("allow"))
+    assert page.location.startswith(f"{ISSUER}/login?flow=")
+
+
+async def test_whoever_became_another_allows_nothing_for_the_first(rig: Rig) -> None:
+    """The account was switched in a second tab: the decision counts for nobody."""
+    visit, user = await at_consent(rig)
+    form = visit.browser.page.form_with("decision")
+    other = Visit(rig, visit.browser, rig.client(), {"prompt": "login"})
+    second = await rig.person()
+    await other.start()
+    await other.enter(second.username)
+    page = await visit.browser.send("POST", form.action, form.filled("allow"))
+    assert (page.status, page.error_code) == (403, "form_not_ours")
+    pool = await rig.db().raw_pool()
+    people = [user.id, second.id]
+    assert not await pool.fetchval("SELECT count(*) FROM authz.consent WHERE user_id = ANY($1)", people)
+
+
+async def test_unknown_decision_decides_nothing(rig: Rig) -> None:
+    visit, _ = await at_consent(rig)
+    form = visit.browser.page.form_with("decision")
+    page = await visit.browser.send("POST", form.action, {**form.filled("allow"), "decision": "perhaps"})
+    assert page.location.startswith(f"{ISSUER}/consent?flow=")
+
+
+async def test_another_account_may_be_used(rig: Rig) -> None:
+    visit, _ = await at_consent(rig)
+    other = await rig.person()
+    await visit.browser.submit("other", "other")
+    assert visit.browser.page.has("sign-in")
+    await visit.enter(other.username)
+    await go(visit, "allow")
+    assert (await visit.code()).user_id == other.id
+
+
+async def test_consent_page_without_a_flow_is_an_error(rig: Rig) -> None:
+    page = await rig.browser().send("GET", f"{ISSUER}/consent")
+    assert (page.status, page.error_code) == (403, "flow_not_here")
+
+
+async def test_flow_expires_at_the_consent_page(own_rig: Rig) -> None:
+    visit, _ = await at_consent(own_rig)
+    form = visit.browser.page.form_with("decision")
+    own_rig.clock.advance(timedelta(minutes=31))
+    page = await visit.browser.send("POST", form.action, form.filled("allow"))
+    assert page.error_code == "flow_over"
+
+
+def test_scopes_are_told_in_plain_words() -> None:
+    user = UserExport(id="u", username="ann", email="ann@demo.test", claims_version=1, claims={"name": "Ann"})
+    lines = describe(frozenset({"openid", "profile", "email", "wiki:write"}), user)
+    assert [line.scope for line in lines] == ["openid", "profile", "email", "wiki:write"]
+    assert [line.note for line in lines] == ["", "Ann", "ann@demo.test", ""]
+    assert "wiki:write" in lines[-1].title
