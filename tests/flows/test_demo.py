@@ -1,0 +1,228 @@
+"""The demo: two clicks to be signed in, live events, and out again."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from watchword import demo
+from watchword.demo.sessions import COOKIE
+from watchword.embedded.process import start_time
+from watchword_testkit.api import Api
+from watchword_testkit.browser import Browser
+from watchword_testkit.canary import Canary
+from watchword_testkit.pages import Page
+from watchword_testkit.platform import Platform
+
+
+@pytest.fixture(scope="module")
+async def running(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[demo.Started]:
+    """The demo beside the session's installation."""
+    home = tmp_path_factory.mktemp("demo")
+    started = await start(platform, home)
+    yield started
+    started.stop()
+    platform.canary.check("the demo's log files", [log.read_text() for log in home.rglob("*.log")])
+
+
+async def start(platform: Platform, home: Path) -> demo.Started:
+    (home / "run").mkdir(exist_ok=True)
+    secret = secrets.token_urlsafe(24)
+    platform.canary.add("client secret", secret)
+    return await demo.start(
+        run=home / "run",
+        data=home / "data",
+        issuer=platform.issuer,
+        admin_token=platform.admin.admin_token,
+        secret=secret,
+    )
+
+
+async def arrive(browser: Browser, page: Page) -> Page:
+    """The page at the end of all redirects, wherever they lead on this machine."""
+    for _ in range(20):
+        if not page.location:
+            return page
+        page = await browser.open(page.location)
+    raise AssertionError("redirected without end")
+
+
+async def click(browser: Browser, link: str) -> Page:
+    return await arrive(browser, await browser.click(link))
+
+
+async def signed_in(browser: Browser, running: demo.Started, link: str = "sign-in") -> Page:
+    """Two clicks."""
+    await browser.open(running.app_url)
+    await click(browser, link)
+    return await click(browser, "provider-demo-corp")
+
+
+async def events_of(browser: Browser, running: demo.Started, *wanted: str) -> str:
+    """The list of events, once these are in it."""
+    listed = ""
+    for _ in range(100):
+        listed = (await browser.open(running.app_url)).texts["events"]
+        if all(each in listed for each in wanted):
+            return listed
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{wanted} never came: {listed}")
+
+
+async def test_two_clicks_show_claims_token_userinfo_and_events(
+    platform: Platform, running: demo.Started, browser_session: Browser
+) -> None:
+    browser = browser_session
+    page = await browser.open(running.app_url)
+    assert "sign-in" in page.links
+    cookie_before = browser.cookies.get(COOKIE)
+    page = await click(browser, "sign-in")
+    assert page.url.startswith(f"{platform.issuer}/login")
+    assert page.has("username")
+    page = await click(browser, "provider-demo-corp")
+    assert page.url == f"{running.app_url}/"
+    assert page.texts["user"] == "Alice Andersen"
+    assert "alice@demo.test" in page.texts["claims"]
+    token = json.loads(page.texts["access-token"])
+    assert token["iss"] == platform.issuer
+    assert token["sub"] in page.texts["claims"]
+    assert token["sid"]
+    assert json.loads(page.texts["access-token-header"])["typ"] == "at+jwt"
+    assert json.loads(page.texts["userinfo"])["email"] == "alice@demo.test"
+    assert "accepts" in page.texts["token-state"]
+    assert browser.cookies[COOKIE] != cookie_before, "a session gets a new name when somebody signs in"
+    await events_of(browser, running, "session.started")
+
+
+async def test_the_page_works_without_javascript_and_allows_nothing_foreign(
+    running: demo.Started, browser_session: Browser
+) -> None:
+    page = await signed_in(browser_session, running)
+    assert '<noscript><meta http-equiv="refresh"' in page.body
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["cache-control"] == "no-store"
+
+
+async def test_live_events_are_those_of_the_person_alone(
+    platform: Platform, running: demo.Started, canary: Canary
+) -> None:
+    async with platform.browser(canary) as alice, platform.browser(canary) as bob:
+        await signed_in(alice, running)
+        heard: list[dict[str, str]] = []
+        listening = asyncio.create_task(_listen(alice, running, heard))
+        await asyncio.sleep(0.3)
+        page = await signed_in(bob, running, "sign-in-bob")
+        assert page.texts["user"] == "Bob Berg"
+        await events_of(bob, running, "session.started")
+        await bob.submit("sign-out")
+        async with platform.browser(canary) as again:
+            await signed_in(again, running)  # a second session of Alice is Alice's to see
+            for _ in range(100):
+                if heard:
+                    break
+                await asyncio.sleep(0.1)
+        listening.cancel()
+        assert {event["type"] for event in heard} == {"session.started"}
+        assert len(heard) == 1
+
+
+async def _listen(browser: Browser, running: demo.Started, heard: list[dict[str, str]]) -> None:
+    async with browser.client.stream("GET", f"{running.app_url}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        async for line in answer.aiter_lines():
+            if line.startswith("data: "):
+                heard.append(json.loads(line.removeprefix("data: ")))
+
+
+async def test_events_and_status_are_for_whoever_is_signed_in(running: demo.Started, browser_session: Browser) -> None:
+    for path in ("/events", "/status"):
+        assert (await browser_session.client.get(f"{running.app_url}{path}")).status_code == 401
+
+
+async def test_a_session_that_an_administrator_ends_is_seen_at_once(
+    running: demo.Started, browser_session: Browser, api: Api
+) -> None:
+    page = await signed_in(browser_session, running)
+    sid = json.loads(page.texts["access-token"])["sid"]
+    await api.delete(f"/sessions/{sid}")
+    status = (await browser_session.client.get(f"{running.app_url}/status")).json()
+    assert status["live"] is False
+    assert "refuses" in status["state"]
+    await events_of(browser_session, running, "session.ended")
+
+
+async def test_signing_out_here_is_signing_out_at_watchword(
+    platform: Platform, running: demo.Started, browser_session: Browser
+) -> None:
+    browser = browser_session
+    await signed_in(browser, running)
+    page = await arrive(browser, await browser.submit("sign-out"))
+    if page.has("sign-out"):  # Watchword may ask first
+        page = await arrive(browser, await browser.submit("sign-out"))
+    assert page.url == f"{running.app_url}/"
+    assert "sign-in" in page.links
+    page = await click(browser, "sign-in")
+    assert page.url.startswith(f"{platform.issuer}/login")
+
+
+async def test_a_password_signs_in_too(
+    platform: Platform, running: demo.Started, browser_session: Browser, canary: Canary
+) -> None:
+    browser = browser_session
+    (note,) = [note for note in running.notes if note.startswith("Demo users")]
+    password = note.rpartition("password ")[2]
+    canary.add("password", password)
+    await browser.open(running.app_url)
+    await click(browser, "sign-in")
+    page = await arrive(browser, await browser.submit("username", "sign-in", username="carol", password=password))
+    assert page.texts["user"] == "Carol Christensen"
+
+
+async def test_an_answer_from_elsewhere_or_used_before_signs_nobody_in(
+    platform: Platform, running: demo.Started, browser_session: Browser
+) -> None:
+    browser = browser_session
+    await signed_in(browser, running)
+    (used,) = [page.url for page in browser.history if page.url.startswith(f"{running.app_url}/callback")]
+    page = await browser.open(used)
+    assert page.status == 400
+    assert page.error_code
+    page = await browser.open(f"{running.app_url}/callback?code=x&state=y&iss=https://evil.test")
+    assert (page.status, page.error_code) == (400, "issuer_mismatch")
+    page = await browser.open(f"{running.app_url}/callback?error=access_denied&state=y&iss={platform.issuer}")
+    assert (page.status, page.error_code) == (400, "access_denied")
+
+
+async def chosen(browser: Browser, running: demo.Started, name: str) -> Page:
+    """Signed in as whoever one says one is, because the application lets Demo Corp ask."""
+    await browser.open(running.app_url)
+    await click(browser, "sign-in-choose")
+    page = await click(browser, "provider-demo-corp")
+    assert page.url.startswith(running.upstream_url), "prompt=select_account reaches the provider"
+    return await arrive(browser, await browser.submit("sub", sub=name))
+
+
+async def test_a_second_start_finds_everything_again_and_stop_leaves_nothing(
+    platform: Platform, tmp_path: Path
+) -> None:
+    somebody = f"dave-{secrets.token_hex(4)}"
+    first = await start(platform, tmp_path)
+    pids = [child.pid for child in first._children]
+    async with platform.browser() as browser:
+        subject = json.loads((await chosen(browser, first, somebody)).texts["access-token"])["sub"]
+    first.stop()
+    assert all(start_time(pid) is None for pid in pids)
+    assert not list((tmp_path / "run").glob("*.process.json"))
+    second = await start(platform, tmp_path)
+    try:
+        assert (second.app_url, second.upstream_url, second.notes) == (first.app_url, first.upstream_url, first.notes)
+        async with platform.browser() as browser:
+            page = await chosen(browser, second, somebody)
+        assert json.loads(page.texts["access-token"])["sub"] == subject
+    finally:
+        second.stop()

@@ -1,0 +1,313 @@
+"""The demo application: signs people in with Watchword and shows what it learned.
+
+A relying party as any application could be: Authlib's client for Starlette, a session on the server, and the words of
+the specifications. It trusts nothing but Watchword's discovery document and its client secret.
+Spec: OpenID Connect Core 3.1; RFC 9207 2.4; OpenID Connect RP-Initiated Logout 2.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import httpx2
+import uvicorn
+from authlib.integrations.starlette_client import OAuth, OAuthError
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, PackageLoader
+from joserfc.errors import JoseError
+from pydantic import BaseModel, ConfigDict
+
+from watchword.demo import HOST
+from watchword.demo.listener import Happened, Listener
+from watchword.demo.sessions import RENEW, ServerSessions
+
+SCOPE: Final = "openid profile email groups"
+_QUIET_S: Final = 15.0
+_SHOWN: Final = 50
+# What an event means, for somebody who has never seen one.
+_MEANING: Final = {
+    "user.provisioned": "Watchword met you for the first time and made an account for you.",
+    "user.updated": "Something about your account changed.",
+    "user.disabled": "Your account was disabled: every token of yours is refused, everywhere.",
+    "user.enabled": "Your account may be used again.",
+    "user.deleted": "Your account is gone.",
+    "identity.linked": "Your identity at the provider now leads to your account here.",
+    "identity.unlinked": "Your identity at the provider no longer leads here.",
+    "session.started": "You are signed in at Watchword.",
+    "session.ended": "Your session is over: what descends from it is refused, everywhere.",
+    "consent.granted": "You allowed an application to learn about you.",
+    "consent.withdrawn": "You took back what an application was allowed.",
+    "credential.changed": "Your password was set.",
+    "account.locked": "Somebody guessed your password too often.",
+    "grant.revoked": "What an application was granted is revoked.",
+    "token.revoked": "An access token was revoked before its time.",
+    "refresh_token.reused": "A refresh token was used twice: its whole family is dead.",
+}
+
+
+class Orders(BaseModel):
+    """What the application is told at its start."""
+
+    model_config = ConfigDict(frozen=True)
+
+    port: int
+    issuer: str
+    client_id: str
+    client_secret: str
+
+    @property
+    def url(self) -> str:
+        """Where the application is."""
+        return f"http://{HOST}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is signed in here, and what Watchword said about them. since: when they chose to sign in."""
+
+    claims: dict[str, Any]
+    id_token: str
+    access_token: str
+    since: float
+
+    @property
+    def sub(self) -> str:
+        return str(self.claims["sub"])
+
+    @property
+    def sid(self) -> str:
+        """The session at Watchword that the tokens descend from."""
+        return str(self.token_parts["payload"].get("sid") or self.claims.get("sid") or "")
+
+    @property
+    def token_parts(self) -> dict[str, dict[str, Any]]:
+        """Header and payload of the access token, if it is a JWT. Only shown: who receives one must verify it."""
+        parts = self.access_token.split(".")
+        if len(parts) != 3:
+            return {"header": {}, "payload": {}}
+        return {"header": _decoded(parts[0]), "payload": _decoded(parts[1])}
+
+
+def create_app(orders: Orders) -> FastAPI:
+    """The application, which listens to Watchword's events while it runs."""
+    listener = Listener(orders.issuer, orders.client_id, orders.client_secret)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(listener.follow(), name="listener")
+        yield
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
+    app.add_middleware(ServerSessions)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    _Routes(orders, listener).add_to(app)
+    return app
+
+
+class _Routes:
+    def __init__(self, orders: Orders, listener: Listener) -> None:
+        self._orders = orders
+        self._listener = listener
+        self._templates = Environment(
+            loader=PackageLoader("watchword.demo"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        )
+        oauth = OAuth()
+        oauth.register(
+            "watchword",
+            client_id=orders.client_id,
+            client_secret=orders.client_secret,
+            server_metadata_url=f"{orders.issuer}/.well-known/openid-configuration",
+            client_kwargs={"scope": SCOPE, "code_challenge_method": "S256", "trust_env": False},
+        )
+        self._watchword = oauth.create_client("watchword")
+
+    def add_to(self, app: FastAPI) -> None:
+        """The application answers at its paths."""
+        app.get("/")(self.home)
+        app.get("/sign-in")(self.sign_in)
+        app.get("/callback")(self.callback)
+        app.post("/sign-out")(self.sign_out)
+        app.get("/status")(self.status)
+        app.get("/events")(self.events)
+        app.get("/healthz")(self.healthz)
+
+    async def home(self, request: Request) -> HTMLResponse:
+        """Who is signed in, with everything that Watchword said; or the button to sign in."""
+        person = _person(request)
+        if person is None:
+            return self._page("signed_out.html", 200)
+        return self._page(
+            "signed_in.html",
+            200,
+            person=person,
+            claims=_rows(person.claims),
+            token={name: _pretty(part) for name, part in person.token_parts.items()},
+            userinfo=await self._userinfo(person),
+            events=[_shown(event) for event in reversed(self._about(person)[-_SHOWN:])],
+        )
+
+    async def sign_in(
+        self,
+        request: Request,
+        hint: Annotated[str | None, Query(max_length=100)] = None,
+        choose: Annotated[bool, Query()] = False,
+    ) -> Response:
+        """To Watchword. hint: who is about to sign in.  choose: the provider shall ask."""
+        wishes = {"login_hint": hint} if hint else {}
+        if choose:
+            wishes["prompt"] = "select_account"
+        request.session["since"] = time.time()
+        answer: Response = await self._watchword.authorize_redirect(request, f"{self._orders.url}/callback", **wishes)
+        return answer
+
+    async def callback(self, request: Request) -> Response:
+        """Back from Watchword: the code becomes tokens, and the session gets a new name."""
+        error = request.query_params.get("error")
+        # RFC 9207 2.4: Watchword names itself in every answer; anything else is somebody else's answer.
+        if request.query_params.get("iss") != self._orders.issuer:
+            return self._failed("issuer_mismatch", "The answer did not come from Watchword.")
+        try:
+            token = await self._watchword.authorize_access_token(request)
+        except OAuthError as refusal:
+            return self._failed(str(refusal.error), error or "Watchword did not accept the sign-in.")
+        except (JoseError, httpx2.HTTPError, ValueError, TypeError, KeyError) as failure:
+            return self._failed(type(failure).__name__, "The answer could not be verified, or was used before.")
+        since = float(request.session.get("since", time.time()))
+        request.session.clear()
+        request.session["person"] = Person(dict(token["userinfo"]), token["id_token"], token["access_token"], since)
+        request.session[RENEW] = True
+        return RedirectResponse("/", 303)
+
+    async def sign_out(self, request: Request) -> Response:
+        """Out here, then out at Watchword, then back."""
+        person = _person(request)
+        request.session.clear()
+        if person is None or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+            return RedirectResponse("/", 303)
+        metadata = await self._watchword.load_server_metadata()
+        query = httpx2.QueryParams(
+            id_token_hint=person.id_token,
+            client_id=self._orders.client_id,
+            post_logout_redirect_uri=f"{self._orders.url}/",
+        )
+        return RedirectResponse(f"{metadata['end_session_endpoint']}?{query}", 303)
+
+    async def status(self, request: Request) -> JSONResponse:
+        """Whether Watchword still accepts the access token: asked now, not remembered."""
+        person = _person(request)
+        if person is None:
+            return JSONResponse({"error": "signed out"}, 401)
+        return JSONResponse(await self._userinfo(person))
+
+    async def events(self, request: Request) -> Response:
+        """Events about the person and their session as they happen; those of others never leave this process."""
+        person = _person(request)
+        if person is None:
+            return Response(status_code=401)
+        return StreamingResponse(
+            self._stream(person), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    async def healthz(self) -> JSONResponse:
+        """Ready when the events of Watchword arrive."""
+        return JSONResponse({"listening": self._listener.connected}, 200 if self._listener.connected else 503)
+
+    async def _stream(self, person: Person) -> AsyncIterator[str]:
+        number = self._listener.heard
+        yield "retry: 2000\n\n"
+        while True:
+            heard = await self._listener.after(number, _QUIET_S)
+            number = heard[-1].number if heard else number
+            for event in heard:
+                if event.concerns(person.sub, person.sid):
+                    yield f"data: {json.dumps(_shown(event))}\n\n"
+            if not heard:
+                yield ": still here\n\n"
+
+    async def _userinfo(self, person: Person) -> dict[str, str | bool]:
+        """What the userinfo endpoint answers to the access token now."""
+        metadata = await self._watchword.load_server_metadata()
+        headers = {"Authorization": f"Bearer {person.access_token}"}
+        with contextlib.suppress(httpx2.HTTPError):
+            async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as client:
+                answer = await client.get(metadata["userinfo_endpoint"], headers=headers)
+            live = answer.status_code == httpx2.codes.OK
+            state = "Watchword accepts the token." if live else "Watchword refuses the token: it is revoked or expired."
+            return {"live": live, "state": state, "text": _pretty(answer.json())}
+        return {"live": False, "state": "Watchword cannot be asked at the moment.", "text": "{}"}
+
+    def _about(self, person: Person) -> list[Happened]:
+        return self._listener.about(person.sub, person.sid, person.since)
+
+    def _failed(self, code: str, message: str) -> HTMLResponse:
+        return self._page("failed.html", 400, code=code, message=message)
+
+    def _page(self, template: str, status: int, **context: object) -> HTMLResponse:
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(self._orders.issuer))
+        policy = (
+            "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+            f"form-action 'self' {origin}; frame-ancestors 'none'; base-uri 'none'"
+        )
+        body = self._templates.get_template(template).render(issuer=self._orders.issuer, **context)
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        return HTMLResponse(body, status, headers)
+
+
+def _person(request: Request) -> Person | None:
+    found = request.session.get("person")
+    return found if isinstance(found, Person) else None
+
+
+def _shown(event: Happened) -> dict[str, str]:
+    at = time.localtime(event.at)
+    return {
+        "type": event.type,
+        "meaning": _MEANING.get(event.type, "Something happened around your sign-in."),
+        "at": f"{time.strftime('%H:%M:%S', at)}.{int(event.at * 1000) % 1000:03d}",
+    }
+
+
+def _rows(claims: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in sorted(claims.items())]
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _decoded(part: str) -> dict[str, Any]:
+    try:
+        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def main() -> None:
+    """Serves as the orders on standard input say."""
+    orders = Orders.model_validate_json(sys.stdin.read())
+    uvicorn.run(
+        create_app(orders),
+        host=HOST,
+        port=orders.port,
+        access_log=False,  # query strings carry codes
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+    )
+
+
+if __name__ == "__main__":
+    main()
