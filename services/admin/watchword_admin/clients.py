@@ -103,11 +103,11 @@ async def change_client(
     if document != document_of(client) or secret_hash is not None:
         client.client_name, client.short_name = document.client_name, document.short_name
         client.document = document.model_dump(mode="json")
+        await rise(session, client, now=now)
         if document.is_public:
             await store.drop_secrets(session, client.id)
         elif secret_hash is not None:
             await store.put_secret(session, _secret(client.id, secret_hash, now))
-        await rise(session, client, now=now)
         session.emit(ClientUpdated(id=client.id, version=client.version))
     if enabled is None or enabled == client.enabled:
         return [], generated
@@ -176,12 +176,13 @@ def refuse_built_in(client_id: str) -> None:
 
 async def rise(session: Session, client: Client, *, now: datetime) -> None:
     """The client stands at its next version, written. Raises ShortNameTaken."""
+    client_id = client.id
     client.version += 1
     client.updated_at = now
     try:
         await session.flush()
     except IntegrityError as error:
-        raise ShortNameTaken(client.id) from error
+        raise ShortNameTaken(client_id) from error
 
 
 async def _set_enabled(session: Session, client: Client, *, enabled: bool, feed: Feed, now: datetime) -> int:

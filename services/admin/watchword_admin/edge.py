@@ -31,7 +31,7 @@ EVENTS_SCOPE = "watchword:events"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Made once, in `main`. refused: how often one address may call the API in vain."""
+    """Made once, in `main`. refused: how often one address may call the API without a credential."""
 
     settings: AdminSettings
     database: Database
@@ -68,7 +68,8 @@ class Parts:
             caller = await self.access.caller(request.headers)
             return caller.require_scope(scope) if scope else caller.require_administrator()
         except AccessDenied as denied:
-            self.refused.check(self.address(request), self.now(), Surface.API)
+            if denied.status == 401:
+                self.refused.check(self.address(request), self.now(), Surface.API)
             title = "Not signed in" if denied.status == 401 else "Not allowed"
             raise Problem(denied.status, title, denied.description, headers=denied.headers) from denied
 

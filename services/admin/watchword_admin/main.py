@@ -80,7 +80,7 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
         seal=SecretSeal(keyring.key("provider-secrets")),
         live=Live(broker, streams=settings.event_streams, now=shared.now),
         now=shared.now,
-        refused=Limiter(1, 60),
+        refused=Limiter(settings.refused_calls_per_s, settings.refused_calls_burst),
         console_calls=Limiter(20, 100),
     )
     pages = Pages(["watchword_web", "watchword_admin"], settings, static_path="/admin/static")

@@ -10,6 +10,10 @@ from watchword_runtime.settings import ServiceSettings
 class AdminSettings(ServiceSettings):
     """How long the console stays open, and how many programs may follow the events."""
 
+    refused_calls_per_s: float = Field(
+        10, gt=0, description="Calls of the administration API without a live credential that one address may make"
+    )
+    refused_calls_burst: int = Field(600, ge=1, description="Such calls that one address may make at once")
     pool_size: int = Field(4, ge=1, le=50, description="Connections to PostgreSQL that one process keeps")
     console_idle_s: int = Field(1800, ge=60, description="A session at the console ends when it was idle for this long")
     console_max_s: int = Field(8 * 3600, ge=60, description="A session at the console ends after this at the latest")

@@ -30,7 +30,7 @@ from watchword_web.surfaces import Surface
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Made once, in `main`. refused: how often one address may call the API in vain."""
+    """Made once, in `main`. refused: how often one address may call the API without a credential."""
 
     settings: DirectorySettings
     database: Database
@@ -59,7 +59,8 @@ class Parts:
         try:
             return (await self.access.caller(request.headers)).require_administrator()
         except AccessDenied as denied:
-            self.refused.check(self.address(request), self.now(), Surface.API)
+            if denied.status == 401:
+                self.refused.check(self.address(request), self.now(), Surface.API)
             title = "Not signed in" if denied.status == 401 else "Not allowed"
             raise Problem(denied.status, title, denied.description, headers=denied.headers) from denied
 

@@ -87,7 +87,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         cookies=Cookies(settings),
         cursor=Cursor(settings.keyring.key("cursor")),
         now=shared.now,
-        refused=Limiter(1, 60),
+        refused=Limiter(settings.refused_calls_per_s, settings.refused_calls_burst),
         sign_ins=Limiter(50, 200),
     )
     app = create_app(

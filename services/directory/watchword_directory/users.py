@@ -128,11 +128,12 @@ async def _change_claims(
     rise(user, claims=changed, now=now)
     if password_hash is not None:
         user.password_set_at = now
-        await hand_over_password(session, user.id, password_hash, now=now)
     try:
         await session.flush()
     except IntegrityError as error:
         raise NameTaken("username" if "uq_users_username" in str(error.orig) else "email") from error
+    if password_hash is not None:
+        await hand_over_password(session, user.id, password_hash, now=now)
     await release_email(session, user, now=now)
     session.emit(UserUpdated(id=user.id, version=user.version, claims_version=user.claims_version))
 
