@@ -1,13 +1,13 @@
-# One image for the five services, the migration and the command line; the command decides.
+# One image for the five services, the one-shot jobs and the command line; the command decides.
 FROM python:3.11-slim-bookworm AS build
-ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PROJECT_ENVIRONMENT=/opt/watchword
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/watchword
 RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /src
 COPY pyproject.toml uv.lock LICENSE ./
 COPY libs libs
 COPY services services
 COPY watchword watchword
-# the embedded servers and the demo are for machines without Docker: the image leaves them out
+# Without extras: the embedded servers and the demo's provider are for machines without Docker.
 RUN uv sync --frozen --no-dev --no-editable --package watchword
 
 FROM python:3.11-slim-bookworm
@@ -18,7 +18,6 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin watc
 COPY --from=build /opt/watchword /opt/watchword
 ENV PATH=/opt/watchword/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
-EXPOSE 8000
-STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=3s --start-period=20s CMD ["watchword", "health"]
+# Requests; liveness, readiness and metrics.
+EXPOSE 8000 9000
 CMD ["watchword", "--help"]

@@ -12,10 +12,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+# Nothing heavy up here: `watchword health` runs every few seconds in each container.
 from watchword.embedded.process import StartError
-from watchword.installation import BrokenInstallation, Installation
 from watchword_events.names import Service
-from watchword_runtime.settings import PREFIX
 
 app = typer.Typer(
     name="watchword",
@@ -46,6 +45,7 @@ def up(
 ) -> None:
     """Run everything here, with embedded PostgreSQL and NATS, until Ctrl-C."""
     from watchword import supervisor
+    from watchword.installation import BrokenInstallation
 
     options = supervisor.Options(
         data_dir=data_dir.absolute(),
@@ -95,10 +95,16 @@ def init(
     directory: Annotated[Path, typer.Option(help="Where the secrets go", file_okay=False)] = Path("secrets"),
     database: Annotated[str, typer.Option(help="host:port/name of PostgreSQL")] = "postgres:5432/watchword",
     owner: Annotated[str | None, typer.Option(help="uid:gid that the services run under")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Directory that the owner keeps data in; may be repeated", file_okay=False)
+    ] = None,
 ) -> None:
     """Draw the secrets of a new installation for `docker compose`; existing ones are never touched."""
-    from watchword.containers import save_for_containers
+    from watchword.containers import give, save_for_containers
+    from watchword.installation import Installation
 
+    if owner is not None:
+        give(owner, data or ())
     if Installation.exists(directory):
         _say(f"{directory} holds the secrets of an installation; nothing was changed.")
         return
@@ -119,6 +125,7 @@ def migrate(
 ) -> None:
     """Bring the database up to date, and make the first administrator when asked for."""
     from watchword.containers import migrate_once
+    from watchword.installation import BrokenInstallation, Installation
 
     if secrets is None:
         _fail("name the directory of `watchword init` with --secrets")
@@ -139,6 +146,7 @@ def provision(
 ) -> None:
     """Create the streams and durable consumers of the catalogue."""
     from watchword.containers import provision_for
+    from watchword_runtime.settings import PREFIX
 
     seed = _from_directory(secrets).get("nats_seed") or os.environ.get(f"{PREFIX}NATS_SEED")
     if not seed:
@@ -203,6 +211,8 @@ def _access(data_dir: Path) -> dict[str, str]:
 
 def _from_directory(secrets: Path | None) -> dict[str, str]:
     """Settings from files that are named like them; the environment goes first."""
+    from watchword_runtime.settings import PREFIX
+
     if secrets is None:
         return {}
     try:

@@ -1,7 +1,8 @@
 """The one-shot jobs of a container installation: secrets as files, migrations, provisioning."""
 
 import os
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from watchword.bootstrap import administrator, console
 from watchword.installation import Installation
-from watchword.nats_conf import render
+from watchword.nats_conf import render, render_cluster
 from watchword.provision import connected, provision, watch
 from watchword.schema import migrated
 from watchword_events.names import Service
@@ -20,6 +21,7 @@ from watchword_runtime.clock import utc_now
 log = structlog.get_logger()
 
 _NATS_STORE = "/data/jetstream"
+_NATS_NODES = ("nats:6222", "nats-2:6222", "nats-3:6222")
 
 
 def save_for_containers(installation: Installation, directory: Path, *, database: str, owner: str | None) -> None:
@@ -32,14 +34,17 @@ def save_for_containers(installation: Installation, directory: Path, *, database
         host="0.0.0.0",  # noqa: S104 - inside a container, on a network of its own
         monitor="127.0.0.1:8222",
     )
+    more["nats/cluster.conf"] = render_cluster(_NATS_NODES, password=secrets.token_urlsafe(24))
     installation.save(directory, more)
     if owner is not None:
-        uid, _, gid = owner.partition(":")
-        for path in (directory, *directory.rglob("*")):
-            os.chown(path, int(uid), int(gid or uid))
-    # The server's own account is the image's business, and its configuration holds public keys only.
-    (directory / "nats").chmod(0o755)
-    (directory / "nats" / "nats.conf").chmod(0o644)
+        give(owner, (directory, *directory.rglob("*")))
+
+
+def give(owner: str, paths: Iterable[Path]) -> None:
+    """The paths belong to an account. owner: `uid:gid`, or the uid alone for both."""
+    uid, _, gid = owner.partition(":")
+    for path in paths:
+        os.chown(path, int(uid), int(gid or uid))
 
 
 def service_url(installation: Installation, service: Service, database: str) -> str:

@@ -5,7 +5,7 @@ and tails need. What it may hear: events, the feed, hints, and its own inbox pre
 replies. Permissions are not the only guard: no event grants authority, the row in PostgreSQL decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from watchword.installation import NatsUser, Operator
 from watchword_events.catalogue import CATALOGUE, durables
@@ -39,6 +39,25 @@ accounts {{
 {users}
     ]
   }}
+}}
+"""
+
+
+def render_cluster(nodes: Sequence[str], *, password: str, listen: str = "0.0.0.0:6222") -> str:
+    """The text of cluster.conf, for each of several servers; it stands beside nats.conf and goes on from it.
+
+    nodes: `host:port` of every server's routes.  password: what a server shows the others, URL-safe. The environment
+    variable WATCHWORD_NATS_NAME names the server.
+    """
+    routes = ", ".join(f'"nats://route:{password}@{node}"' for node in nodes)
+    return f"""# Generated: one server of a cluster. Whoever knows the password may join it.
+include "./nats.conf"
+server_name: $WATCHWORD_NATS_NAME
+cluster {{
+  name: watchword
+  listen: "{listen}"
+  authorization {{ user: route, password: "{password}", timeout: 2 }}
+  routes: [{routes}]
 }}
 """
 
