@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -229,6 +230,7 @@ def transport(settings: ServiceSettings) -> httpx2.AsyncBaseTransport:
     return _Transport(allowed, _tls(settings.outbound_ca_file))
 
 
+@lru_cache(maxsize=4)  # the world's certificate authorities take 2 MB of memory
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     context = httpcore2.default_ssl_context(_trust_env=False)
     if ca_file is not None:
