@@ -42,10 +42,11 @@ class Introspection:
 
     async def _about_refresh(self, token: RefreshToken, client: Client, now_s: float) -> bytes:
         now = datetime.fromtimestamp(now_s, UTC)
-        grant = await self._store.find_grant(token.gid)
-        if grant is None or grant.client_id != client.client_id or grant.cur_hash != token.hash:
+        found = await self._store.find_grant(token.gid)
+        if found is None or found.grant.client_id != client.client_id or found.cur_hash != token.hash:
             return INACTIVE
-        if grant.revoked_at is not None or grant.expires_at <= now or grant.idle_at <= now:
+        grant = found.grant
+        if found.revoked_at is not None or grant.expires_at <= now or found.idle_at <= now:
             return INACTIVE
         claims: dict[str, Any] = {"sub": grant.user_id, "client_id": grant.client_id, "gid": grant.id, "rev": grant.rev}
         if grant.session_bound:
@@ -54,7 +55,7 @@ class Introspection:
             claims["idp"] = grant.idp
         if not self._feed.is_live(claims):
             return INACTIVE
-        exp = int(min(grant.expires_at, grant.idle_at).timestamp())
+        exp = int(min(grant.expires_at, found.idle_at).timestamp())
         return orjson.dumps({"active": True, "iss": self._tokens.issuer, "scope": grant.scope, "exp": exp, **claims})
 
 

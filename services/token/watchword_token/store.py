@@ -31,8 +31,8 @@ class Rotation(NamedTuple):
     resource: str
 
 
-class GrantRow(NamedTuple):
-    """A grant as refreshing needs it; scope, resource and amr are joined by spaces."""
+class Rotated(NamedTuple):
+    """A grant as its refresh needs it; scope, resource and amr are joined by spaces."""
 
     id: str
     user_id: str
@@ -47,6 +47,12 @@ class GrantRow(NamedTuple):
     amr: str
     acr: str | None
     expires_at: datetime
+
+
+class GrantRow(NamedTuple):
+    """A grant with the state of its family."""
+
+    grant: Rotated
     cur_hash: bytes | None
     prev_hash: bytes | None
     rotated_at: datetime | None
@@ -54,24 +60,30 @@ class GrantRow(NamedTuple):
     revoked_at: datetime | None
 
 
-_COLUMNS: Final = ", ".join(f"g.{name}" for name in GrantRow._fields)
+_ROTATED: Final = ", ".join(f"g.{name}" for name in Rotated._fields)
+_STATE: Final = ", ".join(f"g.{name}" for name in GrantRow._fields[1:])
 
 # One statement for up to 128 refreshes. Each row is changed only while its current token is the presented one: of two
-# instances that hold the same token, the second waits for the first and then finds nothing to change.
+# instances that hold the same token, the second waits for the first and then finds nothing to change. The parameters
+# travel as two arrays, because encoding seven costs three times as much: a text of five lines (no identifier, scope or
+# resource holds a line end) and both hashes in one.
 _ROTATE: Final = f"""
 UPDATE token.grants AS g
-   SET prev_hash = g.cur_hash, cur_hash = i.new_hash, seq = g.seq + 1, rotated_at = $8,
-       idle_at = $8 + i.idle_s * interval '1 second'
-  FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::int[], $6::text[], $7::text[])
-       AS i(gid, client_id, old_hash, new_hash, idle_s, scope, resource)
+   SET prev_hash = g.cur_hash, cur_hash = i.new_hash, seq = g.seq + 1, rotated_at = $3,
+       idle_at = $3 + i.idle_s * interval '1 second'
+  FROM (SELECT split_part(words, E'\n', 1) AS gid, split_part(words, E'\n', 2) AS client_id,
+               split_part(words, E'\n', 3)::int AS idle_s, split_part(words, E'\n', 4) AS scope,
+               split_part(words, E'\n', 5) AS resource,
+               substr(hashes, 1, 32) AS old_hash, substr(hashes, 33) AS new_hash
+          FROM unnest($1::text[], $2::bytea[]) AS given(words, hashes)) AS i
  WHERE g.id = i.gid AND g.client_id = i.client_id AND g.cur_hash = i.old_hash
-   AND g.revoked_at IS NULL AND g.expires_at > $8 AND g.idle_at > $8
+   AND g.revoked_at IS NULL AND g.expires_at > $3 AND g.idle_at > $3
    AND (i.scope = '' OR string_to_array(i.scope, ' ') <@ string_to_array(g.scope, ' '))
    AND (i.resource = '' OR g.resource = '' OR i.resource = ANY (string_to_array(g.resource, ' ')))
-RETURNING {_COLUMNS}
+RETURNING {_ROTATED}
 """
-_FIND: Final = f"SELECT {_COLUMNS} FROM token.grants AS g WHERE g.id = $1"
-_FIND_BY_CODE: Final = f"SELECT {_COLUMNS} FROM token.grants AS g WHERE g.code_hash = $1"
+_FIND: Final = f"SELECT {_ROTATED}, {_STATE} FROM token.grants AS g WHERE g.id = $1"
+_FIND_BY_CODE: Final = f"SELECT {_ROTATED}, {_STATE} FROM token.grants AS g WHERE g.code_hash = $1"
 
 
 class HotStore:
@@ -82,9 +94,9 @@ class HotStore:
         self._now = now
         self._writer: asyncpg.Connection | None = None
         self._rotate: Any = None  # the prepared statement on _writer; asyncpg is untyped
-        self._rotations: Batch[Rotation, GrantRow | None] = Batch(self._run_rotations, key=lambda r: r.gid)
+        self._rotations: Batch[Rotation, Rotated | None] = Batch(self._run_rotations, key=lambda r: r.gid)
 
-    async def rotate_refresh_token(self, rotation: Rotation) -> GrantRow | None:
+    async def rotate_refresh_token(self, rotation: Rotation) -> Rotated | None:
         """The grant whose current token gave way just now, committed; None when nothing was changed."""
         return await self._rotations.do(rotation)
 
@@ -102,27 +114,19 @@ class HotStore:
             row = await pool.fetchrow(statement, key)
         except _OUTAGES as error:
             raise ConnectionError("PostgreSQL") from error
-        return None if row is None else GrantRow._make(row)
+        return None if row is None else _grant_row(row)
 
-    async def _run_rotations(self, rotations: Sequence[Rotation]) -> list[GrantRow | None]:
+    async def _run_rotations(self, rotations: Sequence[Rotation]) -> list[Rotated | None]:
         # Always in the same order, so that batches of two instances cannot wait for each other in a circle.
-        ordered = sorted(rotations, key=lambda r: r.gid)
+        ordered = sorted(rotations)
+        words = [f"{r.gid}\n{r.client_id}\n{r.idle_s}\n{r.scope}\n{r.resource}" for r in ordered]
         try:
             statement = await self._prepared()
-            rows = await statement.fetch(
-                [r.gid for r in ordered],
-                [r.client_id for r in ordered],
-                [r.old for r in ordered],
-                [r.new for r in ordered],
-                [r.idle_s for r in ordered],
-                [r.scope for r in ordered],
-                [r.resource for r in ordered],
-                self._now(),
-            )
+            rows = await statement.fetch(words, [r.old + r.new for r in ordered], self._now())
         except _OUTAGES as error:
             self._break()
             raise ConnectionError("PostgreSQL") from error
-        found = {row[0]: GrantRow._make(row) for row in rows}
+        found = {row[0]: Rotated._make(row) for row in rows}
         return [found.get(r.gid) for r in rotations]
 
     async def _prepared(self) -> Any:
@@ -144,6 +148,11 @@ class HotStore:
         writer, self._writer = self._writer, None
         if writer is not None:
             await (await self._database.raw_pool()).release(writer)
+
+
+def _grant_row(row: asyncpg.Record) -> GrantRow:
+    width = len(Rotated._fields)
+    return GrantRow(Rotated._make(row[:width]), *row[width:])
 
 
 async def claim_grant_end(session: Session, gid: str, *, now: datetime) -> Grant | None:

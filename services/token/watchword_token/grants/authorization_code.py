@@ -161,8 +161,9 @@ class AuthorizationCodeGrant:
 
     async def _refuse_forgotten(self, code: str, client: Client) -> None:
         """A used code whose hand-over has been swept away is still known by the grant that it became."""
-        grant = await self._store.find_grant_by_code(ticket_hash(code))
-        if grant is not None and grant.client_id == client.client_id:
+        found = await self._store.find_grant_by_code(ticket_hash(code))
+        if found is not None and found.grant.client_id == client.client_id:
+            grant = found.grant
             log.warning("code.reused", client_id=grant.client_id, user_id=grant.user_id, gid=grant.id)
             await self._revoking.revoke_grant(grant.id, reason="code-reuse")
 

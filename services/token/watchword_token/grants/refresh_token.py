@@ -15,7 +15,7 @@ from watchword_token.issuing import Issuing, TokenRequest, answer, lineage_of, r
 from watchword_token.memory import Kept
 from watchword_token.profile import PRIVILEGED, User
 from watchword_token.revocation import Revoking
-from watchword_token.store import GrantRow, HotStore, Rotation
+from watchword_token.store import HotStore, Rotated, Rotation
 from watchword_web.errors import OAuthError
 
 log = structlog.get_logger()
@@ -87,22 +87,23 @@ class RefreshTokenGrant:
             id_token = await self._id_token(request, grant, scope, issued.token)
         return answer(issued, scope, refresh_token=successor.text, id_token=id_token)
 
-    async def _retried(self, request: TokenRequest, rotation: Rotation, presented: RefreshToken) -> GrantRow:
+    async def _retried(self, request: TokenRequest, rotation: Rotation, presented: RefreshToken) -> Rotated:
         """The grant, when its newest token is the answer to an earlier, equal request. Raises OAuthError otherwise.
 
         Each line is one reason why the rotation changed nothing; only the last one ends the family.
         """
-        grant = await self._store.find_grant(presented.gid)
-        if grant is None or grant.client_id != rotation.client_id:
+        found = await self._store.find_grant(presented.gid)
+        if found is None or found.grant.client_id != rotation.client_id:
             raise _invalid("unknown or another client's")
-        if grant.revoked_at is not None or grant.expires_at <= request.now or grant.idle_at <= request.now:
+        grant = found.grant
+        if found.revoked_at is not None or grant.expires_at <= request.now or found.idle_at <= request.now:
             raise _invalid("revoked or expired")
-        is_current = grant.cur_hash == presented.hash
+        is_current = found.cur_hash == presented.hash
         window = RETRY_PUBLIC if request.client.is_public else RETRY_CONFIDENTIAL
         is_retry = (
-            grant.prev_hash == presented.hash
-            and grant.rotated_at is not None
-            and request.now - grant.rotated_at <= window
+            found.prev_hash == presented.hash
+            and found.rotated_at is not None
+            and request.now - found.rotated_at <= window
         )
         if is_current or is_retry:
             # RFC 6749 6: the scope must not include any that was not granted.
@@ -120,7 +121,7 @@ class RefreshTokenGrant:
         await self._revoking.revoke_grant(grant.id, reason="refresh-token-reuse")
         raise _invalid("replaced before: the family is revoked")
 
-    async def _evaluated(self, grant: GrantRow, client: Client, requested: frozenset[str]) -> str:
+    async def _evaluated(self, grant: Rotated, client: Client, requested: frozenset[str]) -> str:
         """Granted before, asked for now, allowed to the client and to the person today."""
         before = frozenset(grant.scope.split())
         may_hold: frozenset[str] | None = None
@@ -130,7 +131,7 @@ class RefreshTokenGrant:
         scope = granted(narrowed(before, requested), client=client.scope, user=may_hold, consent=None)
         return grant.scope if scope == before else format_scope(scope)
 
-    async def _id_token(self, request: TokenRequest, grant: GrantRow, scope: str, access_token: bytes) -> bytes:
+    async def _id_token(self, request: TokenRequest, grant: Rotated, scope: str, access_token: bytes) -> bytes:
         user = await self._users.get(grant.user_id)
         if user is None or not user.active:
             raise _invalid("no such user")
@@ -149,7 +150,7 @@ class RefreshTokenGrant:
         )
 
 
-def _lineage(grant: GrantRow) -> dict[str, JsonValue]:
+def _lineage(grant: Rotated) -> dict[str, JsonValue]:
     return lineage_of(
         gid=grant.id,
         sid=grant.sid if grant.session_bound else None,
