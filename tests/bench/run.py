@@ -33,35 +33,43 @@ class Case:
     name: str
     script: str
     path: str
-    arguments: Callable[[Seeds], list[str]]
+    arguments: Callable[[Seeds, int], list[str]]
     target: int | None
 
 
 CASES = (
     Case(
-        "client_credentials, JWT", "form.lua", "token", lambda s: [f"grant_type=client_credentials&{s.jwt.form}"], 8000
+        "client_credentials, JWT",
+        "form.lua",
+        "token",
+        lambda s, _: [f"grant_type=client_credentials&{s.jwt.form}"],
+        8000,
     ),
-    Case("refresh, JWT", "refresh.lua", "token", lambda s: [str(s.refresh_jwt), s.jwt.form], 6000),
+    Case("refresh, JWT", "refresh.lua", "token", lambda s, n: [str(s.refresh_jwt[n]), s.jwt.form], 6000),
     Case(
-        "introspection, JWT", "tokens.lua", "introspect", lambda s: [str(s.access_jwt), "introspect", s.jwt.form], 6000
+        "introspection, JWT",
+        "tokens.lua",
+        "introspect",
+        lambda s, _: [str(s.access_jwt), "introspect", s.jwt.form],
+        6000,
     ),
-    Case("userinfo, JWT", "tokens.lua", "userinfo", lambda s: [str(s.access_jwt), "userinfo"], 6000),
+    Case("userinfo, JWT", "tokens.lua", "userinfo", lambda s, _: [str(s.access_jwt), "userinfo"], 6000),
     Case(
         "client_credentials, opaque",
         "form.lua",
         "token",
-        lambda s: [f"grant_type=client_credentials&{s.opaque.form}"],
+        lambda s, _: [f"grant_type=client_credentials&{s.opaque.form}"],
         15000,
     ),
-    Case("refresh, opaque", "refresh.lua", "token", lambda s: [str(s.refresh_opaque), s.opaque.form], None),
+    Case("refresh, opaque", "refresh.lua", "token", lambda s, n: [str(s.refresh_opaque[n]), s.opaque.form], None),
     Case(
         "introspection, opaque",
         "tokens.lua",
         "introspect",
-        lambda s: [str(s.access_opaque), "introspect", s.opaque.form],
+        lambda s, _: [str(s.access_opaque), "introspect", s.opaque.form],
         15000,
     ),
-    Case("userinfo, opaque", "tokens.lua", "userinfo", lambda s: [str(s.access_opaque), "userinfo"], None),
+    Case("userinfo, opaque", "tokens.lua", "userinfo", lambda s, _: [str(s.access_opaque), "userinfo"], None),
 )
 
 
@@ -118,26 +126,33 @@ async def measure(options: argparse.Namespace, data: Path) -> None:
         pin(worker, 0)
         pin(found.postgres.pid, options.postgres_core)
         pin(found.nats.pid, options.postgres_core)
-        seeds = await seed(found, data, grants=options.grants, users=options.users, tokens=options.tokens)
-        pin(found.postgres.pid, options.postgres_core)
+        seeds = await seed(
+            found,
+            data,
+            grants=options.grants,
+            users=options.users,
+            tokens=options.tokens,
+            runs=options.rounds + 1,
+        )
         cases = [case for case in CASES if options.only in case.name]
         rows = [Row(case) for case in cases]
         for row in rows:
-            await run(row, found, seeds, Load(options.connections, 1.0, 1), keep=False)
-        for _round in range(options.rounds):
+            await run(row, found, seeds, Load(options.connections, 1.0, 1), options.postgres_core, 0)
+        for number in range(1, options.rounds + 1):
             for row in rows:
-                await run(row, found, seeds, Load(options.connections, options.seconds, 1), keep=True)
+                load = Load(options.connections, options.seconds, 1)
+                await run(row, found, seeds, load, options.postgres_core, number)
         print_table(options, rows, resident_mb(worker))
 
 
-async def run(row: Row, found: Running, seeds: Seeds, load: Load, *, keep: bool) -> None:
-    """One run of a case."""
+async def run(row: Row, found: Running, seeds: Seeds, load: Load, postgres_core: int, number: int) -> None:
+    """One run of a case; the one with number 0 warms up and is not kept."""
     pid, case = found.workers[0].pid, row.case
-    pin(found.postgres.pid, 1)
+    pin(found.postgres.pid, postgres_core)
     before = cpu_s(pid)
     url = f"{found.issuer.replace('localhost', '127.0.0.1')}/oauth2/{case.path}"
-    measured = await asyncio.to_thread(run_wrk, url, case.script, case.arguments(seeds), load)
-    if keep:
+    measured = await asyncio.to_thread(run_wrk, url, case.script, case.arguments(seeds, number), load)
+    if number:
         row.runs.append(measured)
         row.cpu_us.append((cpu_s(pid) - before) / max(1, measured.requests) * 1e6)
 

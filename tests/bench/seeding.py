@@ -1,6 +1,5 @@
 """Warm tables of realistic size, and tokens to ask with."""
 
-import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import httpx2
+import orjson
 
 from watchword.installation import DATABASE, Installation
 from watchword.supervisor import Running
@@ -20,7 +20,7 @@ from watchword_runtime.clock import utc_now
 from watchword_runtime.keyring import Keyring
 from watchword_token.families import Families
 from watchword_token.keys import Keys
-from watchword_token.tokens import Tokens
+from watchword_token.tokens import compact
 
 SCOPE = "openid profile email"
 _OTHERS = """
@@ -32,6 +32,7 @@ SELECT gen_random_uuid()::text, 1, 'user-' || n % 100000, 'client-' || n % 1000,
   FROM generate_series($2::int, $3::int) AS n
 """
 _PIECE = 50_000
+_FAMILIES = 256  # for one run: more than there are connections
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ class App:
 
 @dataclass(frozen=True)
 class Seeds:
-    """What the load scripts work with: two clients, and files with a token a line."""
+    """What the load scripts work with: two clients, and files with a token a line; refresh tokens for each run."""
 
     jwt: App
     opaque: App
-    refresh_jwt: Path
-    refresh_opaque: Path
+    refresh_jwt: list[Path]
+    refresh_opaque: list[Path]
     access_jwt: Path
     access_opaque: Path
 
@@ -77,8 +78,8 @@ async def register(api: httpx2.AsyncClient, *, access_token_format: str) -> App:
     return App(made["client_id"], made["client_secret"])
 
 
-async def seed(running: Running, data: Path, *, grants: int, users: int, tokens: int) -> Seeds:
-    """`grants` grants of strangers, `users` users, and `tokens` tokens of each kind.
+async def seed(running: Running, data: Path, *, grants: int, users: int, tokens: int, runs: int) -> Seeds:
+    """`grants` grants of strangers, `users` users, `tokens` access tokens of each kind, refresh tokens for `runs` runs.
 
     Tokens are made with the installation's own keys, as the service makes them; no two are the same.
     """
@@ -94,18 +95,21 @@ async def seed(running: Running, data: Path, *, grants: int, users: int, tokens:
             await connection.execute(_OTHERS, position, first, min(first + _PIECE - 1, grants))
         people = await _people(connection, users)
         maker = await _Maker.opened(installation, running, data)
-        files = []
-        for app in (jwt, opaque):
-            files.append(await maker.families(connection, app, people, tokens // 10, position))
-        for app, is_opaque in ((jwt, False), (opaque, True)):
-            files.append(await maker.access_tokens(app, people, tokens, position, is_opaque=is_opaque))
+        refresh = [
+            [await maker.families(connection, app, people, f"{name}-{run}", position) for run in range(runs)]
+            for app, name in ((jwt, "jwt"), (opaque, "opaque"))
+        ]
+        access = [
+            maker.access_tokens(app, people, tokens, position, is_opaque=is_opaque)
+            for app, is_opaque in ((jwt, False), (opaque, True))
+        ]
         await maker.close()
         await connection.execute("VACUUM ANALYZE token.grants")
         await connection.execute("VACUUM ANALYZE token.user_copy")
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
-    return Seeds(jwt, opaque, *files)
+    return Seeds(jwt, opaque, *refresh, *access)
 
 
 async def _people(connection: asyncpg.Connection, users: int) -> list[str]:
@@ -135,7 +139,7 @@ class _Maker:
         self._database = database
         self._keys = keys
         self._families = families
-        self._tokens = Tokens(keys, issuer=issuer, remembered=1)
+        self._issuer = issuer
         self._data = data
 
     @classmethod
@@ -154,13 +158,13 @@ class _Maker:
         await self._database.dispose()
 
     async def families(
-        self, connection: asyncpg.Connection, app: App, people: list[str], count: int, position: int
+        self, connection: asyncpg.Connection, app: App, people: list[str], name: str, position: int
     ) -> Path:
         """Grants with a known first refresh token, a line each."""
         now = datetime.now(UTC)
         rows: list[tuple[Any, ...]] = []
         lines = []
-        for number in range(count):
+        for number in range(_FAMILIES):
             token = self._families.first(new_id())  # type: ignore[arg-type]  # a GrantId is a str
             lines.append(token.text)
             later = now + timedelta(days=30)
@@ -174,18 +178,18 @@ class _Maker:
             records=rows,
             columns=[*columns.split(), "created_at", "expires_at", "seq", "cur_hash", "idle_at"],
         )
-        return self._write(f"refresh-{app.client_id}", lines)
+        return self._write(f"refresh-{name}", lines)
 
-    async def access_tokens(self, app: App, people: list[str], count: int, position: int, *, is_opaque: bool) -> Path:
+    def access_tokens(self, app: App, people: list[str], count: int, position: int, *, is_opaque: bool) -> Path:
         """Access tokens of people, a line each."""
         now_s = int(utc_now().timestamp())
-        key = self._keys.active["ES256"]
+        key = self._keys.signing("ES256")
         lines = []
         for number in range(count):
             claims: dict[str, Any] = {
-                "iss": self._tokens.issuer,
+                "iss": self._issuer,
                 "sub": people[number % len(people)],
-                "aud": [app.client_id, self._tokens.issuer],
+                "aud": [app.client_id, self._issuer],
                 "exp": now_s + 36_000,
                 "iat": now_s,
                 "jti": new_id(),
@@ -196,7 +200,8 @@ class _Maker:
                 "auth_time": now_s,
                 "sid": new_id(),
             }
-            token = self._tokens.seal(claims) if is_opaque else await self._tokens.sign(claims, key)
+            payload = orjson.dumps(claims)
+            token = self._keys.encryption.seal(payload) if is_opaque else compact(key, key.access_header, payload)
             lines.append(token.decode())
         return self._write(f"access-{app.client_id}", lines)
 
@@ -205,8 +210,3 @@ class _Maker:
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o600)
         return path
-
-
-def describe(seeds: Seeds) -> str:
-    """The clients, for the log."""
-    return json.dumps({"jwt": seeds.jwt.client_id, "opaque": seeds.opaque.client_id})
