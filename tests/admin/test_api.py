@@ -73,10 +73,9 @@ async def test_a_client_without_the_scope_may_not_call(
 async def test_calls_without_a_credential_are_limited_and_others_are_not(
     postgres: Postgres, database_template: Template, tmp_path: Path
 ) -> None:
-    few = {"refused_calls_per_s": "0.01", "refused_calls_burst": "5"}
     async with (
         prepared(postgres, database_template, tmp_path) as site,
-        in_this_process(site, **few) as platform,
+        in_this_process(site, refused_calls_per_s="0.01", refused_calls_burst="5") as platform,
         httpx2.AsyncClient(trust_env=False, timeout=30) as http,
     ):
         for path in ("clients", "users"):  # each service counts for itself

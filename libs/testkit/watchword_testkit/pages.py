@@ -97,6 +97,7 @@ class _Reader(HTMLParser):
         self._form: Form | None = None
         self._open: list[tuple[str, str]] = []  # tag, id
         self._link: tuple[str, str] | None = None  # href, id
+        self._filling: tuple[str, str] | None = None  # tag and name of an open textarea or select
         self._said = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -120,7 +121,14 @@ class _Reader(HTMLParser):
                 self._button(given)
             case "button" if given.get("type", "submit") == "submit":
                 self._button(given)
-            case "input" | "textarea" | "select" if self._form is not None and given.get("name"):
+            case "textarea" | "select" if self._form is not None and given.get("name"):
+                self._form.fields[given["name"]] = ""
+                self._filling, self._said = (tag, given["name"]), ""
+            case "option" if self._form is not None and self._filling and self._filling[0] == "select":
+                name = self._filling[1]
+                if "selected" in given or not self._form.fields[name]:  # a browser selects the first by itself
+                    self._form.fields[name] = given.get("value", "")
+            case "input" if self._form is not None and given.get("name"):
                 if given.get("type") in {"checkbox", "radio"} and "checked" not in given:
                     self._form.fields.setdefault(given["name"], "")
                 else:
@@ -140,6 +148,11 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
             self._form = None
+        if self._filling is not None and tag == self._filling[0]:
+            if tag == "textarea" and self._form is not None:
+                # HTML Standard 4.10.11: one line break directly after the start tag is not part of the text.
+                self._form.fields[self._filling[1]] = self._said.removeprefix("\n")
+            self._filling = None
         if tag == "a" and self._link is not None:
             href, name = self._link
             self._page.links[name or " ".join(self._said.split())] = href

@@ -212,7 +212,11 @@ class Sessions:
         if not token:
             raise _failed(f"the code was refused with {answer.status_code}")
         try:
-            (await self.parts.access.caller({"authorization": f"Bearer {token}"})).require_administrator()
+            caller = await self.parts.access.caller({"authorization": f"Bearer {token}"})
+            if caller.user_id is not None and not caller.is_administrator:
+                await self.users.pull([caller.user_id])  # the role may be younger than our copy of the person
+                caller = await self.parts.access.caller({"authorization": f"Bearer {token}"})
+            caller.require_administrator()
         except AccessDenied as denied:
             if denied.status == 401:
                 raise _failed("the access token was refused") from denied
@@ -222,6 +226,10 @@ class Sessions:
                 "You are signed in, but your account has no right to administer this installation.",
                 403,
                 detail="no administrator",
+                advice=[
+                    "Sign out, then open the console again with another account.",
+                    f"{self.parts.settings.issuer}/oauth2/logout",
+                ],
             ) from denied
         # Verified a line above; here it is only read.
         payload = token.split(".")[1]

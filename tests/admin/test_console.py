@@ -1,0 +1,368 @@
+"""The console: who gets in, until when, and that its forms do what the API does."""
+
+import re
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from tests.admin.conftest import Make
+
+from watchword_testkit.api import Api
+from watchword_testkit.browser import Browser
+from watchword_testkit.canary import Canary
+from watchword_testkit.clock import TestClock
+from watchword_testkit.pages import Page
+from watchword_testkit.platform import Platform
+
+PAGES = [
+    "/admin",
+    "/admin/applications",
+    "/admin/applications/new",
+    "/admin/applications/watchword-console",
+    "/admin/applications/watchword-console/edit",
+    "/admin/applications/watchword-console/delete",
+    "/admin/providers",
+    "/admin/providers/new",
+    "/admin/events",
+]
+DEEDS = [
+    "/admin/applications",
+    "/admin/applications/x",
+    "/admin/applications/x/secret",
+    "/admin/applications/x/enable",
+    "/admin/applications/x/disable",
+    "/admin/applications/x/delete",
+    "/admin/providers",
+    "/admin/providers/x",
+    "/admin/providers/x/remove",
+    "/admin/sign-out",
+]
+
+
+async def sign_in(browser: Browser, platform: Platform, path: str = "/admin") -> Page:
+    """The console's page, as the administrator."""
+    page = await browser.open(f"{platform.issuer}{path}")
+    assert page.has("username"), f"{page.url} {page.status} {page.error_code}"
+    return await browser.submit(
+        "username", "sign-in", username=platform.admin.username, password=platform.admin.password
+    )
+
+
+@pytest.fixture
+async def console(platform: Platform, canary: Canary) -> AsyncIterator[Browser]:
+    """A browser at the console."""
+    async with platform.browser(canary) as browser:
+        page = await sign_in(browser, platform)
+        assert page.status == 200, page.body
+        assert urlsplit(page.url).path == "/admin"
+        yield browser
+
+
+async def test_signing_in_leads_to_the_page_that_was_asked_for(platform: Platform, canary: Canary) -> None:
+    async with platform.browser(canary) as browser:
+        page = await sign_in(browser, platform, "/admin/providers/new")
+    assert urlsplit(page.url).path == "/admin/providers/new"
+    assert page.texts["signed-in-as"] == "Administrator"
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_each_page_is_for_administrators_who_are_signed_in(
+    platform: Platform, console: Browser, canary: Canary, path: str
+) -> None:
+    page = await console.send("GET", path)
+    assert page.status == 200, page.body
+    assert page.headers["cache-control"] == "no-store"
+    policy = page.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert ("script-src" in policy) == (path == "/admin/events")
+    assert "<script>" not in page.body
+    assert 'style="' not in page.body
+    async with platform.browser(canary) as stranger:
+        away = await stranger.send("GET", path)
+    assert away.status == 303
+    assert urlsplit(away.location).path == "/oauth2/authorize"
+
+
+@pytest.mark.parametrize("path", DEEDS)
+async def test_nothing_is_done_for_a_stranger(platform: Platform, canary: Canary, path: str) -> None:
+    async with platform.browser(canary) as stranger:
+        page = await stranger.send("POST", path, {"csrf": "x"})
+    assert page.status == 401
+    assert page.error_code == "session_over"
+
+
+@pytest.mark.parametrize("path", DEEDS)
+async def test_nothing_is_done_for_another_site(console: Browser, path: str) -> None:
+    token = (await console.send("GET", "/admin")).form_with("csrf").fields["csrf"]
+    forged = [
+        ({"csrf": token}, {"Origin": "https://evil.example"}),
+        ({"csrf": token}, {"Origin": "null"}),
+        ({"csrf": token}, {"Sec-Fetch-Site": "cross-site"}),
+        ({"csrf": token}, {"Sec-Fetch-Site": "same-site"}),
+        ({"csrf": "x" * 43}, {}),
+        ({"a": "b"}, {}),
+    ]
+    for form, headers in forged:
+        page = await console.send("POST", path, form, headers)
+        assert page.status == 403, f"{form} {headers}"
+        assert page.error_code == "invalid_form"
+
+
+async def test_a_person_without_the_role_is_told_so(platform: Platform, api: Api, canary: Canary) -> None:
+    name, password = f"plain-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    await api.create("/users", username=name, password=password)
+    async with platform.browser(canary) as browser:
+        await browser.open(f"{platform.issuer}/admin")
+        page = await browser.submit("username", "sign-in", username=name, password=password)
+        assert page.status == 403
+        assert page.error_code == "not_an_administrator"
+        assert "ww-console" not in browser.cookies
+
+
+async def test_the_console_forgets_who_loses_the_role(platform: Platform, api: Api, canary: Canary) -> None:
+    name, password = f"boss-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    user = await api.create("/users", username=name, password=password)
+    await api.call("PUT", f"/users/{user['id']}/roles", {"roles": ["administrator"]})
+    async with platform.browser(canary) as browser:
+        await browser.open(f"{platform.issuer}/admin")
+        page = await browser.submit("username", "sign-in", username=name, password=password)
+        assert page.status == 200
+        await api.call("PUT", f"/users/{user['id']}/roles", {"roles": []})
+        for _ in range(100):  # the copy of the person follows within milliseconds
+            if (gone := await browser.send("GET", "/admin")).status == 303:
+                break
+        assert gone.status == 303
+        await api.call("PUT", f"/users/{user['id']}/roles", {"roles": ["administrator"]})
+        page = await browser.open(f"{platform.issuer}/admin")
+        assert page.status == 200, "still signed in here: the role is back, so is the console"
+        await api.change(f"/users/{user['id']}", active=False)
+        assert (await browser.send("GET", "/admin")).status == 303, "the ledger knows it at once"
+
+
+async def test_a_sign_in_counts_in_the_browser_that_began_it(platform: Platform, canary: Canary) -> None:
+    async with platform.browser(canary) as attacker, platform.browser(canary) as victim:
+        await attacker.open(f"{platform.issuer}/admin")
+        await attacker.submit("username", "sign-in", username=platform.admin.username, password=platform.admin.password)
+        (callback,) = [page.url for page in attacker.history if urlsplit(page.url).path == "/admin/callback"]
+        page = await victim.send("GET", callback)
+        assert page.error_code == "wrong_browser"
+        assert "ww-console" not in victim.cookies
+
+
+CALLBACKS = {
+    "nothing": {},
+    "state alone": {"state": "console-x.L2FkbWlu.x"},
+    "foreign state": {"state": "console-0123456789abcdef.L2FkbWlu." + "x" * 43, "code": "x"},
+    "long state": {"state": "console-" + "x" * 2000},
+    "another flow's prefix": {"state": "0123456789abcdef.L2FkbWlu." + "x" * 43},
+}
+
+
+@pytest.mark.parametrize("query", CALLBACKS.values(), ids=CALLBACKS)
+async def test_a_made_up_response_is_refused(platform: Platform, canary: Canary, query: dict[str, str]) -> None:
+    async with platform.browser(canary) as browser:
+        pairs = "&".join(f"{name}={value}" for name, value in query.items())
+        page = await browser.send("GET", f"/admin/callback?{pairs}")
+    assert page.status == 400
+    assert page.error_code == "wrong_browser"
+
+
+@pytest.mark.spec("RFC 9207 2.4")
+@pytest.mark.parametrize(
+    "change", ["iss=https%3A%2F%2Fevil.example", "iss=", "code=" + "x" * 43, "error=access_denied"]
+)
+async def test_a_response_of_another_issuer_or_with_another_code_is_refused(
+    platform: Platform, canary: Canary, change: str
+) -> None:
+    async with platform.browser(canary) as browser:
+        begun = await browser.send("GET", "/admin")
+        asked = {name: values[0] for name, values in parse_qs(urlsplit(begun.location).query).items()}
+        assert asked["code_challenge_method"] == "S256"
+        name, _, value = change.partition("=")
+        given = {"code": "y" * 43, "iss": platform.issuer.replace(":", "%3A"), "state": asked["state"], name: value}
+        page = await browser.send("GET", "/admin/callback?" + "&".join(f"{n}={v}" for n, v in given.items()))
+        assert page.error_code == "sign_in_failed"
+        assert "ww-console" not in browser.cookies
+
+
+async def test_the_state_names_no_page_outside_the_console(platform: Platform, canary: Canary) -> None:
+    async with platform.browser(canary) as browser:
+        page = await browser.send("GET", "/admin/%2F%2Fevil.example")
+        assert page.status in {303, 404}
+        page = await sign_in(browser, platform, "/admin")
+        assert page.url == f"{platform.issuer}/admin"
+
+
+async def test_signing_out_ends_the_console_and_leads_to_the_end_of_the_sign_in(
+    platform: Platform, console: Browser
+) -> None:
+    before = console.cookies["ww-console"]
+    await console.open(f"{platform.issuer}/admin")
+    page = await console.submit("csrf", "sign-out")
+    assert urlsplit(page.url).path == "/oauth2/logout"
+    page = await console.submit("sign-out")
+    assert urlsplit(page.url).path == "/admin/signed-out"
+    page = await console.send("GET", "/admin", headers={"Cookie": f"ww-console={before}"})
+    assert page.status == 303, "the old cookie opens nothing"
+
+
+async def test_the_console_ends_with_the_sign_in_that_it_came_from(platform: Platform, console: Browser) -> None:
+    await console.open(f"{platform.issuer}/oauth2/logout")
+    await console.submit("sign-out")
+    assert (await console.send("GET", "/admin")).status == 303
+
+
+async def test_a_session_has_an_end(own_platform: Platform, clock: TestClock, canary: Canary) -> None:
+    async with own_platform.browser(canary) as browser:
+        await sign_in(browser, own_platform)
+        clock.advance(timedelta(minutes=29))
+        assert (await browser.send("GET", "/admin")).status == 200
+        clock.advance(timedelta(minutes=31))
+        assert (await browser.send("GET", "/admin")).status == 303
+
+
+async def test_the_cookie_is_of_the_strict_kind(platform: Platform, canary: Canary) -> None:
+    async with platform.browser(canary) as browser:
+        await sign_in(browser, platform)
+        (callback,) = [page for page in browser.history if urlsplit(page.url).path == "/admin/callback"]
+    cookie = callback.headers["set-cookie"]
+    assert "ww-console=" in cookie
+    assert "httponly" in cookie.lower()
+    assert "samesite=lax" in cookie.lower()
+
+
+async def test_an_application_is_registered_changed_and_deleted_with_forms(
+    platform: Platform, console: Browser, api: Api
+) -> None:
+    name = f"Form {secrets.token_hex(4)}"
+    await console.open(f"{platform.issuer}/admin/applications/new")
+    page = await console.submit(
+        "client_name", "save", client_name=name, redirect_uris="https://form.example.com/cb\nhttps://form.example.com/2"
+    )
+    assert page.status == 201
+    client_id, secret = page.texts["client-id"], page.texts["client-secret"]
+    assert len(secret) == 43
+    made = await api.get(f"/clients/{client_id}")
+    assert made["redirect_uris"] == ["https://form.example.com/cb", "https://form.example.com/2"]
+    assert made["require_pkce"] is True
+
+    page = await console.open(f"{platform.issuer}/admin/applications/{client_id}")
+    assert secret not in page.body, "a secret is shown once"
+    await console.click("edit")
+    await console.submit("client_name", "save", description="Changed here", require_consent="")
+    changed = await api.get(f"/clients/{client_id}")
+    assert changed["description"] == "Changed here"
+    assert changed["redirect_uris"] == made["redirect_uris"]
+
+    await console.submit("disable", "disable")
+    assert (await api.get(f"/clients/{client_id}"))["enabled"] is False
+    await console.submit("enable", "enable")
+    assert (await api.get(f"/clients/{client_id}"))["enabled"] is True
+    page = await console.submit("new-secret", "new-secret")
+    assert page.texts["client-secret"] not in {"", secret}
+    await console.click("ask-delete")
+    await console.submit("delete", "delete")
+    assert (await api.call("GET", f"/clients/{client_id}")).status_code == 404
+
+
+async def test_what_is_wrong_stands_beside_its_field_and_nothing_is_saved(
+    platform: Platform, console: Browser, api: Api
+) -> None:
+    name = f"Wrong {secrets.token_hex(4)}"
+    await console.open(f"{platform.issuer}/admin/applications/new")
+    page = await console.submit(
+        "client_name", "save", client_name=name, redirect_uris="http://form.example.com/cb", scope='"'
+    )
+    assert page.status == 400
+    assert "https" in page.texts["redirect_uris-note"]
+    assert page.texts["scope-note"]
+    assert page.form_with("client_name").fields["client_name"] == name, "what was typed is still there"
+    assert (await api.get("/clients", client_name=name))["items"] == []
+
+
+async def test_a_provider_is_configured_changed_and_removed_with_forms(
+    platform: Platform, console: Browser, api: Api, canary: Canary
+) -> None:
+    provider_id, secret = f"Form-{secrets.token_hex(4)}", secrets.token_urlsafe(24)
+    canary.add("provider secret", secret)
+    await console.open(f"{platform.issuer}/admin/providers/new")
+    page = await console.submit(
+        "issuer",
+        "save",
+        id=provider_id,
+        display_name="Form Corp",
+        issuer="https://login.form.example",
+        client_id="watchword",
+        client_secret=secret,
+    )
+    assert urlsplit(page.url).path == "/admin/providers"
+    made = await api.get(f"/providers/{provider_id}")
+    assert made["has_client_secret"] is True
+    assert made["enabled"] is True
+    page = await console.click(f"configure-{provider_id}")
+    assert secret not in page.body
+    await console.submit("issuer", "save", display_name="Form Corp 2", issuer="https://login.form.example")
+    changed = await api.get(f"/providers/{provider_id}")
+    assert changed["display_name"] == "Form Corp 2"
+    assert changed["has_client_secret"] is True, "an empty secret changes nothing"
+    await console.click(f"remove-{provider_id}")
+    await console.submit("remove", "remove")
+    assert (await api.call("GET", f"/providers/{provider_id}")).status_code == 404
+
+
+async def test_a_wrong_address_of_a_provider_stands_beside_its_field(platform: Platform, console: Browser) -> None:
+    await console.open(f"{platform.issuer}/admin/providers/new")
+    page = await console.submit(
+        "issuer", "save", id="X", display_name="X", issuer="http://169.254.169.254", client_id="x"
+    )
+    assert page.status == 400
+    assert "outbound_allow" in page.texts["issuer-note"]
+
+
+async def test_names_are_shown_as_text(platform: Platform, console: Browser, make_client: Make) -> None:
+    made = await make_client(client_name='<script>alert(1)</script>"', description="<img src=x onerror=alert(1)>")
+    for path in ("/admin/applications?", f"/admin/applications/{made['client_id']}"):
+        page = await console.send("GET", path)
+        assert "<script>alert" not in page.body
+        assert "<img src=x" not in page.body
+
+
+async def test_events_are_a_list_without_javascript(
+    platform: Platform, console: Browser, make_client: Make, api: Api
+) -> None:
+    made = await make_client()
+    for _ in range(50):
+        page = await console.send("GET", "/admin/events")
+        if str(made["client_id"]) in page.body:
+            break
+    assert re.search(rf"client\.registered.*{made['client_id']}", page.body, re.DOTALL)
+
+
+async def test_the_consoles_stream_is_for_the_console_only(platform: Platform, canary: Canary) -> None:
+    async with platform.browser(canary) as stranger:
+        page = await stranger.send("GET", "/admin/events/stream", headers={"Accept": "text/event-stream"})
+    assert page.status == 401
+
+
+async def test_what_is_gone_is_a_clear_page(console: Browser) -> None:
+    for path in ("/admin/applications/gone", "/admin/providers/gone", "/admin/nothing"):
+        page = await console.send("GET", path)
+        assert page.status == 404
+        assert page.error_code == "not_found"
+
+
+async def test_lists_of_applications_go_on(platform: Platform, console: Browser, make_client: Make) -> None:
+    wanted = {str((await make_client())["client_id"]) for _ in range(52)}
+    seen = ""
+    page = await console.open(f"{platform.issuer}/admin/applications")
+    while True:
+        seen += page.body
+        if "next" not in page.links:
+            break
+        page = await console.click("next")
+    assert all(client_id in seen for client_id in wanted)
+    forged = await console.send("GET", "/admin/applications?cursor=forged")
+    assert forged.status == 400
