@@ -1,5 +1,6 @@
 """One token service on real servers; codes, clients and users are written as their owners would write them."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -125,6 +126,17 @@ class Site:
                 deleted,
                 data,
             )
+
+    async def service_memory_follows(self, app: App) -> None:
+        """The instance has noticed a client that was written behind its back, as its poll would within seconds."""
+        deadline = asyncio.get_running_loop().time() + 10
+        origin = next(iter(app.export.allowed_origins))
+        while (
+            "access-control-allow-origin"
+            not in (await self.http.options("/oauth2/token", headers={"Origin": origin})).headers
+        ):
+            assert asyncio.get_running_loop().time() < deadline, "the origin was not noticed"
+            await asyncio.sleep(0.1)
 
     async def code(self, app: App, user: UserExport, **given: Any) -> str:
         """An authorization code as authz hands it over."""

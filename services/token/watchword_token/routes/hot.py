@@ -9,6 +9,7 @@ from watchword_runtime.clock import Clock
 from watchword_token.throttle import GUESSES, Throttle
 from watchword_web.cors import IsAllowed, WithCors
 from watchword_web.errors import BODY_LIMIT_BYTES, BodyTooLarge, OAuthError
+from watchword_web.failures import oauth_answer
 from watchword_web.forms import Params, check_form_type, parse_form
 from watchword_web.hot import header, method_not_allowed, read_body, send_json
 
@@ -53,7 +54,7 @@ class HotEndpoint:
         self._outages = outages
         self._methods = methods
         self._form_needed = methods == ("POST",)
-        self._cors = WithCors(self._serve, is_allowed, methods) if is_allowed is not None else None
+        self._cors = WithCors(self._serve_anyhow, is_allowed, methods) if is_allowed is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -61,6 +62,13 @@ class HotEndpoint:
             await self._cors(scope, receive, send)
         else:
             await self._serve(scope, receive, send)
+
+    async def _serve_anyhow(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refusals are answered here, inside the CORS headers, so that an application in a browser can read them."""
+        try:
+            await self._serve(scope, receive, send)
+        except Exception as error:  # the edge of cross-origin requests: nothing leaves as a closed connection
+            await oauth_answer(scope, error)(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope)
