@@ -14,12 +14,11 @@ import orjson
 import structlog
 from faststream.exceptions import NackMessage, RejectMessage
 from faststream.nats import NatsMessage
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from watchword_database.engine import Database, transaction
-from watchword_events.catalogue import BY_TYPE, Durable
+from watchword_events.catalogue import BY_TYPE
 from watchword_events.contracts import Event
 from watchword_events.envelope import UnknownEvent, open_event
 from watchword_events.names import Service
@@ -27,7 +26,6 @@ from watchword_events.names import Service
 log = structlog.get_logger()
 
 BATCH: Final = 100
-ACK_WAIT_S: Final = 30.0
 # Delays before the tries that follow; about 25 minutes in all, so that an owner's restart costs nothing but time.
 BACK_OFF_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 450.0, 600.0)
 MAX_TRIES: Final = len(BACK_OFF_S) + 1
@@ -54,20 +52,6 @@ class Received:
 
 
 Handler = Callable[[list[Received]], Awaitable[None]]
-
-
-def consumer_config(durable: Durable) -> ConsumerConfig:
-    """The durable consumer as provisioning makes it. The server never gives up by itself: dead letters are our part."""
-    return ConsumerConfig(
-        name=durable.name,
-        durable_name=durable.name,
-        filter_subject=durable.subject,
-        deliver_policy=DeliverPolicy.ALL,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ACK_WAIT_S,
-        max_deliver=-1,
-        max_ack_pending=1000,
-    )
 
 
 def received(headers: Mapping[str, str], body: bytes, *, subject: str, seq: int) -> Received:
