@@ -212,7 +212,7 @@ async def test_a_second_start_finds_everything_again_and_stop_leaves_nothing(
 ) -> None:
     somebody = f"dave-{secrets.token_hex(4)}"
     first = await start(platform, tmp_path)
-    pids = [child.pid for child in first._children]
+    pids = [child.pid for child in first.children]
     async with platform.browser() as browser:
         subject = json.loads((await chosen(browser, first, somebody)).texts["access-token"])["sub"]
     first.stop()

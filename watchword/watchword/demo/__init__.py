@@ -2,6 +2,7 @@
 
     upstream   oidc-provider-mock from PyPI with the people of "Demo Corp", on 127.0.0.1, a port above Watchword's
     app        a relying party as any application could be (Authlib), two ports above
+    shown      what its pages show
     sessions   its sessions, kept on the server
     listener   the live events that it shows, from /api/v1/events/stream
 
@@ -108,14 +109,14 @@ class Started:
     app_url: str
     upstream_url: str
     notes: list[str]
-    _children: list[Child] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
 
     def stop(self) -> None:
         """Both processes have ended."""
-        for child in self._children:
+        for child in self.children:
             with contextlib.suppress(ProcessLookupError):
                 child.popen.send_signal(signal.SIGTERM)
-        for child in self._children:
+        for child in self.children:
             child.stop()
 
 
@@ -133,8 +134,8 @@ async def start(*, run: Path, data: Path, issuer: str, admin_token: str, secret:
     started = Started(app_url, upstream_url, _notes(app_url, upstream_url, kept.password))
     try:
         for name, record in zip(("upstream", "app"), records, strict=True):
-            started._children.append(_child(name, record, run / f"demo-{name}.log"))
-        upstream, app = started._children
+            started.children.append(_child(name, record, run / f"demo-{name}.log"))
+        upstream, app = started.children
         upstream.tell(json.dumps({"port": kept.upstream_port}).encode())
         client_id = await asyncio.to_thread(_apply, issuer, admin_token, app_url, upstream_url, secret, kept.password)
         app.tell(
@@ -220,7 +221,7 @@ def _apply(issuer: str, admin_token: str, app_url: str, upstream_url: str, secre
         # A password is set once: setting it again would end the sessions of whoever uses it.
         list(apply(documents(DEMO.user(password)), url=issuer, token=admin_token))
     except ApplyError as error:
-        raise StartError(f"the demo could not be configured: {error}") from None
+        raise StartError(f"the demo could not be configured ({error}); `--no-demo` starts without it") from None
     return applied[0].id
 
 

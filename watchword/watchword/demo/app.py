@@ -6,65 +6,47 @@ Spec: OpenID Connect Core 3.1; RFC 9207 2.4; OpenID Connect RP-Initiated Logout 
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx2
 import uvicorn
 from authlib.integrations.starlette_client import OAuth, OAuthError
-from fastapi import FastAPI, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader
 from joserfc.errors import JoseError
-from pydantic import BaseModel, ConfigDict
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from watchword.demo import HOST
 from watchword.demo.listener import Happened, Listener
 from watchword.demo.sessions import RENEW, ServerSessions
+from watchword.demo.shown import Person, pretty, rows, shown
 
 SCOPE: Final = "openid profile email groups"
 _QUIET_S: Final = 15.0
-_SHOWN: Final = 50
-# What an event means, for somebody who has never seen one.
-_MEANING: Final = {
-    "user.provisioned": "Watchword met you for the first time and made an account for you.",
-    "user.updated": "Something about your account changed.",
-    "user.disabled": "Your account was disabled: every token of yours is refused, everywhere.",
-    "user.enabled": "Your account may be used again.",
-    "user.deleted": "Your account is gone.",
-    "identity.linked": "Your identity at the provider now leads to your account here.",
-    "identity.unlinked": "Your identity at the provider no longer leads here.",
-    "session.started": "You are signed in at Watchword.",
-    "session.ended": "Your session is over: what descends from it is refused, everywhere.",
-    "consent.granted": "You allowed an application to learn about you.",
-    "consent.withdrawn": "You took back what an application was allowed.",
-    "credential.changed": "Your password was set.",
-    "account.locked": "Somebody guessed your password too often.",
-    "grant.revoked": "What an application was granted is revoked.",
-    "token.revoked": "An access token was revoked before its time.",
-    "refresh_token.reused": "A refresh token was used twice: its whole family is dead.",
-}
+_MOST_EVENTS: Final = 50
 
 
-class Orders(BaseModel):
+@dataclass(frozen=True)
+class Orders:
     """What the application is told at its start."""
-
-    model_config = ConfigDict(frozen=True)
 
     port: int
     issuer: str
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
 
     @property
     def url(self) -> str:
@@ -72,49 +54,20 @@ class Orders(BaseModel):
         return f"http://{HOST}:{self.port}"
 
 
-@dataclass(frozen=True)
-class Person:
-    """Who is signed in here, and what Watchword said about them. since: when they chose to sign in."""
-
-    claims: dict[str, Any]
-    id_token: str
-    access_token: str
-    since: float
-
-    @property
-    def sub(self) -> str:
-        return str(self.claims["sub"])
-
-    @property
-    def sid(self) -> str:
-        """The session at Watchword that the tokens descend from."""
-        return str(self.token_parts["payload"].get("sid") or self.claims.get("sid") or "")
-
-    @property
-    def token_parts(self) -> dict[str, dict[str, Any]]:
-        """Header and payload of the access token, if it is a JWT. Only shown: who receives one must verify it."""
-        parts = self.access_token.split(".")
-        if len(parts) != 3:
-            return {"header": {}, "payload": {}}
-        return {"header": _decoded(parts[0]), "payload": _decoded(parts[1])}
-
-
-def create_app(orders: Orders) -> FastAPI:
+def create_app(orders: Orders) -> Starlette:
     """The application, which listens to Watchword's events while it runs."""
     listener = Listener(orders.issuer, orders.client_id, orders.client_secret)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         following = asyncio.create_task(listener.follow(), name="listener")
         yield
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 
-    app = FastAPI(openapi_url=None, lifespan=lifespan)
-    app.add_middleware(ServerSessions)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    _Routes(orders, listener).add_to(app)
-    return app
+    static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    routes = [*_Routes(orders, listener).all(), static]
+    return Starlette(routes=routes, middleware=[Middleware(ServerSessions)], lifespan=lifespan)
 
 
 class _Routes:
@@ -134,15 +87,17 @@ class _Routes:
         )
         self._watchword = oauth.create_client("watchword")
 
-    def add_to(self, app: FastAPI) -> None:
-        """The application answers at its paths."""
-        app.get("/")(self.home)
-        app.get("/sign-in")(self.sign_in)
-        app.get("/callback")(self.callback)
-        app.post("/sign-out")(self.sign_out)
-        app.get("/status")(self.status)
-        app.get("/events")(self.events)
-        app.get("/healthz")(self.healthz)
+    def all(self) -> list[Route]:
+        """Where the application answers."""
+        return [
+            Route("/", self.home),
+            Route("/sign-in", self.sign_in),
+            Route("/callback", self.callback),
+            Route("/sign-out", self.sign_out, methods=["POST"]),
+            Route("/status", self.status),
+            Route("/events", self.events),
+            Route("/healthz", self.healthz),
+        ]
 
     async def home(self, request: Request) -> HTMLResponse:
         """Who is signed in, with everything that Watchword said; or the button to sign in."""
@@ -153,21 +108,18 @@ class _Routes:
             "signed_in.html",
             200,
             person=person,
-            claims=_rows(person.claims),
-            token={name: _pretty(part) for name, part in person.token_parts.items()},
+            claims=rows(person.claims),
+            token={name: pretty(part) for name, part in person.token_parts.items()},
             userinfo=await self._userinfo(person),
-            events=[_shown(event) for event in reversed(self._about(person)[-_SHOWN:])],
+            events=[shown(event) for event in reversed(self._about(person)[-_MOST_EVENTS:])],
         )
 
-    async def sign_in(
-        self,
-        request: Request,
-        hint: Annotated[str | None, Query(max_length=100)] = None,
-        choose: Annotated[bool, Query()] = False,
-    ) -> Response:
-        """To Watchword. hint: who is about to sign in.  choose: the provider shall ask."""
-        wishes = {"login_hint": hint} if hint else {}
-        if choose:
+    async def sign_in(self, request: Request) -> Response:
+        """To Watchword. `hint`: who is about to sign in.  `choose`: the provider shall ask."""
+        wishes = {}
+        if hint := request.query_params.get("hint", "")[:100]:
+            wishes["login_hint"] = hint
+        if "choose" in request.query_params:
             wishes["prompt"] = "select_account"
         request.session["since"] = time.time()
         answer: Response = await self._watchword.authorize_redirect(request, f"{self._orders.url}/callback", **wishes)
@@ -233,7 +185,7 @@ class _Routes:
             number = heard[-1].number if heard else number
             for event in heard:
                 if event.concerns(person.sub, person.sid):
-                    yield f"data: {json.dumps(_shown(event))}\n\n"
+                    yield f"data: {json.dumps(shown(event))}\n\n"
             if not heard:
                 yield ": still here\n\n"
 
@@ -246,7 +198,7 @@ class _Routes:
                 answer = await client.get(metadata["userinfo_endpoint"], headers=headers)
             live = answer.status_code == httpx2.codes.OK
             state = "Watchword accepts the token." if live else "Watchword refuses the token: it is revoked or expired."
-            return {"live": live, "state": state, "text": _pretty(answer.json())}
+            return {"live": live, "state": state, "text": pretty(answer.json())}
         return {"live": False, "state": "Watchword cannot be asked at the moment.", "text": "{}"}
 
     def _about(self, person: Person) -> list[Happened]:
@@ -271,34 +223,9 @@ def _person(request: Request) -> Person | None:
     return found if isinstance(found, Person) else None
 
 
-def _shown(event: Happened) -> dict[str, str]:
-    at = time.localtime(event.at)
-    return {
-        "type": event.type,
-        "meaning": _MEANING.get(event.type, "Something happened around your sign-in."),
-        "at": f"{time.strftime('%H:%M:%S', at)}.{int(event.at * 1000) % 1000:03d}",
-    }
-
-
-def _rows(claims: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in sorted(claims.items())]
-
-
-def _pretty(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _decoded(part: str) -> dict[str, Any]:
-    try:
-        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def main() -> None:
     """Serves as the orders on standard input say."""
-    orders = Orders.model_validate_json(sys.stdin.read())
+    orders = Orders(**json.load(sys.stdin))
     uvicorn.run(
         create_app(orders),
         host=HOST,

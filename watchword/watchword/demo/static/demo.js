@@ -23,3 +23,5 @@ source.onmessage = async (message) => {
     document.getElementById("userinfo").textContent = now.text;
   }
 };
+
+document.getElementById("sign-out").form.addEventListener("submit", () => source.close());
