@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from faststream import AckPolicy
@@ -20,6 +20,7 @@ from nats.js.errors import NotFoundError
 from watchword_database.engine import Database
 from watchword_database.outbox import Relay
 from watchword_runtime.settings import ServiceSettings
+from watchword_runtime.tasks import end
 from watchword_runtime.work import BATCH, Handler, Received, Worker
 
 __all__ = ["Broker", "Handler", "Received", "wire_hints", "wire_relay"]
@@ -30,6 +31,12 @@ _FETCH_S: Final = 1.0  # a pull that a restarting server forgot is repeated afte
 _CHECK_S: Final = 10.0  # how often it is checked that a durable still exists: without it the loop would spin for ever
 _RETRY_S: Final = 0.5
 _STOP_S: Final = 5.0
+
+
+class _Subscriber(Protocol):
+    """What we use of FastStream's subscribers."""
+
+    async def stop(self) -> None: ...
 
 
 class Broker:
@@ -100,10 +107,8 @@ class Broker:
 
     async def stop(self) -> None:
         """Nothing more arrives; the connection is closed. Events at work are finished, for a few seconds."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _keep_connected(self) -> None:
         """Connects, and again from the start should the client have given up (after a refused login it does)."""
@@ -128,9 +133,7 @@ class Broker:
             await self._lost.wait()
             log.warning("broker.closed", service=self._service.value)
         finally:
-            for task in subscribers:
-                task.cancel()
-            await asyncio.gather(*subscribers, return_exceptions=True)
+            await end(*subscribers)
             nc, self._nc = self._nc, None
             if nc is not None and not nc.is_closed:
                 with contextlib.suppress(NatsError, OSError, TimeoutError):
@@ -138,42 +141,25 @@ class Broker:
 
     async def _keep_working(self, broker: NatsBroker, nc: Client, worker: Worker) -> None:
         """Consumes while the durable exists; provisioning may make it later, or again."""
-
-        async def on_message(message: NatsMessage) -> None:
-            await worker.on_message(message)
-
-        subscriber = broker.subscriber(
-            worker.subject,
-            stream=JStream(worker.stream, declare=False),
-            durable=worker.durable,
-            pull_sub=PullSub(batch_size=BATCH, timeout=_FETCH_S),
-            # FastStream's default is everybody's inbox, to which no service may listen.
-            inbox_prefix=f"_INBOX_{self._service.value}.".encode(),
-            ack_policy=AckPolicy.NACK_ON_ERROR,
-            decoder=_whole,
-            no_reply=True,
-        )
-        subscriber(on_message)
         js = nc.jetstream(timeout=2)
+        subscriber: _Subscriber | None = None
         try:
             while True:
                 try:
                     info = await js.consumer_info(worker.stream, worker.durable)
                     worker.limit_tries(info.config.max_deliver)
-                    if not subscriber.running:
-                        await subscriber.start()
+                    if subscriber is None:
+                        subscriber = await _consume(broker, worker)
                 except NotFoundError:
                     log.warning("work.no_durable", consumer=worker.durable)
-                    if subscriber.running:
-                        await subscriber.stop()
-                except (NatsError, OSError, TimeoutError) as error:
-                    if not subscriber.running:
-                        log.warning("work.not_started", consumer=worker.durable, error=type(error).__name__)
-                await asyncio.sleep(_CHECK_S if subscriber.running else _RETRY_S)
+                    await _stop(subscriber)
+                    subscriber = None
+                except Exception as error:  # nothing may end this loop: it is what makes the work go on
+                    level = log.warning if subscriber is None else log.debug
+                    level("work.not_checked", consumer=worker.durable, error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S if subscriber is None else _CHECK_S)
         finally:
-            if subscriber.running:
-                with contextlib.suppress(NatsError, OSError, TimeoutError):
-                    await asyncio.wait_for(subscriber.stop(), _STOP_S)
+            await _stop(subscriber)
 
     def _make(self) -> NatsBroker:
         return NatsBroker(
@@ -210,6 +196,35 @@ class Broker:
             log.debug("broker.error", service=self._service.value, error=type(error).__name__)
         if str(error).removeprefix("nats: ").strip("'").lower() in UNRECOVERABLE_CONNECT_ERRORS:
             self._lost.set()  # FastStream raises these inside the client's reconnecting task, which ends there
+
+
+async def _consume(broker: NatsBroker, worker: Worker) -> _Subscriber:
+    """A subscriber that hands the durable's messages to the worker."""
+
+    async def on_message(message: NatsMessage) -> None:
+        await worker.on_message(message)
+
+    subscriber = broker.subscriber(
+        worker.subject,
+        stream=JStream(worker.stream, declare=False),
+        durable=worker.durable,
+        pull_sub=PullSub(batch_size=BATCH, timeout=_FETCH_S),
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        decoder=_whole,
+        no_reply=True,
+    )
+    subscriber(on_message)
+    await subscriber.start()
+    return subscriber
+
+
+async def _stop(subscriber: _Subscriber | None) -> None:
+    """The subscriber takes nothing more; what it has at work is finished, for a few seconds."""
+    if subscriber is not None:
+        try:
+            await asyncio.wait_for(subscriber.stop(), 2 * _STOP_S)
+        except Exception as error:
+            log.warning("work.not_stopped", error=type(error).__name__)
 
 
 def _passing(callback: Callable[[bytes], None]) -> Callable[[Msg], Awaitable[None]]:

@@ -17,6 +17,7 @@ from watchword_database.engine import Database, transaction
 from watchword_events.exports import Export, Exported
 from watchword_events.names import Service
 from watchword_runtime.internal import MAX_IDS, MAX_PAGE, InternalClient, Unreachable
+from watchword_runtime.tasks import end
 from watchword_runtime.work import Received
 
 log = structlog.get_logger()
@@ -84,7 +85,7 @@ class Copy(Generic[E]):
         self._table: Table = _table_of(table)
         self._more = tuple(column.name for column in self._table.columns if column.name not in _PLAIN)
         self._select = f"SELECT version, deleted, data FROM {self._table.fullname} WHERE "
-        self._pulling: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._pulling: dict[tuple[str, str], asyncio.Task[object]] = {}
         self._misses = _Bucket(MISSES_PER_S, MISSES_AT_ONCE)
         self._filled = False
         self._filling: asyncio.Task[None] | None = None
@@ -148,9 +149,15 @@ class Copy(Generic[E]):
 
     async def pull(self, ids: Iterable[str]) -> None:
         """The copy holds these entities as the owner has them now. Raises internal.Unreachable."""
+        await self._pull_ids(ids)
+
+    async def _pull_ids(self, ids: Iterable[str]) -> set[str]:
+        """Pulls; which of the entities the owner knows, tombstones included."""
         wanted = list(dict.fromkeys(ids))
+        answered: set[str] = set()
         for start in range(0, len(wanted), MAX_IDS):
-            await self._pull_with({"id": wanted[start : start + MAX_IDS]})
+            answered |= await self._pull_with({"id": wanted[start : start + MAX_IDS]})
+        return answered
 
     async def fill(self) -> None:
         """The copy holds everything the owner has, if it was never filled before. Raises internal.Unreachable."""
@@ -180,10 +187,10 @@ class Copy(Generic[E]):
         behind = [id_ for id_, version in newest.items() if known.get(id_, 0) < version]
         if not behind:
             return
-        await self.pull(behind)
-        known = await self._versions(behind)
-        # The owner answered, and does not have it (any more): so it is gone here as well.
-        gone = [{"gone": id_, "at": newest[id_]} for id_ in behind if id_ in known and known[id_] < newest[id_]]
+        answered = await self._pull_ids(behind)
+        # The owner answered, and does not have it (any more): so it is gone here as well. What the owner has counts as
+        # it has it: an event, which anybody may forge, says only where to look (docs/adr/0002).
+        gone = [{"gone": id_, "at": newest[id_]} for id_ in behind if id_ not in answered]
         if gone:
             nothing = dict.fromkeys(self._more)
             update = self._table.update().values(version=bindparam("at"), deleted=True, data={}, **nothing)
@@ -197,9 +204,11 @@ class Copy(Generic[E]):
         rows = await pool.fetch(f"SELECT id, version FROM {self._table.fullname} WHERE id = ANY($1)", list(ids))
         return {row["id"]: row["version"] for row in rows}
 
-    async def _pull_with(self, params: dict[str, str] | dict[str, list[str]]) -> None:
+    async def _pull_with(self, params: dict[str, str] | dict[str, list[str]]) -> set[str]:
+        """Pulls what is asked for; the ids that came."""
         page = await self._internal.export(self._owner, self._entity, params)
         await self._write(page.items)
+        return {item.id for item in page.items}
 
     async def _write(self, items: Sequence[Exported[Any]]) -> None:
         """Each row is at least as new as its item. Raises Unreachable when the owner's data is not understood."""
@@ -228,7 +237,7 @@ class Copy(Generic[E]):
         more = {name: data.get(name) for name in self._more}
         return {"id": item.id, "version": item.version, "deleted": item.deleted, "data": data, **more}
 
-    async def _once(self, key: tuple[str, str], pull: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    async def _once(self, key: tuple[str, str], pull: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         """Concurrent pulls of the same are one; True when another's was joined."""
         task = self._pulling.get(key)
         joined = task is not None
@@ -251,9 +260,7 @@ class Copy(Generic[E]):
 
     async def stop(self) -> None:
         """Nothing is being filled any more."""
-        if self._filling is not None:
-            self._filling.cancel()
-            await asyncio.gather(self._filling, return_exceptions=True)
+        await end(self._filling)
 
     async def _fill_at_last(self) -> None:
         tries = 0

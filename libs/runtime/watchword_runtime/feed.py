@@ -21,6 +21,7 @@ from watchword_events.names import Position, epoch_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock, utc_now
+from watchword_runtime.tasks import end
 from watchword_verifier.revocations import RevocationSet
 
 log = structlog.get_logger()
@@ -133,10 +134,8 @@ class Feed:
 
     async def stop(self) -> None:
         """The feed is no longer followed; nothing is live."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
         self._fresh_until = float("-inf")
 
     # What is heard ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 
 from watchword_events.envelope import UnknownEvent
 from watchword_runtime.broker import Broker
+from watchword_runtime.tasks import end
 from watchword_runtime.work import Received, received
 
 log = structlog.get_logger()
@@ -80,10 +81,8 @@ class Tail:
 
     async def stop(self) -> None:
         """Nothing more arrives."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
         self._again()
         await self._unsubscribe()
 
