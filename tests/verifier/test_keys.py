@@ -118,7 +118,19 @@ async def test_keys_stay_while_the_issuer_is_down() -> None:
     jwks.down = True
     jwks.now_s += 3600
     assert not await jwks.cache.refresh()
+    assert not jwks.cache.is_current
     assert jwks.cache.find("a") is not None
+
+
+async def test_after_a_failure_it_is_read_again_soon_but_not_at_once() -> None:
+    jwks = Jwks("a")
+    jwks.down = True
+    for _ in range(5):
+        assert await jwks.cache.find_or_fetch("a") is None
+    assert jwks.reads == 1
+    jwks.down = False
+    jwks.now_s += 1.5
+    assert await jwks.cache.find_or_fetch("a") is not None
 
 
 async def test_a_known_key_keeps_its_object_so_that_verified_tokens_stay_known() -> None:

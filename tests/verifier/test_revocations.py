@@ -104,7 +104,7 @@ def ledgers(draw: st.DrawFn) -> list[RevocationEntry]:
 
 
 @given(st.data(), ledgers(), claim_sets, kids)
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_order_and_repetition_of_entries_change_nothing(
     data: st.DataObject, ledger: list[RevocationEntry], claims: dict[str, object], kid: str | None
 ) -> None:
@@ -115,7 +115,7 @@ def test_order_and_repetition_of_entries_change_nothing(
 
 
 @given(ledgers(), claim_sets, kids)
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_expiry_changes_nothing_for_a_token_before_its_end(
     ledger: list[RevocationEntry], claims: dict[str, object], kid: str | None
 ) -> None:

@@ -11,7 +11,7 @@ import httpx2
 import orjson
 
 FEED_SCOPE: Final = "revocations:read"
-_TIMEOUT: Final = httpx2.Timeout(5.0)
+TIMEOUT: Final = httpx2.Timeout(5.0)
 MAX_ANSWER_BYTES: Final = 256 * 1024
 
 
@@ -70,6 +70,13 @@ class ClientCredentials:
         answer = await self._post("/oauth2/introspect", {"token": token, "token_type_hint": "access_token"})
         return answer if answer.get("active") is True else None
 
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """Its connections, which the feed shares."""
+        if self._http is None:
+            self._http = httpx2.AsyncClient(timeout=TIMEOUT)
+        return self._http
+
     async def aclose(self) -> None:
         """Connections of its own are closed."""
         if self._own and self._http is not None:
@@ -77,10 +84,8 @@ class ClientCredentials:
             self._http = None
 
     async def _post(self, path: str, form: Mapping[str, str]) -> dict[str, object]:
-        if self._http is None:
-            self._http = httpx2.AsyncClient(timeout=_TIMEOUT)
         try:
-            response = await self._http.post(self.issuer + path, data=dict(form), headers=self._headers)
+            response = await self.http.post(self.issuer + path, data=dict(form), headers=self._headers, timeout=TIMEOUT)
         except httpx2.HTTPError as error:
             raise IssuerUnavailable(f"{path}: {type(error).__name__}") from None
         return read_object(path, response)

@@ -12,7 +12,7 @@ import orjson
 import structlog
 
 from watchword_events.names import Position
-from watchword_verifier.client import MAX_ANSWER_BYTES, ClientCredentials, IssuerUnavailable, read_object
+from watchword_verifier.client import MAX_ANSWER_BYTES, TIMEOUT, ClientCredentials, IssuerUnavailable, read_object
 from watchword_verifier.follower import Follower, Newest, Page
 
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# A snapshot of 100,000 entries takes a while to write and to send; the stream says something each second.
-_TIMEOUT: Final = httpx2.Timeout(5.0, read=30.0)
-_STREAM_TIMEOUT: Final = httpx2.Timeout(5.0)
+# A snapshot of 100,000 entries takes a while to write and to send.
+_SNAPSHOT_TIMEOUT: Final = httpx2.Timeout(5.0, read=30.0)
 _MAX_EVENT_BYTES: Final = 64 * 1024
 _AGAIN_S: Final = (0.1, 3.0)
 FEED_SUBJECT: Final = "feed.revocation"
@@ -69,7 +68,7 @@ class HttpFeed:
     async def jwks(self) -> bytes:
         """The JWKS document. Raises IssuerUnavailable."""
         try:
-            response = await self._client().get(f"{self.issuer}/oauth2/jwks", timeout=_STREAM_TIMEOUT)
+            response = await self._client().get(f"{self.issuer}/oauth2/jwks", timeout=TIMEOUT)
         except httpx2.HTTPError as error:
             raise IssuerUnavailable(f"/oauth2/jwks: {type(error).__name__}") from None
         if response.status_code != httpx2.codes.OK or len(response.content) > MAX_ANSWER_BYTES:
@@ -113,7 +112,7 @@ class HttpFeed:
                 f"{self.issuer}/revocations/stream",
                 params={"after": str(after)},
                 headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"},
-                timeout=_STREAM_TIMEOUT,
+                timeout=TIMEOUT,  # the stream says something each second
             ) as response:
                 self._check(response, "/revocations/stream", token)
                 async for event in httpx2.EventSource(response, max_event_size=_MAX_EVENT_BYTES):
@@ -128,7 +127,7 @@ class HttpFeed:
                 self.issuer + path,
                 params=params,
                 headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-                timeout=_TIMEOUT if path == "/revocations" else _STREAM_TIMEOUT,
+                timeout=_SNAPSHOT_TIMEOUT if path == "/revocations" else TIMEOUT,
             )
         except httpx2.HTTPError as error:
             raise IssuerUnavailable(f"{path}: {type(error).__name__}") from None
@@ -142,8 +141,10 @@ class HttpFeed:
             raise IssuerUnavailable(f"{path}: status {response.status_code}")
 
     def _client(self) -> httpx2.AsyncClient:
+        if self._http is None and self.client is not None:
+            return self.client.http
         if self._http is None:
-            self._http = httpx2.AsyncClient(timeout=_TIMEOUT)
+            self._http = httpx2.AsyncClient()
         return self._http
 
 
@@ -213,8 +214,8 @@ class NatsFeed:
         while True:
             client = Client()
             try:
-                # Waits here until a server answers. Reconnecting is ours to do: a client that does so alone would let us
-                # believe in a connection, while HTTP could have taken over.
+                # Waits here until a server answers. Reconnecting is ours to do: a client that does it lets us
+                # believe in a connection while HTTP could have taken over.
                 await client.connect(
                     servers=self._servers,
                     nkeys_seed_str=self._seed,

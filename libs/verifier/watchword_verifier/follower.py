@@ -173,15 +173,19 @@ class Follower:
                     fresh.apply(entry)
                     recent[entry.position] = entry.id
             await asyncio.sleep(0)
+        # Loading much may take longer than the bound: date the state once more, so that it does not start out stale.
+        asked_again = self._elapsed()
+        newest = await self._ledger.newest()
         self.revoked.adopt(fresh, page.position)
         self._recent = dict(list(recent.items())[-_REMEMBERED:])
         self._as_of = asked - noted.age_s
+        self._answers = [(newest.position, asked_again - newest.age_s)]
+        self._cover()
         self.loaded.set()
         self.has_loaded = True
         self.on_key()
         log.info("revocation_feed.loaded", position=page.position, values=len(self.revoked))
-        if self._heard > page.position:
-            self._wanted.set()
+        self.heard(max(self._heard, newest.position))
         self._heard = 0
 
     async def _fill(self) -> None:

@@ -21,6 +21,7 @@ _MIN_RSA_BITS: Final = 2048
 # One instance may answer with a JWKS that is a moment older than another's. A key that is missing is therefore kept for
 # a while; one that must not be used any more is named by the revocation feed.
 _KEEP_MISSING_S: Final = 600.0
+_AFTER_FAILURE_S: Final = 1.0
 
 _Key = ECKey | RSAKey | OKPKey
 # Everything else a JWK may carry (private members, x5u, x5c) is none of our business.
@@ -105,6 +106,7 @@ class KeyCache:
         self._keys: dict[str, VerificationKey] = {}
         self._last_seen: dict[str, float] = {}
         self._fetched = float("-inf")
+        self.is_current = False  # whether the last attempt to read the JWKS succeeded
         self._lock = asyncio.Lock()
 
     def find(self, kid: str) -> VerificationKey | None:
@@ -127,12 +129,15 @@ class KeyCache:
             # Whoever waited for the lock has got what it came for.
             if self._fetched >= asked or self._elapsed() - self._fetched < at_most_every_s:
                 return True
-            self._fetched = self._elapsed()
+            # Counts as failed until it has succeeded, also when whoever asked gives up.
+            self.is_current = False
+            self._fetched = self._elapsed() - self._min_refetch_s + _AFTER_FAILURE_S
             try:
                 found = read_jwks(await self._fetch())
             except (OSError, ValueError) as error:
                 log.warning("jwks.unreadable", error=type(error).__name__)
                 return False
+            self._fetched, self.is_current = self._elapsed(), True
             self._learn(found)
             return True
 

@@ -123,7 +123,7 @@ def check_size(token: str) -> None:
 
 def is_opaque(token: str) -> bool:
     """Whether it has the shape of a JWE, which only the issuer can read."""
-    return _JWE.fullmatch(token) is not None
+    return token.count(".") == 4 and _JWE.fullmatch(token) is not None
 
 
 def take_apart(token: str) -> Unverified:

@@ -189,7 +189,8 @@ class Verifier:
         parts = take_apart(token)
         key = await self._keys.find_or_fetch(parts.kid)
         if key is None:
-            raise TokenRefused(Reason.UNKNOWN_KEY)
+            # Without an answer from the issuer it may just as well be a good key.
+            raise TokenRefused(Reason.UNKNOWN_KEY if self._keys.is_current else Reason.STALE, "no such key")
         # RFC 8725 3.1: the key decides on the algorithm, never the token. `none` and HMAC have no key here.
         if parts.alg != key.alg:
             raise TokenRefused(Reason.WRONG_ALGORITHM)
