@@ -169,14 +169,22 @@ class _Capped(httpx2.AsyncByteStream):
 class _Transport(httpx2.AsyncBaseTransport):
     """https to public and allowed addresses, plain http to allowed ones only."""
 
-    def __init__(self, allowed: tuple[Network, ...], context: ssl.SSLContext) -> None:
-        self._by_scheme = {
-            "https": _guarded(_Guard(allowed, only_allowed=False), context),
-            "http": _guarded(_Guard(allowed, only_allowed=True), context),
-        }
+    def __init__(self, allowed: tuple[Network, ...], ca_file: Path | None) -> None:
+        self._allowed, self._ca_file = allowed, ca_file
+        plain = _guarded(_Guard(allowed, only_allowed=True), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        self._by_scheme = {"http": plain}
+        if ca_file is not None:
+            self._inner("https")  # a file that cannot be used stops the start
+
+    def _inner(self, scheme: str) -> httpx2.AsyncHTTPTransport | None:
+        """The transport of a scheme; TLS is set up at its first use, because the authorities take 6 MB of memory."""
+        if scheme == "https" and scheme not in self._by_scheme:
+            guard = _Guard(self._allowed, only_allowed=False)
+            self._by_scheme[scheme] = _guarded(guard, _tls(self._ca_file))
+        return self._by_scheme.get(scheme)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        inner = self._by_scheme.get(request.url.scheme)
+        inner = self._inner(request.url.scheme)
         if inner is None:
             raise Blocked(f"scheme {request.url.scheme!r} may not be used", request=request)
         if request.url.userinfo:
@@ -227,10 +235,10 @@ def transport(settings: ServiceSettings) -> httpx2.AsyncBaseTransport:
     allowed = tuple(settings.outbound_allow)
     if settings.environment == "demo":
         allowed += _LOOPBACK  # the demo's upstream provider listens there, without TLS
-    return _Transport(allowed, _tls(settings.outbound_ca_file))
+    return _Transport(allowed, settings.outbound_ca_file)
 
 
-@lru_cache(maxsize=4)  # the world's certificate authorities take 2 MB of memory
+@lru_cache(maxsize=4)
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     context = httpcore2.default_ssl_context(_trust_env=False)
     if ca_file is not None:
