@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 
 from watchword.embedded.process import write_private
-from watchword_database.engine import Database
 from watchword_events.names import Service
 
 USERNAME = "admin"
@@ -29,17 +28,24 @@ async def administrator(path: Path, databases: Mapping[Service, str], *, now: da
     The password is on disk before the user exists, so that an interrupted first start goes on with the same one.
     databases: URLs as the roles of directory and token.
     """
-    noted = _noted(path)
+    noted = _read(path)
     if not noted.get("admin_token"):
         noted = {"username": USERNAME, "password": noted.get("password") or secrets.token_urlsafe(15)}
         write_private(path, json.dumps(noted))
         noted["admin_token"] = await _make(noted["password"], databases, now)
         write_private(path, json.dumps(noted))
+    return noted_administrator(path)
+
+
+def noted_administrator(path: Path) -> Administrator:
+    """The first administrator as administrator() noted it. Raises KeyError when that has not happened."""
+    noted = _read(path)
     return Administrator(noted["username"], noted["password"], noted["admin_token"])
 
 
 async def _make(password: str, databases: Mapping[Service, str], now: datetime) -> str:
     # Only a first start needs this code.
+    from watchword_database.engine import Database
     from watchword_directory.bootstrap import ensure_administrator
     from watchword_runtime.passwords import Passwords
     from watchword_token.bootstrap import create_admin_key
@@ -59,6 +65,7 @@ async def _make(password: str, databases: Mapping[Service, str], now: datetime) 
 async def console(database: str, *, public_url: str, now: datetime) -> None:
     """The administration console can sign people in at this public URL. database: URL as the role of admin."""
     from watchword_admin.bootstrap import ensure_console
+    from watchword_database.engine import Database
 
     admin = Database(database, service=Service.ADMIN, pool_size=1)
     try:
@@ -67,7 +74,7 @@ async def console(database: str, *, public_url: str, now: datetime) -> None:
         await admin.dispose()
 
 
-def _noted(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, str]:
     try:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:

@@ -24,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # they hold secrets
 )
 
+# Of every setting. Not imported from `watchword_runtime.settings`: the supervisor has no use for all that it loads.
+PREFIX = "WATCHWORD_"
 DATA_DIR = Path(".data")
 MANAGEMENT_PORT = 9000
 
@@ -74,20 +76,20 @@ def serve(
     secrets: Secrets = None,
 ) -> None:
     """Run one instance of one service; its settings come from the environment (WATCHWORD_…)."""
-    from watchword import worker
+    from watchword import lean
     from watchword.sockets import listen
 
     try:
         public, management = listen(port, (host,)), listen(management_port, (host,))
     except StartError as error:
         _fail(str(error))
-    orders = worker.Orders(
-        settings={service: _from_directory(secrets)},
-        listen_fds=[each.detach() for each in public],
-        management_fd=management[0].detach(),
-        alone=True,
-    )
-    worker.run(orders)
+    orders = {
+        "settings": {service: _from_directory(secrets)},
+        "listen_fds": [each.detach() for each in public],
+        "management_fd": management[0].detach(),
+        "alone": True,
+    }
+    lean.replace_process([service], json.dumps(orders).encode())
 
 
 @app.command()
@@ -146,7 +148,6 @@ def provision(
 ) -> None:
     """Create the streams and durable consumers of the catalogue."""
     from watchword.containers import provision_for
-    from watchword_runtime.settings import PREFIX
 
     seed = _from_directory(secrets).get("nats_seed") or os.environ.get(f"{PREFIX}NATS_SEED")
     if not seed:
@@ -211,8 +212,6 @@ def _access(data_dir: Path) -> dict[str, str]:
 
 def _from_directory(secrets: Path | None) -> dict[str, str]:
     """Settings from files that are named like them; the environment goes first."""
-    from watchword_runtime.settings import PREFIX
-
     if secrets is None:
         return {}
     try:

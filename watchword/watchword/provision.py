@@ -21,7 +21,7 @@ from nats.js.errors import NotFoundError
 from watchword.nats_conf import FEED_STREAM
 from watchword_events.catalogue import durables
 from watchword_events.names import Service
-from watchword_runtime.work import consumer_config
+from watchword_runtime.durables import consumer_config
 
 log = structlog.get_logger()
 

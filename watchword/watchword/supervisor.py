@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -16,20 +17,18 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from watchword.bootstrap import Administrator, access_document, administrator, console
+from watchword.bootstrap import Administrator, access_document, noted_administrator
 from watchword.embedded.nats import NatsServer
 from watchword.embedded.postgres import PostgresServer
 from watchword.embedded.process import StartError, write_private
 from watchword.installation import DATABASE, Installation, Operator
 from watchword.nats_conf import render
+from watchword.prepare import Orders, Preparation
 from watchword.provision import connected, provision, watch
-from watchword.schema import migrated
 from watchword.sockets import listen
 from watchword.workers import Worker
 from watchword_events.names import Service
 from watchword_runtime import logging
-from watchword_runtime.clock import utc_now
-from watchword_runtime.settings import PREFIX
 
 log = structlog.get_logger()
 
@@ -92,9 +91,9 @@ async def up(options: Options, *, say: Callable[[str], None]) -> None:
 @asynccontextmanager
 async def running(options: Options, *, say: Callable[[str], None]) -> AsyncIterator[Running]:
     """The platform answers, and `access.json` says where; both end with the block."""
-    options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     run = options.data_dir / "run"
-    run.mkdir(mode=0o700, exist_ok=True)
+    for directory in (options.data_dir, run):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stack.enter_context(_alone(options.data_dir, run / "supervisor.lock"))
         stack.enter_context(_logged(run / "supervisor.log"))
@@ -103,51 +102,65 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         public = listen(options.port)
         for each in public:
             stack.callback(each.close)
-        port = public[0].getsockname()[1]
-        issuer = options.public_url or f"http://localhost:{port}"
-        env = _worker_environment(options.environment, issuer)
+        issuer = options.public_url or f"http://localhost:{public[0].getsockname()[1]}"
         installation = Installation.opened(options.data_dir / "secrets")
         postgres, nats = _servers(options, installation, run)
         stack.callback(postgres.stop)
         stack.callback(nats.stop)
-        workers = tuple(
-            Worker(f"worker-{number}", Service, public=public, run=run, env=env)
-            for number in range(1, options.workers + 1)
-        )
-        stack.callback(_stop_all, workers)
-        for worker in workers:
-            worker.start()  # they load their code while the servers start
+        # Workers and preparation load their code while the servers start.
+        workers = _begin_workers(stack, options, issuer, public, run)
+        preparation = Preparation(run, issuer=issuer)
+        stack.callback(preparation.stop)
+        preparation.begin()
         postgres.start()
         nats.start()
         if postgres.programs is not None:
             say(f"PostgreSQL {postgres.programs.version} ({postgres.programs.origin}) and NATS are running.")
-        await migrated(postgres.url(DATABASE), installation)
-        say("The database is up to date.")
-        client = await stack.enter_async_context(connected([nats.url], installation.seeds[Operator.PROVISION]))
-        await provision(client.jetstream())
-        watching = asyncio.create_task(watch(client.jetstream()), name="provision")
-        stack.push_async_callback(_cancelled, watching)
         urls = {
             service: postgres.url(DATABASE, user=service.role, password=installation.database_passwords[service])
             for service in Service
         }
-        admin = await administrator(options.data_dir / "secrets" / "administrator.json", urls, now=utc_now())
-        await console(urls[Service.ADMIN], public_url=issuer, now=utc_now())
+        secrets_dir = options.data_dir / "secrets"
+        noted = secrets_dir / "administrator.json"
+        await _provisioned(stack, nats.url, installation)
+        await preparation.done(
+            Orders(url=postgres.url(DATABASE), urls=urls, secrets=secrets_dir, issuer=issuer, noted=noted)
+        )
+        say("The database is up to date.")
+        told = {
+            service: installation.settings_of(service, database_url=urls[service], nats_url=nats.url)
+            | {"public_url": issuer}
+            for service in Service
+        }
         for worker in workers:
-            worker.tell(
-                {
-                    service: installation.settings_of(service, database_url=urls[service], nats_url=nats.url)
-                    | {"public_url": issuer}
-                    for service in Service
-                }
-            )
+            worker.tell(told)
         await asyncio.gather(*[worker.until_ready(READY_WITHIN_S) for worker in workers])
-        notes: list[str] = []
-        if options.demo:
-            notes = await _demo(stack, options, issuer, admin.admin_token, run)
+        admin = noted_administrator(noted)
+        notes = await _demo(stack, options, issuer, admin.admin_token, run) if options.demo else []
         write_private(access, access_document(admin, issuer=issuer, console=f"{issuer}/admin"))
         stack.callback(access.unlink, missing_ok=True)
         yield Running(issuer, admin, postgres, nats, workers, tuple(notes))
+
+
+def _begin_workers(
+    stack: AsyncExitStack, options: Options, issuer: str, public: list[socket.socket], run: Path
+) -> tuple[Worker, ...]:
+    env = _worker_environment(options.environment, issuer)
+    workers = tuple(
+        Worker(f"worker-{number}", Service, public=public, run=run, env=env) for number in range(1, options.workers + 1)
+    )
+    stack.callback(_stop_all, workers)
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+async def _provisioned(stack: AsyncExitStack, url: str, installation: Installation) -> None:
+    """Streams and durables exist, and come back if they are lost, until the stack is closed."""
+    client = await stack.enter_async_context(connected([url], installation.seeds[Operator.PROVISION]))
+    await provision(client.jetstream())
+    watching = asyncio.create_task(watch(client.jetstream()), name="provision")
+    stack.push_async_callback(_cancelled, watching)
 
 
 def banner(options: Options, found: Running) -> list[str]:
@@ -212,7 +225,7 @@ def _worker_environment(own: Mapping[str, str], issuer: str) -> dict[str, str]:
     """On a loopback origin identity providers on loopback are what one tries; a real origin makes no such exception."""
     host = urlsplit(issuer).hostname or ""
     local = issuer.startswith("http://") and (host == "localhost" or host.startswith("127.") or host == "::1")
-    return {f"{PREFIX}ENVIRONMENT": "demo" if local else "production", **own}
+    return {"WATCHWORD_ENVIRONMENT": "demo" if local else "production", **own}
 
 
 def _stop_all(workers: tuple[Worker, ...]) -> None:

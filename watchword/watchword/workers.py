@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from watchword import lean
 from watchword.embedded.process import Child, StartError, Step, end_leftover, spawn, tail_of
 from watchword.sockets import listen
 from watchword_events.names import Service
@@ -64,7 +65,7 @@ class Worker:
         self._started_at = time.monotonic()
         self._child = spawn(
             self.name,
-            [sys.executable, "-m", "watchword.worker", *self._services],
+            [sys.executable, *lean.ARGUMENTS, *self._services],
             record=self._record,
             log=self.log,
             steps=STOP_STEPS,

@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import pytest
@@ -66,9 +66,11 @@ def _is_local(host: str) -> bool:
     if host in {"", "localhost", "localhost."} or host.endswith(".localhost"):
         return True
     try:
-        return ip_address(host.partition("%")[0]).is_loopback
+        found = ip_address(host.partition("%")[0])
     except ValueError:
         return host == socket.gethostname()
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 def _is_numeric(host: str) -> bool:
