@@ -2,11 +2,12 @@
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -14,21 +15,23 @@ from typing import Any
 import httpx2
 import nats
 import pytest
+from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from watchword.provision import provision
 from watchword_database import Database, bus, transaction
 from watchword_database.ids import new_id
-from watchword_events.exports import ClientExport, ClientSecret, UserExport
+from watchword_events.exports import ClientExport, ClientSecret, Export, Exported, UserExport
 from watchword_events.handovers import Code
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import utc_now
 from watchword_runtime.feed import Feed
-from watchword_runtime.internal import InternalClients
-from watchword_runtime.keyring import derive_service_keys
+from watchword_runtime.internal import ExportQuery, InternalClients
+from watchword_runtime.internal import router as internal_router
+from watchword_runtime.keyring import Keyring, derive_service_keys
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_testkit.canary import Canary
@@ -37,6 +40,7 @@ from watchword_testkit.databases import Template, TestDatabase
 from watchword_testkit.servers import Broker as NatsServer
 from watchword_testkit.servers import Postgres
 from watchword_token.bootstrap import create_admin_key
+from watchword_token.consumers import POLL_S
 from watchword_token.main import build
 from watchword_token.settings import TokenSettings
 from watchword_web.hot import HotPaths
@@ -46,6 +50,28 @@ MASTER = b"a master key that is used in tests only"
 CALLBACK = "https://app.example.test/callback"
 VERIFIER = "a-code-verifier-of-forty-three-characters-or-more"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+@dataclass
+class Owners:
+    """What admin and directory own, behind the real way in which services pull from each other."""
+
+    owned: dict[str, dict[str, Exported[Any]]] = field(default_factory=lambda: {"client": {}, "user": {}})
+    pulls: int = 0
+
+    def app(self, owner: Service, entity: str) -> FastAPI:
+        """The owner's application, as far as this service sees it."""
+
+        async def export(query: ExportQuery) -> list[Exported[Any]]:
+            self.pulls += 1
+            known = self.owned[entity]
+            ids = query.ids or tuple(sorted(i for i in known if i > query.after)[: query.limit])
+            return [known[i] for i in ids if i in known]
+
+        keyring = Keyring(json.dumps(derive_service_keys(MASTER, owner)))
+        app = FastAPI()
+        app.include_router(internal_router(keyring, owner, {entity: export}))
+        return app
 
 
 @dataclass
@@ -81,7 +107,7 @@ class Site:
     service: ServiceApp
     feed: Feed
     http: httpx2.AsyncClient
-    admin_key: str = ""
+    owners: Owners
     _databases: dict[Service, Database] = field(default_factory=dict)
 
     def db(self, service: Service) -> Database:
@@ -92,8 +118,10 @@ class Site:
 
     # What other services own ------------------------------------------------------------------------------------------
 
-    async def client(self, *, version: int = 1, secret: str | None = None, client_id: str = "", **given: Any) -> App:
-        """A client as admin would have exported it. secret: a given one instead of a generated one."""
+    async def client(
+        self, *, version: int = 1, secret: str | None = None, client_id: str = "", copied: bool = True, **given: Any
+    ) -> App:
+        """A client that admin has. secret: a given one instead of a generated one.  copied: the copy has it as well."""
         method = given.setdefault("token_endpoint_auth_method", "client_secret_basic")
         shown = "" if method == "none" else secret or secrets.token_urlsafe(32)
         digest = f"sha256:{hashlib.sha256(shown.encode()).hexdigest()}"
@@ -102,30 +130,35 @@ class Site:
         given.setdefault("scope", ["openid", "profile", "email", "groups", "offline_access", "read", "write"])
         given.setdefault("redirect_uris", [CALLBACK])
         export = ClientExport(client_id=client_id or new_id(), client_name="An application", **given)
-        await self.copy("client_copy", export.client_id, export.model_dump_json(), version)
+        await self._own("client", export.client_id, export, version, copied=copied)
         self.canary.add("client secret", shown)
         return App(export, shown)
 
-    async def user(self, *, version: int = 1, user_id: str = "", **given: Any) -> UserExport:
-        """A user as directory would have exported it."""
+    async def user(self, *, version: int = 1, user_id: str = "", copied: bool = True, **given: Any) -> UserExport:
+        """A user that directory has. copied: the copy has it as well."""
         given.setdefault("username", f"ada-{secrets.token_hex(4)}")
         given.setdefault("claims", {"name": "Ada Lovelace", "locale": "en"})
         export = UserExport(id=user_id or new_id(), claims_version=version, **given)
-        await self.copy("user_copy", export.id, export.model_dump_json(), version)
+        await self._own("user", export.id, export, version, copied=copied)
         return export
 
-    async def copy(self, table: str, entity_id: str, data: str, version: int, *, deleted: bool = False) -> None:
-        """A row of a copy, newer than what was there, and nobody told."""
+    async def _own(self, entity: str, entity_id: str, export: Export, version: int, *, copied: bool) -> None:
+        """The owner has it, and a row of the copy too; nobody was told."""
+        self.owners.owned[entity][entity_id] = Exported(id=entity_id, version=version, data=export)
+        if not copied:
+            return
         async with self.database.postgres.admin(self.database.name) as connection:
             await connection.execute(
-                f"INSERT INTO token.{table} (id, version, deleted, data) VALUES ($1, $2, $3, $4)"
-                " ON CONFLICT (id) DO UPDATE SET version = excluded.version, deleted = excluded.deleted,"
-                " data = excluded.data, copied_at = now()",
+                f"INSERT INTO token.{entity}_copy (id, version, deleted, data) VALUES ($1, $2, false, $3)"
+                " ON CONFLICT (id) DO UPDATE SET version = excluded.version, data = excluded.data, copied_at = now()",
                 entity_id,
                 version,
-                deleted,
-                data,
+                export.model_dump_json(),
             )
+
+    async def gone(self, entity: str, entity_id: str, version: int) -> None:
+        """The owner deleted it, and nobody was told."""
+        self.owners.owned[entity][entity_id] = Exported(id=entity_id, version=version, deleted=True)
 
     async def service_memory_follows(self, app: App) -> None:
         """The instance has noticed a client that was written behind its back, as its poll would within seconds."""
@@ -137,6 +170,10 @@ class Site:
         ):
             assert asyncio.get_running_loop().time() < deadline, "the origin was not noticed"
             await asyncio.sleep(0.1)
+
+    async def forget(self) -> None:
+        """The instance has noticed what was written into its copies behind its back, as its poll does by itself."""
+        await asyncio.sleep(POLL_S + 0.5)
 
     async def code(self, app: App, user: UserExport, **given: Any) -> str:
         """An authorization code as authz hands it over."""
@@ -270,7 +307,13 @@ async def running(
 
 @asynccontextmanager
 async def instance(
-    database: TestDatabase, nats_url: str, clock: TestClock, canary: Canary, **settings: Any
+    database: TestDatabase,
+    nats_url: str,
+    clock: TestClock,
+    canary: Canary,
+    *,
+    owners: Owners | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Site]:
     """One instance of the service on a database; several may run on the same one."""
     keys = json.dumps(derive_service_keys(MASTER, Service.TOKEN))
@@ -286,7 +329,12 @@ async def instance(
     feed_database = Database(database.url(Service.TOKEN), service=Service.TOKEN, pool_size=1)
     feed_broker = Broker(own, feed_database)
     feed = Feed(feed_database, feed_broker, clock)
-    internal = InternalClients({}, clock)
+    owners = owners or Owners()
+    apps = {
+        Service.ADMIN: owners.app(Service.ADMIN, "client"),
+        Service.DIRECTORY: owners.app(Service.DIRECTORY, "user"),
+    }
+    internal = InternalClients(apps, clock)
     service = build(own, Shared(feed=feed, internal=internal, now=clock, instance=new_id()))
     await feed_broker.start()
     await feed.start()
@@ -294,7 +342,7 @@ async def instance(
     # Failures must reach the test as answers, as they reach a client.
     transport = httpx2.ASGITransport(app=HotPaths(service.app, service.hot), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
-        yield Site(database, nats_url, clock, canary, service, feed, http)
+        yield Site(database, nats_url, clock, canary, service, feed, http, owners)
     await service.stop()
     await feed.stop()
     await feed_broker.stop()
@@ -325,6 +373,14 @@ async def own_site(
     """An installation of the test's own, whose clock it may move."""
     async with running(postgres, database_template, streams, clock, canary) as made:
         yield made
+
+
+@pytest.fixture
+def site_factory(
+    postgres: Postgres, database_template: Template, streams: str, clock: TestClock, canary: Canary
+) -> Callable[..., AbstractAsyncContextManager[Site]]:
+    """Makes installations with settings of the test's own."""
+    return functools.partial(running, postgres, database_template, streams, clock, canary)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class Throttle:
         counted = self._counted(address, now_s)
         if counted <= 0.0:
             del self._failures[address]
-        elif counted >= self._failure_burst:
+        elif counted > self._failure_burst - 1:  # no whole one is left
             raise too_many_requests((counted + 1.0 - self._failure_burst) / self._failure_rate, Surface.OAUTH)
 
     def _counted(self, address: str, now_s: float) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from watchword_runtime.clock import Clock
@@ -67,6 +68,8 @@ class HotEndpoint:
         """Refusals are answered here, inside the CORS headers, so that an application in a browser can read them."""
         try:
             await self._serve(scope, receive, send)
+        except ClientDisconnect:
+            return
         except Exception as error:  # the edge of cross-origin requests: nothing leaves as a closed connection
             await oauth_answer(scope, error)(scope, receive, send)
 

@@ -1,0 +1,155 @@
+"""Client authentication, the same at every endpoint."""
+
+import base64
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from tests.token.conftest import App, Site
+
+from watchword_runtime.passwords import Passwords
+from watchword_token.clients import read_credentials
+from watchword_web.errors import OAuthError
+
+ENDPOINTS = {
+    "/oauth2/token": {"grant_type": "client_credentials"},
+    "/oauth2/introspect": {"token": "x"},
+    "/oauth2/revoke": {"token": "x"},
+}
+
+
+def basic(text: str | bytes, scheme: str = "Basic") -> bytes:
+    raw = text.encode() if isinstance(text, str) else text
+    return f"{scheme} {base64.b64encode(raw).decode()}".encode()
+
+
+@pytest.mark.spec("RFC 6749 2.3.1")
+def test_basic_carries_an_urlencoded_name_and_secret() -> None:
+    read = read_credentials(basic("app%3A1:s%2Be+c"), {})
+    assert (read.client_id, read.secret, read.method) == ("app:1", "s+e c", "client_secret_basic")
+    assert read_credentials(basic("app:a:b", "bAsIc"), {}).secret == "a:b"
+
+
+@pytest.mark.spec("RFC 6749 2.3")
+@pytest.mark.parametrize(
+    ("authorization", "form", "error"),
+    [
+        pytest.param(None, {}, "invalid_client", id="nothing"),
+        pytest.param(None, {"client_secret": "s"}, "invalid_client", id="a secret without a name"),
+        pytest.param(b"Bearer abc", {}, "invalid_client", id="bearer token"),
+        pytest.param(b"Basic", {}, "invalid_client", id="Basic without a value"),
+        pytest.param(b"Basic !!!", {}, "invalid_client", id="not base64"),
+        pytest.param(basic("nocolon"), {}, "invalid_client", id="no colon"),
+        pytest.param(basic(":secret"), {}, "invalid_client", id="no name"),
+        pytest.param(basic("app:s\x00"), {}, "invalid_client", id="NUL"),
+        pytest.param(basic(b"app:\xff"), {}, "invalid_client", id="not UTF-8"),
+        pytest.param(basic("app:%ff"), {}, "invalid_client", id="escaped, not UTF-8"),
+        pytest.param(basic("app:s"), {"client_secret": "s"}, "invalid_request", id="two methods at once"),
+        pytest.param(basic("app:s"), {"client_id": "other"}, "invalid_request", id="two names"),
+    ],
+)
+def test_credentials_that_cannot_be_read_are_refused(
+    authorization: bytes | None, form: dict[str, str], error: str
+) -> None:
+    with pytest.raises(OAuthError) as refused:
+        read_credentials(authorization, form)
+    assert refused.value.error == error
+
+
+@pytest.mark.spec("RFC 6749 5.2")
+@pytest.mark.parametrize("path", ENDPOINTS)
+async def test_each_method_works_for_the_client_that_registered_it(site: Site, path: str) -> None:
+    for method in ("client_secret_basic", "client_secret_post"):
+        app = await site.client(token_endpoint_auth_method=method)
+        answer = await site.post(path, app, ENDPOINTS[path])
+        assert answer.status_code == 200, answer.text
+
+
+def swapped(app: App) -> dict[str, Any]:
+    """The right secret by the other method."""
+    if app.basic is None:
+        return {"auth": (app.id, app.secret)}
+    return {"data": app.form}
+
+
+@pytest.mark.spec("RFC 6749 2.3.1")
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+async def test_wrong_credentials_get_one_answer_that_says_nothing(site: Site, path: str, method: str) -> None:
+    app = await site.client(token_endpoint_auth_method=method)
+    disabled = await site.client(token_endpoint_auth_method=method, enabled=False)
+    other = await site.client(token_endpoint_auth_method=method)
+    form = ENDPOINTS[path]
+    attempts: dict[str, dict[str, Any]] = {
+        "wrong secret": {"auth": (app.id, "wrong")},
+        "wrong secret in the form": {"data": {"client_id": app.id, "client_secret": "wrong"}},
+        "empty secret": {"auth": (app.id, "")},
+        "another client's secret": {"auth": (app.id, other.secret)},
+        "unknown client": {"auth": ("01a20592-0000-7000-8000-000000000000", app.secret)},
+        "the other method": swapped(app),
+        "named without a secret": {"data": {"client_id": app.id}},
+        "disabled": {"auth": (disabled.id, disabled.secret)} if method.endswith("basic") else {"data": disabled.form},
+        "a very long secret": {"auth": (app.id, "x" * 2000)},
+        "a very long name": {"auth": ("x" * 2000, "s")},
+    }
+    seen = set()
+    for name, given in attempts.items():
+        answer = await site.http.post(path, auth=given.get("auth"), data={**form, **given.get("data", {})})
+        assert answer.status_code == 401, name
+        assert answer.headers["www-authenticate"].startswith("Basic"), name
+        assert answer.headers["cache-control"] == "no-store"
+        seen.add(answer.text)
+    assert len(seen) == 1
+    assert answer.json()["error"] == "invalid_client"
+
+
+async def test_a_chosen_secret_works_as_often_as_a_generated_one(site: Site) -> None:
+    passwords = Passwords()
+    stored = await passwords.hash("a chosen secret, 32 characters long")
+    app = await site.client(secrets=[{"id": "1", "hash": stored}], secret="a chosen secret, 32 characters long")
+    for _ in range(2):
+        await site.machine_token(app)
+    wrong = await site.http.post(
+        "/oauth2/token", auth=(app.id, "a chosen secret, 32 characters lonG"), data={"grant_type": "client_credentials"}
+    )
+    assert wrong.status_code == 401
+    passwords.close()
+
+
+async def test_a_remembered_secret_is_forgotten_with_its_hash(site: Site) -> None:
+    passwords = Passwords()
+    old, new = "the old chosen secret of a client", "the new chosen secret of a client"
+    app = await site.client(secrets=[{"id": "1", "hash": await passwords.hash(old)}], secret=old)
+    await site.machine_token(app)
+    await site.client(version=2, client_id=app.id, secrets=[{"id": "2", "hash": await passwords.hash(new)}], secret=new)
+    await site.forget()
+    answer = await site.http.post("/oauth2/token", auth=(app.id, old), data={"grant_type": "client_credentials"})
+    assert answer.status_code == 401
+    passwords.close()
+
+
+async def test_every_secret_of_a_client_works_while_they_are_being_changed(site: Site) -> None:
+    first, second = "first-generated-secret-000000000000000", "second-generated-secret-00000000000000"
+    hashes = [{"id": s[:5], "hash": f"sha256:{sha256(s.encode()).hexdigest()}"} for s in (first, second)]
+    app = await site.client(secrets=hashes, secret=first)
+    for secret in (first, second):
+        answer = await site.http.post("/oauth2/token", auth=(app.id, secret), data={"grant_type": "client_credentials"})
+        assert answer.status_code == 200
+
+
+async def test_guessing_secrets_ends_in_429(
+    site_factory: Callable[..., AbstractAsyncContextManager[Site]],
+) -> None:
+    async with site_factory(token_failure_burst=5, token_failure_rate=0.01) as site:
+        app = await site.client()
+        statuses = []
+        for _ in range(8):
+            answer = await site.http.post(
+                "/oauth2/token", auth=(app.id, "wrong"), data={"grant_type": "client_credentials"}
+            )
+            statuses.append(answer.status_code)
+        assert statuses == [401] * 5 + [429] * 3
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.headers["cache-control"] == "no-store"
