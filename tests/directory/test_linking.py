@@ -3,12 +3,21 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from tests.directory.conftest import Describe, Person, Register
 
+from watchword_database import bus, transaction
+from watchword_directory import store
+from watchword_directory.linking import ask_for_proof, link_proved
+from watchword_directory.users import new_user
 from watchword_events.contracts import IdentityLinked, IdentityUnlinked
+from watchword_events.handovers import AccountProved, ProveAccount, VerifiedIdentity
+from watchword_events.names import Service
+from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
+from watchword_testkit.clock import TestClock
 from watchword_testkit.events import expect_events
 from watchword_testkit.platform import Platform
 
@@ -186,3 +195,41 @@ async def test_parallel_proofs_of_one_pending_link_make_one_link(
     steps = await asyncio.gather(*(person.prove(asked) for _ in range(8)))
     assert [step.goes_to for step in steps].count("/login/complete") == 1
     assert len(await links_of(api, account["id"])) == 1
+
+
+async def test_what_waits_for_a_proof_is_bare_and_does_not_wait_for_ever(
+    platform: Platform, person: Person, identity: Describe, register: Register
+) -> None:
+    account = await register()
+    asserted = identity(email=str(account["email"]), name="Vera Waiting", claims={"department": "secret-works"})
+    asked = await person.asked_to_prove(await person.arrive(asserted))
+    async with platform.database.postgres.admin(platform.database.name) as connection:
+        row = await connection.fetchval(
+            "SELECT t::text FROM directory.pending_links t WHERE id = $1", asked.pending_link_id
+        )
+    for private in ("Vera", "secret-works", str(account["email"])):
+        assert private not in row
+    directory = platform.database.open(Service.DIRECTORY, pool_size=1)
+    async with transaction(directory) as session:
+        await store.delete_expired(session, now=utc_now() + timedelta(hours=2))
+    async with platform.database.postgres.admin(platform.database.name) as connection:
+        left = await connection.fetchval(
+            "SELECT count(*) FROM bus.handover WHERE receiver = 'watchword_directory' AND flow = $1", person.flow
+        )
+    assert left == 0, "tickets that say who somebody is are gone"
+    assert (await person.prove(asked)).error == "account_not_linked"
+
+
+async def test_a_proof_that_comes_too_late_links_nothing(own_platform: Platform, clock: TestClock) -> None:
+    directory, authz = own_platform.database.open(Service.DIRECTORY), own_platform.database.open(Service.AUTHZ)
+    identity = VerifiedIdentity(provider_id="P", issuer="https://i.example", subject="s", auth_time=clock())
+    user = new_user(username="late", now=clock())
+    async with transaction(directory) as session:
+        assert await store.claim_new_user(session, user)
+        ticket = await ask_for_proof(session, identity, user, flow="f", binding="b", now=clock())
+    async with transaction(authz) as session:
+        taken = await bus.take(session, ProveAccount, ticket, now=clock())
+    assert taken is not None
+    proof = AccountProved(binding="b", user_id=user.id, pending_link_id=taken.payload.pending_link_id)
+    async with transaction(directory) as session:
+        assert await link_proved(session, proof, flow="f", now=clock.advance(timedelta(minutes=16))) is None

@@ -15,7 +15,7 @@ Events in: provider.* and api_key.* (copies).
 Ledger: `sub` states and cuts.
 
 Modules: main → routes, api, consumers → resolve → provisioning, linking → users → store → models; profiles, emails and
-names are pure. bootstrap is for the supervisor.
+names are pure. sweeper deletes what is over. bootstrap is for the supervisor.
 
 Specs: OpenID Connect Core 2, 5.1, 5.7; RFC 5321 4.1.2; RFC 5891; RFC 9457.
 """

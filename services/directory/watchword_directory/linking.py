@@ -37,14 +37,26 @@ async def ask_for_proof(
         flow=flow,
         binding=binding,
         user_id=user.id,
-        identity=identity.model_dump(mode="json"),
+        identity=_bare(identity).model_dump(mode="json"),
         expires_at=now + PROOF_LIFE,
     )
-    await store.put_pending_link(session, pending, now=now)
+    await store.put_pending_link(session, pending)
     payload = ProveAccount(
         binding=binding, user_id=user.id, pending_link_id=pending.id, provider_id=identity.provider_id
     )
     return await bus.hand_over(session, payload, flow=flow, now=now)
+
+
+def _bare(identity: VerifiedIdentity) -> VerifiedIdentity:
+    """The key of the identity and how the person signed in, without anything else about the person."""
+    return VerifiedIdentity(
+        provider_id=identity.provider_id,
+        issuer=identity.issuer,
+        subject=identity.subject,
+        auth_time=identity.auth_time,
+        amr=identity.amr,
+        acr=identity.acr,
+    )
 
 
 async def link_proved(session: Session, proof: AccountProved, *, flow: str, now: datetime) -> VerifiedIdentity | None:

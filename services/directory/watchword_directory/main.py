@@ -16,6 +16,7 @@ from watchword_directory.models import ApiKeyCopy, ProviderCopy
 from watchword_directory.profiles import export
 from watchword_directory.routes import internal, sign_in_router
 from watchword_directory.settings import DirectorySettings
+from watchword_directory.sweeper import Sweeper
 from watchword_events.exports import ApiKeyExport, ProviderExport, UserExport
 from watchword_events.names import Service
 from watchword_runtime.access import Access
@@ -90,6 +91,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         refused=Limiter(settings.refused_calls_per_s, settings.refused_calls_burst),
         sign_ins=Limiter(50, 200),
     )
+    sweeper = Sweeper(database, now=shared.now)
     app = create_app(
         Service.DIRECTORY.value,
         title="Watchword directory",
@@ -104,8 +106,10 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         relay.start()
         providers.start()
         api_keys.start()
+        sweeper.start()
 
     async def stop() -> None:
+        await sweeper.stop()
         await providers.stop()
         await api_keys.stop()
         await relay.stop()

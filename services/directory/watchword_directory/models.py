@@ -37,7 +37,7 @@ class User(Base, table=True):
             unique=True,
             postgresql_where=text("email_verified AND deleted_at IS NULL"),
         ),
-        Index("ix_users_email", text("lower(email)"), postgresql_where=text("NOT email_verified")),
+        Index("ix_users_email", text("lower(email)")),
         Index("ix_users_administrators", "id", postgresql_where=text(IS_ADMINISTRATOR)),
         CheckConstraint("username = lower(username) AND email = lower(email)", name="ck_users_canonical"),
         CheckConstraint("claims_version <= version", name="ck_users_claims_version"),
@@ -75,7 +75,10 @@ class IdentityLink(Base, table=True):
 
 
 class PendingLink(Base, table=True):
-    """An identity that waits until the person has proved an existing account, bound to one flow of one browser."""
+    """An identity that waits until the person has proved an existing account, bound to one flow of one browser.
+
+    identity: what decides and what the sign-in goes on with; neither name nor address.
+    """
 
     __tablename__ = "pending_links"
 

@@ -55,8 +55,7 @@ def sign_in_router(parts: Parts) -> APIRouter:
 
 async def _receive(parts: Parts, arrival: resolve.Arrival, ticket: str) -> resolve.HandedOn | None:
     """Where the person goes on. Raises PageError when the sign-in ends here."""
-    provider = await parts.providers.get(arrival.provider_id) if arrival.provider_id else None
-    if arrival.provider_id and (provider is None or not provider.enabled or not provider.sign_in):
+    if arrival.provider_id and not await _may_sign_in(parts, arrival.provider_id):
         raise page_error("provider_disabled", flow=arrival.flow)
     for last_try in (False, True):
         try:
@@ -69,6 +68,17 @@ async def _receive(parts: Parts, arrival: resolve.Arrival, ticket: str) -> resol
             if last_try:
                 raise
     return None
+
+
+async def _may_sign_in(parts: Parts, provider_id: str) -> bool:
+    """Whether people may come through the provider; its owner is asked before it is refused."""
+    for asked in (False, True):
+        if asked:
+            await parts.providers.pull([provider_id])
+        provider = await parts.providers.get(provider_id)
+        if provider is not None and provider.enabled and provider.sign_in:
+            return True
+    return False
 
 
 def exporter(database: Database) -> Exporter:

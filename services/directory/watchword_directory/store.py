@@ -14,6 +14,12 @@ from watchword_events.handovers import VerifiedIdentity
 
 ADMINISTRATOR: Final = "administrator"
 _STANDING = col(User.deleted_at).is_(None)
+_AT_ONCE: Final = 1000
+_DELETE_TICKETS: Final = text("""
+DELETE FROM bus.handover WHERE ticket_hash IN (
+    SELECT ticket_hash FROM bus.handover WHERE receiver = current_user AND keep_until < :now
+     LIMIT :most FOR UPDATE SKIP LOCKED)
+""")
 
 
 class UnknownUser(LookupError):
@@ -172,11 +178,18 @@ async def claim_removed_link(session: Session, link_id: str) -> bool:
     return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
-async def put_pending_link(session: Session, pending: PendingLink, *, now: datetime) -> None:
-    """The link waits for its proof; an older one of the same flow, and whatever has expired, is gone."""
-    old = (col(PendingLink.flow) == pending.flow) | (col(PendingLink.expires_at) <= now)
-    await session.exec(delete(PendingLink).where(old))
+async def put_pending_link(session: Session, pending: PendingLink) -> None:
+    """The link waits for its proof; an older one of the same flow is gone."""
+    await session.exec(delete(PendingLink).where(col(PendingLink.flow) == pending.flow))
     await session.exec(insert(PendingLink).values(**pending.model_dump()))
+
+
+async def delete_expired(session: Session, *, now: datetime) -> None:
+    """Some of what waits no more, and of the tickets that told who somebody is, are gone."""
+    over = select(col(PendingLink.id)).where(col(PendingLink.expires_at) <= now).limit(_AT_ONCE)
+    await session.exec(delete(PendingLink).where(col(PendingLink.id).in_(over.with_for_update(skip_locked=True))))
+    connection = await session.connection()
+    await connection.execute(_DELETE_TICKETS, {"now": now, "most": _AT_ONCE})
 
 
 async def find_pending_provider(session: Session, pending_id: str) -> str | None:

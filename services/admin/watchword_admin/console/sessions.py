@@ -226,10 +226,7 @@ class Sessions:
                 "You are signed in, but your account has no right to administer this installation.",
                 403,
                 detail="no administrator",
-                advice=[
-                    "Sign out, then open the console again with another account.",
-                    f"{self.parts.settings.issuer}/oauth2/logout",
-                ],
+                advice=[f"Sign out at {self.parts.settings.issuer}/oauth2/logout and come back with another account."],
             ) from denied
         # Verified a line above; here it is only read.
         payload = token.split(".")[1]

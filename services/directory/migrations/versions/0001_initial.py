@@ -144,14 +144,7 @@ def upgrade() -> None:
         schema="directory",
         postgresql_where=sa.text("roles @> '[\"administrator\"]'::jsonb"),
     )
-    op.create_index(
-        "ix_users_email",
-        "users",
-        [sa.literal_column("lower(email)")],
-        unique=False,
-        schema="directory",
-        postgresql_where=sa.text("NOT email_verified"),
-    )
+    op.create_index("ix_users_email", "users", [sa.literal_column("lower(email)")], unique=False, schema="directory")
     op.create_index(
         "uq_users_email",
         "users",
@@ -204,9 +197,7 @@ def downgrade() -> None:
         schema="directory",
         postgresql_where=sa.text("email_verified AND deleted_at IS NULL"),
     )
-    op.drop_index(
-        "ix_users_email", table_name="users", schema="directory", postgresql_where=sa.text("NOT email_verified")
-    )
+    op.drop_index("ix_users_email", table_name="users", schema="directory")
     op.drop_index(
         "ix_users_administrators",
         table_name="users",
