@@ -33,14 +33,25 @@ def settings_for() -> SettingsFor:
     return _settings
 
 
-@pytest.fixture(scope="module")
-async def module_database(postgres: Postgres, database_template: Template) -> AsyncIterator[TestDatabase]:
-    """A migrated database for tests that leave nothing behind which the others would see."""
+@pytest.fixture(scope="package")
+async def package_database(postgres: Postgres, database_template: Template) -> AsyncIterator[TestDatabase]:
+    """One migrated database for all tests of this library: a copy for each would take most of their time."""
     name = await postgres.create_database(template=database_template.name)
     found = TestDatabase(postgres, name, database_template.passwords)
     yield found
-    await found.close()
     await postgres.drop_database(name)
+
+
+@pytest.fixture
+async def database(package_database: TestDatabase) -> AsyncIterator[TestDatabase]:
+    """The database as after its migration."""
+    yield package_database
+    await package_database.close()
+    async with package_database.postgres.admin(package_database.name) as admin:
+        await admin.execute(
+            "TRUNCATE bus.revocations RESTART IDENTITY; UPDATE bus.ledger SET position = 1::bigint << 40;"
+            "TRUNCATE authz.dead_letter, authz.copy_state; DROP TABLE IF EXISTS authz.thing_copy"
+        )
 
 
 @pytest.fixture

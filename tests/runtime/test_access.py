@@ -99,18 +99,11 @@ class World:
 
 
 @pytest.fixture
-async def world(settings_for: SettingsFor, module_database: TestDatabase) -> AsyncIterator[World]:
-    made = World(settings_for, module_database)
+async def world(settings_for: SettingsFor, database: TestDatabase) -> AsyncIterator[World]:
+    made = World(settings_for, database)
     await made.feed.start()
     yield made
     await made.feed.stop()
-    await empty_ledger(module_database)
-
-
-async def empty_ledger(database: TestDatabase) -> None:
-    """So that the entries of one test do not reach into the next."""
-    async with database.postgres.admin(database.name) as connection:
-        await connection.execute("DELETE FROM bus.revocations")
 
 
 def claims(**changes: object) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class Broker:
                     info = await js.consumer_info(worker.stream, worker.durable)
                     worker.limit_tries(info.config.max_deliver)
                     if subscriber is None:
-                        subscriber = await _consume(broker, worker)
+                        subscriber = await _consume(broker, worker, f"_INBOX_{self._service.value}.")
                 except NotFoundError:
                     log.warning("work.no_durable", consumer=worker.durable)
                     await _stop(subscriber)
@@ -198,8 +198,8 @@ class Broker:
             self._lost.set()  # FastStream raises these inside the client's reconnecting task, which ends there
 
 
-async def _consume(broker: NatsBroker, worker: Worker) -> _Subscriber:
-    """A subscriber that hands the durable's messages to the worker."""
+async def _consume(broker: NatsBroker, worker: Worker, inbox: str) -> _Subscriber:
+    """A subscriber that hands the durable's messages to the worker. inbox: the prefix of the service's own."""
 
     async def on_message(message: NatsMessage) -> None:
         await worker.on_message(message)
@@ -209,6 +209,8 @@ async def _consume(broker: NatsBroker, worker: Worker) -> _Subscriber:
         stream=JStream(worker.stream, declare=False),
         durable=worker.durable,
         pull_sub=PullSub(batch_size=BATCH, timeout=_FETCH_S),
+        # FastStream's default is everybody's inbox, to which no service may listen.
+        inbox_prefix=inbox.encode(),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         decoder=_whole,
         no_reply=True,
