@@ -19,6 +19,7 @@ from nats.js.errors import NotFoundError
 
 from watchword_database.engine import Database
 from watchword_database.outbox import Relay
+from watchword_events.names import Service
 from watchword_runtime.settings import ServiceSettings
 from watchword_runtime.tasks import end
 from watchword_runtime.work import BATCH, Handler, Received, Worker
@@ -166,7 +167,7 @@ class Broker:
             [server.strip() for server in self._settings.nats_url.split(",")],
             name=f"watchword-{self._service.value}",
             security=_security(self._settings),
-            inbox_prefix=f"_INBOX_{self._service.value}",
+            inbox_prefix=_inbox(self._service),
             connect_timeout=2,
             reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds, fractions work; annotated as int
             max_reconnect_attempts=-1,
@@ -198,6 +199,11 @@ class Broker:
             self._lost.set()  # FastStream raises these inside the client's reconnecting task, which ends there
 
 
+def _inbox(service: Service) -> str:
+    """Replies to a service go below this subject, to which no other may listen."""
+    return f"_INBOX_{service.value}"
+
+
 async def _consume(broker: NatsBroker, worker: Worker, inbox: str) -> _Subscriber:
     """A subscriber that hands the durable's messages to the worker. inbox: the prefix of the service's own."""
 
@@ -209,6 +215,8 @@ async def _consume(broker: NatsBroker, worker: Worker, inbox: str) -> _Subscribe
         stream=JStream(worker.stream, declare=False),
         durable=worker.durable,
         pull_sub=PullSub(batch_size=BATCH, timeout=_FETCH_S),
+        # FastStream's default is everybody's inbox, to which no service may listen.
+        inbox_prefix=f"{_inbox(service)}.".encode(),
         # FastStream's default is everybody's inbox, to which no service may listen.
         inbox_prefix=inbox.encode(),
         ack_policy=AckPolicy.NACK_ON_ERROR,
