@@ -150,7 +150,7 @@ class Broker:
                     info = await js.consumer_info(worker.stream, worker.durable)
                     worker.limit_tries(info.config.max_deliver)
                     if subscriber is None:
-                        subscriber = await _consume(broker, worker, f"_INBOX_{self._service.value}.")
+                        subscriber = await _consume(broker, worker, self._service)
                 except NotFoundError:
                     log.warning("work.no_durable", consumer=worker.durable)
                     await _stop(subscriber)
@@ -204,8 +204,8 @@ def _inbox(service: Service) -> str:
     return f"_INBOX_{service.value}"
 
 
-async def _consume(broker: NatsBroker, worker: Worker, inbox: str) -> _Subscriber:
-    """A subscriber that hands the durable's messages to the worker. inbox: the prefix of the service's own."""
+async def _consume(broker: NatsBroker, worker: Worker, service: Service) -> _Subscriber:
+    """A subscriber that hands the durable's messages to the worker."""
 
     async def on_message(message: NatsMessage) -> None:
         await worker.on_message(message)
@@ -217,8 +217,6 @@ async def _consume(broker: NatsBroker, worker: Worker, inbox: str) -> _Subscribe
         pull_sub=PullSub(batch_size=BATCH, timeout=_FETCH_S),
         # FastStream's default is everybody's inbox, to which no service may listen.
         inbox_prefix=f"{_inbox(service)}.".encode(),
-        # FastStream's default is everybody's inbox, to which no service may listen.
-        inbox_prefix=inbox.encode(),
         ack_policy=AckPolicy.NACK_ON_ERROR,
         decoder=_whole,
         no_reply=True,
