@@ -66,7 +66,7 @@ async def test_a_gap_is_filled_before_anything_later_counts(issuer: Issuer) -> N
         await until(lambda: follower.is_fresh)
         lost = issuer.revoke("sub", "ann")
         later = issuer.revoke("sub", "bob")
-        follower.received(later.model_dump_json().encode())
+        follower.received(later.model_dump_json().encode(), from_issuer=True)
         assert follower.revoked.position < lost.position
         await until(lambda: is_dead(follower, "ann") and is_dead(follower, "bob"), within_s=0.9)
         assert follower.revoked.position == later.position
@@ -76,7 +76,7 @@ async def test_entries_heard_while_loading_are_not_lost(issuer: Issuer) -> None:
     issuer.broken.add("/revocations")
     feed = issuer.feed()
     follower = Follower(feed, bound_s=5, leeway_s=0, now=lambda: 0.0, elapsed=lambda: 0.0, on_key=lambda: None)
-    follower.received(issuer.revoke("sub", "ann").model_dump_json().encode())
+    follower.received(issuer.revoke("sub", "ann").model_dump_json().encode(), from_issuer=True)
     assert follower.revoked.position == 0
     running = asyncio.create_task(follower.run())
     issuer.broken.clear()
@@ -89,16 +89,16 @@ async def test_a_message_that_cannot_be_read_makes_it_ask(issuer: Issuer) -> Non
     async with following(issuer.feed(), live=False) as follower:
         await until(lambda: follower.is_fresh)
         issuer.revoke("sub", "ann")
-        follower.received(b"{nonsense")
+        follower.received(b"{nonsense", from_issuer=False)
         await until(lambda: is_dead(follower, "ann"), within_s=0.9)
 
 
 async def test_a_repeated_message_changes_nothing(issuer: Issuer) -> None:
     async with following(issuer.feed(), live=False) as follower:
         entry = issuer.revoke("sub", "ann").model_dump_json().encode()
-        follower.received(entry)
+        follower.received(entry, from_issuer=True)
         asked = len(issuer.asked)
-        follower.received(entry)
+        follower.received(entry, from_issuer=True)
         await asyncio.sleep(0.05)
         assert "/revocations" not in issuer.asked[asked:]
         assert follower.revoked.position == issuer.position
@@ -109,22 +109,60 @@ async def test_a_forged_entry_is_found_out_when_the_true_one_comes(issuer: Issue
         await until(lambda: follower.is_fresh)
         forged = issuer.revoke("sub", "victim")
         issuer.ledger.remove(forged)
-        follower.received(forged.model_dump_json().encode())
+        follower.received(forged.model_dump_json().encode(), from_issuer=False)
         assert is_dead(follower, "victim")
-        follower.received(issuer.revoke("sub", "ann").model_dump_json().encode())
+        follower.received(issuer.revoke("sub", "ann").model_dump_json().encode(), from_issuer=False)
         assert not follower.is_fresh
         await until(lambda: follower.is_fresh)
         assert is_dead(follower, "ann")
         assert not is_dead(follower, "victim")
 
 
-async def test_a_position_that_was_made_up_is_found_out_by_asking(issuer: Issuer) -> None:
+async def test_a_forged_entry_is_found_out_by_asking(issuer: Issuer) -> None:
     async with following(issuer.feed(), live=False) as follower:
         await until(lambda: follower.is_fresh)
         forged = issuer.revoke("sub", "victim")
         issuer.ledger.remove(forged)
-        follower.received(forged.model_dump_json().encode())
-        await until(lambda: not is_dead(follower, "victim"), within_s=BOUND_S + 4)
+        follower.received(forged.model_dump_json().encode(), from_issuer=False)
+        await until(lambda: not is_dead(follower, "victim"), within_s=BOUND_S)
+        assert follower.revoked.position == issuer.position
+
+
+async def test_a_forged_entry_hides_none_even_if_the_true_one_is_lost(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        forged = issuer.revoke("sub", "victim")
+        issuer.ledger.remove(forged)
+        follower.received(forged.model_dump_json().encode(), from_issuer=False)
+        issuer.revoke("sub", "ann")
+        follower.received(issuer.revoke("sub", "bob").model_dump_json().encode(), from_issuer=False)
+        assert not is_dead(follower, "ann")
+        await until(lambda: is_dead(follower, "ann"), within_s=BOUND_S)
+        assert not is_dead(follower, "victim")
+
+
+async def test_a_lift_is_not_believed_before_the_issuer_says_so(issuer: Issuer) -> None:
+    issuer.revoke("sub", "ann", "state")
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        forged = issuer.revoke("sub", "ann", "lift")
+        issuer.ledger.remove(forged)
+        follower.received(forged.model_dump_json().encode(), from_issuer=False)
+        await asyncio.sleep(0.2)
+        assert is_dead(follower, "ann", forged.position)
+        issuer.ledger.append(forged)
+        follower.received(forged.model_dump_json().encode(), from_issuer=False)
+        await until(lambda: not is_dead(follower, "ann", forged.position), within_s=0.9)
+
+
+async def test_a_ledger_that_went_back_is_loaded_again(issuer: Issuer) -> None:
+    issuer.revoke("sub", "ann")
+    lost = issuer.revoke("sub", "bob")
+    async with following(issuer.feed()) as follower:
+        await until(lambda: follower.is_fresh)
+        issuer.ledger.remove(lost)
+        await until(lambda: not is_dead(follower, "bob"), within_s=BOUND_S + 4)
+        assert is_dead(follower, "ann")
         assert follower.revoked.position == issuer.position
 
 
@@ -178,11 +216,10 @@ async def test_a_snapshot_that_is_older_than_the_feed_is_not_taken(issuer: Issue
 
 
 async def test_an_instance_that_is_a_moment_behind_is_no_roll_back(issuer: Issuer) -> None:
-    async with following(issuer.feed(), live=False) as follower:
+    entry = issuer.revoke("sub", "ann")
+    async with following(issuer.feed()) as follower:
         await until(lambda: follower.is_fresh)
-        entry = issuer.revoke("sub", "ann")
         issuer.ledger.remove(entry)
-        follower.received(entry.model_dump_json().encode())
         await asyncio.sleep(1.1)
         issuer.ledger.append(entry)
         await asyncio.sleep(BOUND_S)

@@ -85,7 +85,7 @@ class HttpFeed:
                     async for event, data in events:
                         delay_s = _AGAIN_S[0]
                         if event == "revocation":
-                            follower.received(data.encode())
+                            follower.received(data.encode(), from_issuer=True)
                         elif event == "position":
                             follower.heard(_position(orjson.loads(data)))
             except (IssuerUnavailable, orjson.JSONDecodeError) as error:
@@ -200,7 +200,7 @@ class NatsFeed:
         from nats.errors import Error as NatsError
 
         async def on_entry(message: "Msg") -> None:
-            follower.received(message.data)
+            follower.received(message.data, from_issuer=False)
 
         async def on_key(message: "Msg") -> None:
             follower.on_key()

@@ -1,8 +1,9 @@
 """Follows the revocation feed: snapshot, then stream; gaps, new epochs and staleness are noticed here.
 
-What arrives live (SSE or NATS) is a hint about the next entry. An entry is applied only when it continues what is
-applied already; anything else makes us ask over HTTP. So a lost, repeated, reordered or forged message costs a request
-and can hide nothing.
+What arrives live (SSE or NATS) is a hint about the next entry. It is applied when it continues what is applied already;
+anything else makes us ask over HTTP. What came over NATS counts at once but is read again from the issuer within a
+second, and a lift, which makes something live again, is only ever taken from there. So a lost, repeated, reordered or
+forged message costs a request and can hide nothing.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from watchword_events.names import Position, epoch_of
-from watchword_events.revocations import Claim, RevocationEntry
+from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_verifier.client import IssuerUnavailable
 from watchword_verifier.revocations import RevocationSet
 
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 ASK_EVERY_S: Final = 1.0
 # A snapshot may hold 100,000 entries: requests go on between pieces of about 2 ms.
 _APPLY_AT_ONCE: Final = 500
-_REMEMBERED: Final = 1_000  # applied entries whose id is known, to notice a contradiction
+_BELIEVED: Final = frozenset({RevocationKind.CUT.value, RevocationKind.STATE.value})
 _RETRY_S: Final = (0.2, 5.0)
 _RELOAD_WHEN_UNREADABLE_S: Final = 30.0
 # Entries go a minute later than they might: clocks of issuer and verifier differ a little.
@@ -82,7 +83,8 @@ class Follower:
         self._behind_since: float | None = None
         self._unreadable_since: float | None = None
         self._heard = 0
-        self._recent: dict[int, int] = {}  # position: id
+        self._read = 0  # up to here the issuer itself has told us
+        self._believed: dict[int, int] = {}  # id by position of what came over NATS since
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._was_fresh = False
@@ -98,8 +100,8 @@ class Follower:
             group.create_task(self._keep())
             group.create_task(self._ask())
 
-    def received(self, body: bytes) -> None:
-        """A live message said that this entry came next."""
+    def received(self, body: bytes, *, from_issuer: bool) -> None:
+        """A live message said that this entry came next.  from_issuer: it came over HTTP, not from a broker."""
         try:
             entry = RevocationEntry.model_validate_json(body)
         except ValueError:
@@ -108,12 +110,16 @@ class Follower:
         applied = self.revoked.position
         if not self.loaded.is_set():
             self._heard = max(self._heard, entry.position)
-        elif entry.position == applied + 1:
+        elif entry.position == applied + 1 and from_issuer and self._read == applied:
             self._apply(entry)
+            self._read = entry.position
             self._cover()
+        elif entry.position == applied + 1 and not from_issuer and entry.kind in _BELIEVED:
+            self._apply(entry)
+            self._believed[entry.position] = entry.id
         elif entry.position > applied:
             self.look()
-        elif self._recent.get(entry.position, entry.id) != entry.id:
+        elif self._believed.get(entry.position, entry.id) != entry.id:
             self._reload("contradiction")
 
     def heard(self, position: int) -> None:
@@ -127,9 +133,6 @@ class Follower:
 
     def _apply(self, entry: RevocationEntry) -> None:
         self.revoked.apply(entry)
-        self._recent[entry.position] = entry.id
-        if len(self._recent) > _REMEMBERED:
-            del self._recent[next(iter(self._recent))]
         if entry.claim == Claim.KID:
             self.on_key()
 
@@ -165,19 +168,18 @@ class Follower:
         if page.position < noted.position:
             raise IssuerUnavailable("the snapshot is older than the feed")
         fresh = RevocationSet(tokens_only=True)
-        recent: dict[int, int] = {}
         for start in range(0, len(page.entries), _APPLY_AT_ONCE):
             for raw in page.entries[start : start + _APPLY_AT_ONCE]:
                 entry = _read(raw, fresh)
                 if entry is not None:
                     fresh.apply(entry)
-                    recent[entry.position] = entry.id
             await asyncio.sleep(0)
         # Loading much may take longer than the bound: date the state once more, so that it does not start out stale.
         asked_again = self._elapsed()
         newest = await self._ledger.newest()
         self.revoked.adopt(fresh, page.position)
-        self._recent = dict(list(recent.items())[-_REMEMBERED:])
+        self._read = page.position
+        self._believed.clear()
         self._as_of = asked - noted.age_s
         self._answers = [(newest.position, asked_again - newest.age_s)]
         self._cover()
@@ -189,15 +191,25 @@ class Follower:
         self._heard = 0
 
     async def _fill(self) -> None:
-        """Everything after what is applied is fetched and applied."""
-        page = await self._ledger.after(self.revoked.position)
+        """Everything after what the issuer told us last is fetched and applied."""
+        unconfirmed = set(self._believed)
+        page = await self._ledger.after(self._read)
         if epoch_of(page.position) > epoch_of(self.revoked.position):
             self._reload("epoch")
             return
         for raw in page.entries:
             entry = _read(raw, self.revoked)
-            if entry is not None:
-                self._apply(entry)
+            if entry is None:
+                continue
+            if self._believed.pop(entry.position, entry.id) != entry.id:
+                self._reload("contradiction")
+                return
+            self._apply(entry)
+        if unconfirmed & self._believed.keys():
+            # It was published after it had been committed, so it should have been there.
+            self._reload("contradiction")
+            return
+        self._read = max(self._read, page.position)
         self.revoked.advance(page.position)
         self._cover()
 
@@ -239,14 +251,15 @@ class Follower:
             self._reload("unreadable entry")
             return
         self._answers = [*self._answers[-20:], (newest.position, asked - newest.age_s)]
+        if self._believed:
+            self.look()
         self.heard(newest.position)
         self._cover()
 
     def _cover(self) -> None:
-        """Date the state by the youngest answer whose position has been applied."""
-        applied = self.revoked.position
-        covered = [as_of for position, as_of in self._answers if position <= applied]
-        self._answers = [(position, as_of) for position, as_of in self._answers if position > applied]
+        """Date the state by the youngest answer that is covered by what the issuer itself has told us."""
+        covered = [as_of for position, as_of in self._answers if position <= self._read]
+        self._answers = [(position, as_of) for position, as_of in self._answers if position > self._read]
         self._as_of = max([self._as_of, *covered])
 
     def _report(self) -> None:
