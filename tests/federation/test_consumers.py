@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from typing import Any
 
-from watchword_events.names import Service
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.platform import Platform
@@ -50,38 +49,3 @@ async def test_the_copy_follows_and_fetched_documents_are_dropped(platform: Plat
     await until(platform, "SELECT kind FROM federation.upstream_document WHERE provider_id = $1", provider_id, [])
     await api.delete(f"/providers/{provider_id}")
     await until(platform, copied, provider_id, [(3, True, None)])
-
-
-async def test_a_flow_that_is_long_over_is_swept_by_the_next_ones(platform: Platform) -> None:
-    from datetime import timedelta
-
-    from watchword_database import transaction
-    from watchword_federation import store
-    from watchword_federation.models import UpstreamFlow
-
-    database = platform.database.open(Service.FEDERATION, pool_size=1)
-    now = utc_now()
-
-    def flow(name: str, expired_for: timedelta) -> UpstreamFlow:
-        return UpstreamFlow(
-            state_hash=secrets.token_bytes(32),
-            flow=name,
-            binding="b",
-            provider_id=mark,
-            configuration=b"",
-            response_mode="query",
-            sealed=b"",
-            rev=0,
-            created_at=now,
-            expires_at=now - expired_for,
-        )
-
-    mark = secrets.token_hex(8)
-    for old in (flow("long", timedelta(hours=2)), flow("just", timedelta(minutes=1))):
-        async with transaction(database) as session:
-            session.add(old)
-    async with transaction(database) as session:
-        await store.add_flow(session, flow("new", timedelta(minutes=-10)), now=now)
-    kept = await rows(platform, "SELECT flow FROM federation.upstream_flow WHERE provider_id = $1 ORDER BY flow", mark)
-    assert [row["flow"] for row in kept] == ["just", "new"]
-    await platform.database.close()

@@ -121,8 +121,8 @@ async def _leave(federation: Federation, provider_id: str, request: Request) -> 
         taken = await bus.take(session, UpstreamStart, ticket, now=now)
         if taken is not None:
             sealed = await federation.seal.seal(session, kept, hash_of(state))
-            flow = open_flow(taken, provider, state=state, sealed=sealed, rev=rev, now=now)
-            await store.add_flow(session, flow, now=now)
+            session.add(open_flow(taken, provider, state=state, sealed=sealed, rev=rev, now=now))
+            await store.sweep(session, now=now)
     if taken is None:
         # Used before or too old, but of this browser: the login page knows where its sign-in stands.
         return federation.redirect("/login", flow=start.flow)

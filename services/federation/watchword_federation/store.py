@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -16,6 +16,11 @@ from watchword_federation.models import UpstreamDocument, UpstreamFlow
 # How long a flow stays after its expiry: a late repetition is recognised and led back to its sign-in.
 KEEP_FLOWS: Final = timedelta(hours=1)
 _SWEPT_AT_ONCE: Final = 20
+_SWEEP_TICKETS: Final = text("""
+DELETE FROM bus.handover WHERE ticket_hash IN (
+    SELECT ticket_hash FROM bus.handover WHERE receiver = current_user AND keep_until < :now
+     LIMIT :most FOR UPDATE SKIP LOCKED)
+""")
 
 
 class DocumentKind(StrEnum):
@@ -25,9 +30,8 @@ class DocumentKind(StrEnum):
     KEYS = "keys"
 
 
-async def add_flow(session: Session, flow: UpstreamFlow, *, now: datetime) -> None:
-    """The flow is stored; a few that are long over are gone, so that the table follows the load."""
-    session.add(flow)
+async def sweep(session: Session, *, now: datetime) -> None:
+    """A few flows and tickets that are long over are gone. Each new flow sweeps, so that tables follow the load."""
     over = (
         select(col(UpstreamFlow.state_hash))
         .where(col(UpstreamFlow.expires_at) < now - KEEP_FLOWS)
@@ -35,6 +39,8 @@ async def add_flow(session: Session, flow: UpstreamFlow, *, now: datetime) -> No
         .with_for_update(skip_locked=True)
     )
     await session.exec(delete(UpstreamFlow).where(col(UpstreamFlow.state_hash).in_(over)))
+    connection = await session.connection()
+    await connection.execute(_SWEEP_TICKETS, {"now": now, "most": _SWEPT_AT_ONCE})
 
 
 async def find_flow(session: Session, state_hash: bytes) -> UpstreamFlow | None:

@@ -1,0 +1,98 @@
+"""What is swept, and what is claimed once."""
+
+import asyncio
+import secrets
+from datetime import datetime, timedelta
+
+import pytest
+
+from watchword_database import Database, bus, transaction
+from watchword_events.handovers import UpstreamStart
+from watchword_events.names import Service
+from watchword_federation import store
+from watchword_federation.models import UpstreamFlow
+from watchword_federation.store import DocumentKind
+from watchword_runtime.clock import utc_now
+from watchword_testkit.databases import TestDatabase
+
+NOW = utc_now()
+
+
+@pytest.fixture
+def federation(fetched_nothing: TestDatabase) -> Database:
+    return fetched_nothing.open(Service.FEDERATION)
+
+
+def flow(name: str, expires_at: datetime) -> UpstreamFlow:
+    return UpstreamFlow(
+        state_hash=secrets.token_bytes(32),
+        flow=name,
+        binding="b",
+        provider_id="acme",
+        configuration=b"",
+        response_mode="query",
+        sealed=b"",
+        rev=0,
+        created_at=NOW,
+        expires_at=expires_at,
+    )
+
+
+async def added(database: Database, *flows: UpstreamFlow) -> None:
+    async with transaction(database) as session:
+        session.add_all(flows)
+
+
+async def test_a_flow_is_claimed_by_one_of_fifty(federation: Database) -> None:
+    row = flow("f", NOW + timedelta(minutes=10))
+    await added(federation, row)
+
+    async def claim() -> bool:
+        async with transaction(federation) as session:
+            return await store.claim_flow(session, row.state_hash, now=NOW)
+
+    assert sum(await asyncio.gather(*[claim() for _ in range(50)])) == 1
+
+
+async def test_a_flow_that_is_over_is_claimed_by_nobody(federation: Database) -> None:
+    row = flow("f", NOW)
+    await added(federation, row)
+    async with transaction(federation) as session:
+        assert not await store.claim_flow(session, row.state_hash, now=NOW)
+        assert await store.find_flow(session, row.state_hash) is not None, "it is still recognised"
+        assert not await store.claim_flow(session, secrets.token_bytes(32), now=NOW)
+
+
+async def test_what_is_long_over_is_swept_and_the_rest_stays(
+    federation: Database, fetched_nothing: TestDatabase
+) -> None:
+    old, late = flow("old", NOW - store.KEEP_FLOWS * 2), flow("late", NOW - timedelta(minutes=1))
+    await added(federation, old, late)
+    tickets = []
+    for age in (timedelta(hours=2), timedelta()):
+        async with transaction(fetched_nothing.open(Service.AUTHZ)) as session:
+            payload = UpstreamStart(provider_id="acme", binding="b")
+            tickets.append(await bus.hand_over(session, payload, flow="f", now=NOW - age))
+    async with transaction(federation) as session:
+        await store.sweep(session, now=NOW)
+    async with transaction(federation) as session:
+        assert await store.find_flow(session, old.state_hash) is None
+        assert await store.find_flow(session, late.state_hash) is not None
+        assert [await bus.peek(session, UpstreamStart, ticket) is not None for ticket in tickets] == [False, True]
+
+
+async def test_of_two_documents_the_one_that_was_asked_for_later_is_kept(federation: Database) -> None:
+    url, kind = "https://idp.test/keys", DocumentKind.KEYS
+    for age, keys in ((0, "new"), (5, "old")):
+        async with transaction(federation) as session:
+            asked_at = NOW - timedelta(seconds=age)
+            await store.put_document(session, "acme", kind, url, {"keys": keys}, fetched_at=asked_at)
+    async with transaction(federation) as session:
+        assert await store.find_document(session, "acme", kind, url, fresh_since=NOW) == {"keys": "new"}
+        assert await store.find_document(session, "acme", kind, url + "/", fresh_since=NOW) is None
+        assert await store.find_document(session, "acme", DocumentKind.METADATA, url, fresh_since=NOW) is None
+        assert await store.find_document(session, "other", kind, url, fresh_since=NOW) is None
+        later = NOW + timedelta(microseconds=1)
+        assert await store.find_document(session, "acme", kind, url, fresh_since=later) is None
+        await store.drop_documents(session, ["acme"])
+        assert await store.find_document(session, "acme", kind, url, fresh_since=NOW) is None
