@@ -59,7 +59,9 @@ class Owner:
         """The id of the published event."""
         event_id = str(uuid4())
         headers = event_headers(event, event_id)
-        await self.js.publish(row_of(event).subject, event.model_dump_json().encode(), stream=STREAM, headers=headers)
+        await self.js.publish(
+            row_of(event).subject, event.model_dump_json().encode(), stream=event.owner.stream, headers=headers
+        )
         return event_id
 
     async def update(self, *ids: str, version: int = 1) -> list[str]:
