@@ -62,8 +62,13 @@ async def stop(running: Running, data_dir: Path) -> None:
     async with asyncio.timeout(30):
         assert await running.process.wait() == 0
     assert not (data_dir / "access.json").exists()
-    records = [json.loads(path.read_text()) for path in (data_dir / "run").glob("*.process.json")]
-    assert not [record for record in records if Path(f"/proc/{record['pid']}").exists()]
+    assert not left_over(data_dir / "run")
+
+
+def left_over(run: Path) -> list[int]:
+    """Processes that were noted and still exist."""
+    noted = [int(json.loads(path.read_text())["pid"]) for path in run.glob("*.process.json")]
+    return [pid for pid in noted if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.fixture(scope="module", params=["system", "wheel"])
