@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -38,7 +39,7 @@ from watchword_testkit.canary import Canary
 from watchword_testkit.clock import TestClock
 from watchword_testkit.databases import Template, TestDatabase
 from watchword_testkit.servers import Broker as NatsServer
-from watchword_testkit.servers import Postgres
+from watchword_testkit.servers import Postgres, own_broker
 from watchword_token.bootstrap import create_admin_key
 from watchword_token.consumers import POLL_S
 from watchword_token.main import build
@@ -108,6 +109,7 @@ class Site:
     feed: Feed
     http: httpx2.AsyncClient
     owners: Owners
+    nats: NatsServer | None = None
     _databases: dict[Service, Database] = field(default_factory=dict)
 
     def db(self, service: Service) -> Database:
@@ -242,8 +244,8 @@ class Site:
         """A request at the token endpoint."""
         return await self.post("/oauth2/token", app, form)
 
-    async def redeem(self, app: App, code: str, **form: str) -> httpx2.Response:
-        """A code redeemed as it should be; form overrides."""
+    async def redeem(self, app: App, code: str, /, **form: str | None) -> httpx2.Response:
+        """A code redeemed as it should be; form overrides, None leaves out."""
         given = {"code": code, "redirect_uri": CALLBACK, "code_verifier": VERIFIER, **form}
         return await self.token(
             app, grant_type="authorization_code", **{k: v for k, v in given.items() if v is not None}
@@ -291,16 +293,24 @@ class Site:
 
 @asynccontextmanager
 async def running(
-    postgres: Postgres, template: Template, nats_url: str, clock: TestClock, canary: Canary, **settings: Any
+    postgres: Postgres, template: Template, home: Path, clock: TestClock, canary: Canary, **settings: Any
 ) -> AsyncIterator[Site]:
-    """A site with one instance; its copies count as filled."""
+    """A site with one instance; its copies count as filled.
+
+    Its NATS server is its own: two installations must never share one, since each believes what it hears there.
+    """
     database = TestDatabase(postgres, await postgres.create_database(template=template.name), template.passwords)
     async with postgres.admin(database.name) as connection:
         await connection.execute(
             "INSERT INTO token.copy_state (entity, filled_at) VALUES ('user', now()), ('client', now())"
         )
-    async with instance(database, nats_url, clock, canary, **settings) as site:
-        yield site
+    with own_broker(home) as nats_server:
+        connection = await nats.connect(nats_server.url)
+        await provision(connection.jetstream())
+        await connection.close()
+        async with instance(database, nats_server.url, clock, canary, **settings) as site:
+            site.nats = nats_server
+            yield site
     await database.close()
     await postgres.drop_database(database.name)
 
@@ -350,37 +360,31 @@ async def instance(
     await feed_database.dispose()
 
 
-@pytest.fixture(scope="session")
-async def streams(nats_server: NatsServer) -> str:
-    """The URL of a NATS server that has the streams and durables of the catalogue."""
-    connection = await nats.connect(nats_server.url)
-    await provision(connection.jetstream())
-    await connection.close()
-    return nats_server.url
-
-
 @pytest.fixture(scope="module")
-async def site(postgres: Postgres, database_template: Template, streams: str) -> AsyncIterator[Site]:
+async def site(
+    postgres: Postgres, database_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
     """The module's installation: tests make clients and users of their own."""
-    async with running(postgres, database_template, streams, TestClock(), Canary()) as made:
+    home = tmp_path_factory.mktemp("token")
+    async with running(postgres, database_template, home, TestClock(), Canary()) as made:
         yield made
 
 
 @pytest.fixture
 async def own_site(
-    postgres: Postgres, database_template: Template, streams: str, clock: TestClock, canary: Canary
+    postgres: Postgres, database_template: Template, tmp_path: Path, clock: TestClock, canary: Canary
 ) -> AsyncIterator[Site]:
     """An installation of the test's own, whose clock it may move."""
-    async with running(postgres, database_template, streams, clock, canary) as made:
+    async with running(postgres, database_template, tmp_path, clock, canary) as made:
         yield made
 
 
 @pytest.fixture
 def site_factory(
-    postgres: Postgres, database_template: Template, streams: str, clock: TestClock, canary: Canary
+    postgres: Postgres, database_template: Template, tmp_path: Path, clock: TestClock, canary: Canary
 ) -> Callable[..., AbstractAsyncContextManager[Site]]:
     """Makes installations with settings of the test's own."""
-    return functools.partial(running, postgres, database_template, streams, clock, canary)
+    return functools.partial(running, postgres, database_template, tmp_path, clock, canary)
 
 
 @pytest.fixture
