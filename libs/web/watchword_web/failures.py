@@ -17,7 +17,8 @@ from watchword_web.references import reference_of
 from watchword_web.surfaces import Surface, route_path, surface_of
 
 Outages = tuple[type[Exception], ...]
-OUTAGES: Outages = (ConnectionError, TimeoutError)
+# FileNotFoundError: the UNIX socket of a server that does not run.
+OUTAGES: Outages = (ConnectionError, FileNotFoundError, TimeoutError)
 
 _LOGGED_PATH = 200
 _LOGGED_FRAMES = 8
