@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -74,9 +75,11 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(caddy: Path, home: Path, upstreams: Mapping[str, list[int]], **variables: str) -> Iterator[Gateway]:
-    """Caddy with the Caddyfile of `compose.yaml`. upstreams: the ports on 127.0.0.1 of each service's instances."""
-    port, log = free_port(), home / "caddy.log"
+def running_gateway(
+    caddy: Path, home: Path, upstreams: Mapping[str, str], *, port: int = 0, **variables: str
+) -> Iterator[Gateway]:
+    """Caddy with the Caddyfile of `compose.yaml`. upstreams: each service's instances, as the file has it."""
+    port, log = port or free_port(), home / "caddy.log"
     child = spawn(
         "caddy",
         [caddy, "run", "--config", CADDYFILE, "--adapter", "caddyfile"],
@@ -87,7 +90,7 @@ def running_gateway(caddy: Path, home: Path, upstreams: Mapping[str, list[int]],
             "PATH": "/usr/bin:/bin",
             "HOME": str(home),
             "WATCHWORD_GATEWAY_ADDRESS": f":{port}",
-            **{f"WATCHWORD_{name.upper()}": _to(ports) for name, ports in upstreams.items()},
+            **{f"WATCHWORD_{name.upper()}": where for name, where in upstreams.items()},
             **variables,
         },
     )
@@ -102,7 +105,8 @@ def running_gateway(caddy: Path, home: Path, upstreams: Mapping[str, list[int]],
         child.stop()
 
 
-def _to(ports: list[int]) -> str:
+def at(*ports: int) -> str:
+    """Instances on this machine."""
     return "to " + " ".join(f"127.0.0.1:{port}" for port in ports)
 
 
@@ -119,14 +123,15 @@ class Upstream:
     """A stand-in for one instance: says who it is, and keeps what it was asked."""
 
     name: str
+    host: str = "127.0.0.1"
     port: int = 0
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """It listens on a free port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        """It listens, on a free port unless one was given."""
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -153,3 +158,57 @@ class Upstream:
             pass
         finally:
             writer.close()
+
+
+@dataclass
+class Names:
+    """A name server such as Docker's: a service's name stands for the addresses of its instances that run."""
+
+    addresses: dict[str, list[str]]
+    port: int = 0
+    _task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """It answers on a free UDP port of 127.0.0.1."""
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        self.port = server.getsockname()[1]
+        self._task = asyncio.create_task(self._serve(server), name="names")
+
+    async def stop(self) -> None:
+        """It answers no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _serve(self, server: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with server:
+            while True:
+                query, sender = await loop.sock_recvfrom(server, 512)
+                await loop.sock_sendto(server, self.answer(query), sender)
+
+    def upstreams(self, name: str, port: int) -> str:
+        """What the Caddyfile says about a service, with this name server and another port."""
+        return f"""dynamic a {{
+            name {name}
+            port {port}
+            refresh 1s
+            resolvers udp/127.0.0.1:{self.port}
+        }}"""
+
+    def answer(self, query: bytes) -> bytes:
+        """The response to one question. Spec: RFC 1035 4."""
+        end, labels = 12, []
+        while length := query[end]:
+            labels.append(query[end + 1 : end + 1 + length].decode())
+            end += length + 1
+        question = query[12 : end + 5]
+        known = self.addresses.get(".".join(labels))
+        is_for_ipv4 = question[-4:-2] == b"\x00\x01"
+        found = known if known is not None and is_for_ipv4 else []
+        code = b"\x84\x00" if known is not None else b"\x84\x03"
+        head = query[:2] + code + struct.pack("!4H", 1, len(found), 0, 0)
+        records = [b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04" + socket.inet_aton(each) for each in found]
+        return head + question + b"".join(records)

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from tests.deploy.conftest import CADDYFILE, SERVICES, Document, Gateway, Upstream, running_gateway
+from tests.deploy.conftest import CADDYFILE, SERVICES, Document, Gateway, Names, Upstream, at, running_gateway
 
 from watchword.composition import main_of
 from watchword_events.names import Service
@@ -51,7 +51,7 @@ def gateway(
     caddy: Path, upstreams: dict[str, list[Upstream]], base: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """Caddy in front of the stand-ins."""
-    ports = {name: [each.port for each in pair] for name, pair in upstreams.items()}
+    ports = {name: at(*[each.port for each in pair]) for name, pair in upstreams.items()}
     with running_gateway(caddy, tmp_path_factory.mktemp("caddy"), ports, WATCHWORD_BASE_PATH=base) as running:
         yield running
 
@@ -198,10 +198,31 @@ async def test_the_host_stays_and_a_made_up_client_address_is_dropped(
 
 
 async def test_a_proxy_in_front_is_believed(caddy: Path, tmp_path: Path, upstreams: dict[str, list[Upstream]]) -> None:
-    ports = {name: [pair[0].port] for name, pair in upstreams.items()}
+    ports = {name: at(pair[0].port) for name, pair in upstreams.items()}
     with running_gateway(caddy, tmp_path, ports, WATCHWORD_GATEWAY_PROXIES="127.0.0.0/8") as front:
         await ask(front.port, "/oauth2/jwks", "X-Forwarded-For: 203.0.113.9")
     assert upstreams["token"][0].asked[-1][1]["x-forwarded-for"] == "203.0.113.9, 127.0.0.1"
+
+
+async def test_a_name_stands_for_all_instances_that_run(caddy: Path, tmp_path: Path) -> None:
+    first = Upstream("first", host="127.0.0.1")
+    await first.start()
+    second = Upstream("second", host="127.0.0.2", port=first.port)
+    await second.start()
+    names = Names({"token": ["127.0.0.1", "127.0.0.2"]})
+    await names.start()
+    with running_gateway(caddy, tmp_path, {"token": names.upstreams("token", first.port)}) as front:
+        seen = [(await ask(front.port, "/oauth2/jwks"))[1] for _ in range(4)]
+        assert sorted(seen) == ["first", "first", "second", "second"]
+        names.addresses["token"] = ["127.0.0.2"]
+        await first.stop()
+        assert {await ask(front.port, "/oauth2/jwks") for _ in range(4)} == {(200, "second")}
+        await asyncio.sleep(1.1)
+        names.addresses["token"] = []
+        await second.stop()
+        await asyncio.sleep(1.1)
+        assert (await ask(front.port, "/oauth2/jwks"))[0] in {502, 503}
+    await names.stop()
 
 
 async def test_a_dead_instance_is_passed_by_and_failures_are_said_without_secrets(caddy: Path, tmp_path: Path) -> None:
@@ -210,7 +231,7 @@ async def test_a_dead_instance_is_passed_by_and_failures_are_said_without_secret
         await each.start()
     for each in (gone, directory):
         await each.stop()
-    ports = {"token": [gone.port, token.port], **{name: [directory.port] for name in set(SERVICES) - {"token"}}}
+    ports = dict.fromkeys(SERVICES, at(directory.port)) | {"token": at(gone.port, token.port)}
     with running_gateway(caddy, tmp_path, ports, WATCHWORD_GATEWAY_LOG_LEVEL="DEBUG") as front:
         for _ in range(6):
             assert await ask(front.port, "/oauth2/jwks") == (200, "token")
