@@ -101,8 +101,8 @@ REFUSED: dict[str, tuple[dict[str, str | None], OAuthCode]] = {
 }
 
 
-@pytest.mark.spec("RFC 6749 4.1.2.1")
-@pytest.mark.spec("RFC 7636 4.4.1")
+@pytest.mark.spec("RFC 6749 3.1.1, 4.1.2.1, A.5; OpenID Connect Core 6; RFC 8707 2")
+@pytest.mark.spec("RFC 7636 4.3, 4.4.1; RFC 9700 2.1.2")
 @pytest.mark.parametrize(("changes", "error"), REFUSED.values(), ids=REFUSED.keys())
 def test_refusal_goes_to_the_application(changes: dict[str, str | None], error: OAuthCode) -> None:
     with pytest.raises(AuthorizationRefused) as refused:
@@ -124,7 +124,7 @@ ON_A_PAGE: dict[str, dict[str, str | None]] = {
 }
 
 
-@pytest.mark.spec("RFC 9700 4.11.2")
+@pytest.mark.spec("RFC 9700 4.11.2; RFC 6749 3.1.2.4")
 @pytest.mark.parametrize("changes", ON_A_PAGE.values(), ids=ON_A_PAGE.keys())
 def test_error_before_the_redirect_uri_holds_is_a_page(changes: dict[str, str | None]) -> None:
     with pytest.raises(PageError) as refused:
@@ -138,6 +138,7 @@ def test_registered_uri_that_could_run_script_is_never_used() -> None:
         ask(client, redirect_uri="javascript:alert(1)")
 
 
+@pytest.mark.spec("RFC 6749 3.1.2.3")
 def test_only_redirect_uri_may_be_left_out_outside_openid() -> None:
     client = CLIENT.model_copy(update={"redirect_uris": ("https://app.example/cb",)})
     request = ask(client, redirect_uri=None, scope="profile")
@@ -146,6 +147,7 @@ def test_only_redirect_uri_may_be_left_out_outside_openid() -> None:
         ask(client, redirect_uri=None, scope="openid profile")
 
 
+@pytest.mark.spec("OAuth 2.0 Multiple Response Type Encoding Practices 2.1")
 def test_error_by_form_post_when_that_was_asked_for() -> None:
     with pytest.raises(AuthorizationRefused) as refused:
         ask(response_mode="form_post", response_type="token")

@@ -157,7 +157,7 @@ FORGED = [
 ]  # fmt: skip
 
 
-@pytest.mark.spec("RFC 8725 3.1")
+@pytest.mark.spec("RFC 8725 3.1, 3.11")
 @pytest.mark.parametrize("kind", FORGED)
 async def test_forged_hint_ends_nothing(rig: Rig, kind: str) -> None:
     visit, user, sid = await signed_in(rig)

@@ -59,7 +59,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.spec("RFC 9700 2.1")
+@pytest.mark.spec("RFC 9700 2.1, 4.1.3")
 @pytest.mark.parametrize("uri", FOREIGN.values(), ids=FOREIGN.keys())
 def test_foreign_uri_is_not_registered(uri: str) -> None:
     assert not is_registered(uri, ALL)
@@ -78,6 +78,7 @@ def test_loopback_literal_may_vary_the_port(uri: str) -> None:
     assert is_registered(uri, ALL)
 
 
+@pytest.mark.spec("RFC 8252 8.3")
 def test_localhost_may_not_vary_the_port() -> None:
     assert not is_registered("http://localhost:4711/cb", ["http://localhost/cb"])
 

@@ -52,7 +52,7 @@ async def arrive(context: Context, http: Request, flow: Flow, arrival: Arrival) 
         if not await store.claim_flow(session, flow.id, now, sid=row.id, again=False, proof=None):
             raise PageError("flow_over", "This sign-in is over", "It was finished already, perhaps in another tab.")
         if arrival.proved is not None:
-            await settle_counters(session, arrival.proved, now)
+            await settle_counters(session, arrival.proved)
     await context.feed.settle(entries)
     log.info("sign_in.succeeded", user_id=who.user_id, sid=row.id, provider_id=who.provider_id, amr=who.amr)
     flow.sid, flow.again, flow.proof = row.id, False, None
@@ -73,7 +73,7 @@ async def _hand_proof_over(context: Context, flow: Flow, arrival: Arrival, proof
             raise PageError("flow_over", "This sign-in is over", "It was finished already, perhaps in another tab.")
         ticket = await bus.hand_over(session, payload, flow=flow.id, now=now)
         if arrival.proved is not None:
-            await settle_counters(session, arrival.proved, now)
+            await settle_counters(session, arrival.proved)
     log.info("account.proved", user_id=proof.user_id, provider_id=proof.provider_id)
     return see_other(context, f"/login/identity?ticket={ticket}")
 

@@ -50,13 +50,13 @@ def find_redirect_uri(params: Mapping[str, str], client: ClientExport) -> str:
         asked = client.redirect_uris[0]
     if not asked:
         raise PageError(
-            "invalid_request", "This sign-in cannot start", "The application did not say where to return to."
+            "invalid_request", "Cannot sign in from here", "The application did not say where to return to."
         )
     # RFC 9700 2.1: exact string matching; RFC 6749 4.1.2.1: never redirect to a URI that did not match.
     if not redirects.is_registered(asked, client.redirect_uris) or not redirects.is_usable(asked):
         raise PageError(
             "invalid_redirect_uri",
-            "This sign-in cannot start",
+            "Cannot sign in from here",
             "The address to return to is not registered for this application. Its administrator has to add it.",
             detail=f"client {client.client_id}",
         )

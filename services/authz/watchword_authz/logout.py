@@ -1,7 +1,4 @@
-"""RP-initiated logout: what an application asks for, and when it may be done without asking the person.
-
-Spec: OpenID Connect RP-Initiated Logout 1.0.
-"""
+"""RP-initiated logout: what an application asks for, and when it may be done without asking the person."""
 
 import re
 from collections.abc import Mapping
@@ -51,7 +48,7 @@ def check(params: Mapping[str, str], client: ClientExport | None, hint: Hint | N
     """The request as it may be acted on; what does not hold is left out rather than refused.
 
     A post_logout_redirect_uri counts only when it equals one of this client's, byte for byte.
-    Raises PageError for a state that cannot be sent back. Spec: RP-Initiated Logout 1.0 2, 3.
+    Raises PageError for a state that cannot be sent back. Spec: OpenID Connect RP-Initiated Logout 1.0 2, 3.
     """
     state = params.get("state")
     if state is not None and not _STATE.fullmatch(state):
@@ -73,7 +70,7 @@ def check(params: Mapping[str, str], client: ClientExport | None, hint: Hint | N
 def may_end_now(request: LogoutRequest, session: UserSession) -> bool:
     """Whether the application proved that it means this session: otherwise the person is asked.
 
-    Without that, any page could sign people out. Spec: RP-Initiated Logout 1.0 2, 6.
+    Without that, any page could sign people out. Spec: OpenID Connect RP-Initiated Logout 1.0 2, 6.
     """
     hint = request.hint
     return hint is not None and hint.user_id == session.user_id and hint.sid in (None, session.id)

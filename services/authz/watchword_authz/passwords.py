@@ -68,18 +68,19 @@ async def try_password(
     credential = await _credential(context, user, now)
     verified = await context.passwords.verify(credential.password_hash if credential else None, password)
     if user is None or credential is None or not verified.ok or not user.active:
-        await _note_failure(context, user, attempt, now)
+        is_account = claims[0][0] is limits.account
+        await _note_failure(context, user, now, locked=attempt.locked and is_account)
         return Refused()
     return Proved(user, credential, verified.new_hash, ((limits.address, prefix), *claims))
 
 
-async def settle_counters(session: Session, proved: Proved, now: datetime) -> None:
+async def settle_counters(session: Session, proved: Proved) -> None:
     """The counters forget a sign-in that succeeded: the account's or device's altogether, the others this attempt."""
     for limit, subject in proved.claims:
         if limit.lock_at is not None:
             await throttle.forget(session, limit, subject)
         else:
-            await throttle.give_back(session, limit, subject, now)
+            await throttle.give_back(session, limit, subject)
 
 
 async def _claim(session: Session, claims: tuple[tuple[Limit, str], ...], now: datetime) -> Attempt:
@@ -129,9 +130,9 @@ async def _credential(context: Context, user: UserExport | None, now: datetime) 
     return credential
 
 
-async def _note_failure(context: Context, user: UserExport | None, attempt: Attempt, now: datetime) -> None:
-    log.info("sign_in.refused", user_id=user.id if user else None, locked=attempt.locked)
-    if user is not None and attempt.locked:
+async def _note_failure(context: Context, user: UserExport | None, now: datetime, *, locked: bool) -> None:
+    log.info("sign_in.refused", user_id=user.id if user else None, locked=locked)
+    if user is not None and locked:
         until = now + context.limits.account.lock_for
         async with transaction(context.database) as session:
             # Locks come and go without a row of their own: the time in milliseconds serves as their version.

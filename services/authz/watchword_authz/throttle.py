@@ -85,14 +85,15 @@ class Attempt:
     wait: timedelta = timedelta(0)
 
 
-# The WHERE is evaluated again on the newest row after waiting for its lock: parallel claims pass one by one.
+# The WHERE is evaluated again on the newest row after waiting for its lock: parallel claims pass one by one. Where
+# nobody has to wait stands 'epoch', not the time of this attempt: one that began earlier may be counted after it.
 _CLAIM = text("""
 INSERT INTO authz.throttle AS t (key, attempts, not_before, expires_at)
-VALUES (:key, 1, :now, :expires_at)
+VALUES (:key, 1, 'epoch', :expires_at)
 ON CONFLICT (key) DO UPDATE SET
     attempts = CASE WHEN t.expires_at <= :now THEN 1 ELSE t.attempts + 1 END,
     not_before = CASE
-        WHEN t.expires_at <= :now OR t.attempts + 1 < :free THEN :now
+        WHEN t.expires_at <= :now OR t.attempts + 1 < :free THEN 'epoch'
         WHEN t.attempts + 1 >= :lock_at THEN :now + CAST(:lock_for AS interval)
         ELSE :now + LEAST(CAST(:first_wait AS interval) * power(2, LEAST(t.attempts + 1 - :free, :doublings)),
                           CAST(:longest_wait AS interval)) END,
@@ -102,7 +103,7 @@ RETURNING attempts
 """)
 _NOT_BEFORE = text("SELECT not_before FROM authz.throttle WHERE key = :key")
 _GIVE_BACK = text("""
-UPDATE authz.throttle SET attempts = attempts - 1, not_before = :now
+UPDATE authz.throttle SET attempts = attempts - 1, not_before = 'epoch'
  WHERE key = :key AND attempts > 0
 """)
 _FORGET = text("DELETE FROM authz.throttle WHERE key = :key")
@@ -140,10 +141,10 @@ async def claim_attempt(session: Session, limit: Limit, subject: str, now: datet
     return Attempt(allowed=False, wait=max(not_before - now, timedelta(0)) if not_before else timedelta(0))
 
 
-async def give_back(session: Session, limit: Limit, subject: str, now: datetime) -> None:
+async def give_back(session: Session, limit: Limit, subject: str) -> None:
     """An attempt that turned out right counts no more; what others tried before stays counted."""
     connection = await session.connection()
-    await connection.execute(_GIVE_BACK, {"key": limit.key(subject), "now": now})
+    await connection.execute(_GIVE_BACK, {"key": limit.key(subject)})
 
 
 async def forget(session: Session, limit: Limit, subject: str) -> None:

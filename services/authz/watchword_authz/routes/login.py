@@ -85,7 +85,7 @@ def router(context: Context) -> APIRouter:
 async def begin_here(context: Context, request: Request, return_to: str | None) -> Response:
     """A sign-in without an application: it ends at a page of ours, by default one that says who is signed in."""
     if return_to is not None and not is_local_path(return_to):
-        raise PageError("invalid_request", "This sign-in cannot start", "The address to return to is not one of ours.")
+        raise PageError("invalid_request", "Cannot sign in from here", "The address to return to is not one of ours.")
     flows.require_ledger(context)
     person = await find_person(context, context.cookies.read_session(request), context.now())
     if person is not None:
@@ -127,7 +127,9 @@ async def page(
     asked, client, flow = situation.request, situation.client, situation.flow
     proof = proof_of(flow)
     template = "choose.html" if situation.step is Step.CHOOSE_ACCOUNT and proof is None else "login.html"
-    hint = asked.login_hint if asked is not None else None
+    # Whoever asked for another account is not reminded of this one.
+    person = situation.person if not flow.again else None
+    hint = (asked.login_hint if asked is not None else None) or (person.user.username if person else "")
     return context.pages.render(
         request,
         template,
@@ -137,10 +139,10 @@ async def page(
         action=f"/login?flow={flow.id}",
         csrf=flows.csrf_of(context, _PAGE, flow, secret),
         client=client,
-        user=situation.person.user if situation.person else None,
-        username=typed or hint or "",
+        user=person.user if person else None,
+        username=typed or hint,
         error=error,
-        providers=await _offered(context),
+        providers=[each for each in await _offered(context) if proof is None or each.id != proof.provider_id],
         flow_id=flow.id,
         linking=await _provider_name(context, proof.provider_id) if proof is not None else None,
     )

@@ -22,7 +22,7 @@ _PAGE: Final = "logout"
 
 
 def router(context: Context) -> APIRouter:
-    """The end-session endpoint. Spec: RP-Initiated Logout 1.0 2."""
+    """The end-session endpoint. Spec: OpenID Connect RP-Initiated Logout 1.0 2."""
     api = APIRouter(tags=["sign-in"])
 
     @api.get("/oauth2/logout", summary="Sign out")
