@@ -137,6 +137,7 @@ def token(kid: str = "es", *, header: dict[str, Any] | None = None, key: Key | N
     )
 
 
+@pytest.mark.spec("RFC 6750 2.1")
 @pytest.mark.spec("RFC 9068 4")
 @pytest.mark.parametrize("kid", list(KEYS))
 async def test_an_administrator_calls_with_an_access_token(world: World, kid: str) -> None:
@@ -146,6 +147,8 @@ async def test_an_administrator_calls_with_an_access_token(world: World, kid: st
     assert caller.require_administrator() is caller
 
 
+@pytest.mark.spec("RFC 9068 2.2")
+@pytest.mark.spec("RFC 6750 3.1")
 async def test_a_machine_calls_with_a_scope(world: World) -> None:
     caller = await world.bearer(token(sub="client", scope="watchword:events"))
     assert caller.user_id is None
@@ -198,6 +201,8 @@ SECONDS = int(NOW.timestamp())
 DEEP = base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=")
 
 
+@pytest.mark.spec("RFC 8725 3.1")
+@pytest.mark.spec("RFC 8725 3.11")
 @pytest.mark.spec("RFC 9068 4")
 @pytest.mark.parametrize(
     "presented",
@@ -273,6 +278,7 @@ async def test_nobody_is_believed_before_the_ledger_was_loaded(world: World) -> 
         await world.bearer(token())
 
 
+@pytest.mark.spec("RFC 6750 3")
 @pytest.mark.parametrize(
     "headers",
     [{}, {"authorization": "Basic YTpi"}, {"authorization": "Bearer"}, {"authorization": "Bearer  "}],
@@ -331,6 +337,8 @@ async def test_a_key_that_left_is_not_used_any_more(world: World) -> None:
     assert (await world.bearer(token("rs"))).user_id == "ada"
 
 
+@pytest.mark.spec("RFC 8725 3.1")
+@pytest.mark.spec("RFC 8725 3.2")
 @pytest.mark.parametrize(
     "change",
     [
@@ -348,6 +356,7 @@ async def test_a_key_that_is_not_for_signing_verifies_nothing(world: World, chan
         await world.bearer(token())
 
 
+@pytest.mark.spec("RFC 8725 3.2")
 async def test_a_short_rsa_key_verifies_nothing(world: World) -> None:
     short = RSAKey.generate_key(1024)
     world.token.keys = [{**short.as_dict(private=False), "kid": "rs", "alg": "RS256", "use": "sig"}]

@@ -289,6 +289,16 @@ async def test_nothing_waits_for_nats(broker_for: BrokerFor) -> None:
         assert time.monotonic() - stopping < 1
 
 
+async def test_what_comes_after_the_start_is_refused(broker_for: BrokerFor, handler: Handler) -> None:
+    """It would never be served, and nobody would notice."""
+    async with broker_for(Service.AUTHZ, NOBODY) as broker:
+        await broker.start()
+        with pytest.raises(RuntimeError, match="started already"):
+            broker.listen("sys.test", lambda _data: None)
+        with pytest.raises(RuntimeError, match="started already"):
+            broker.work(DURABLE, SUBJECT, handler)
+
+
 async def test_a_server_that_comes_later_is_found(
     broker_for: BrokerFor, nats_factory: Callable[[], Server], handler: Handler
 ) -> None:

@@ -6,11 +6,13 @@
 | `keyring` | keys derived from the master key by purpose; `Sealer` (AES-256-GCM) |
 | `clock`, `logging` | the clock as an argument; JSON log lines without secrets |
 | `broker` | one NATS connection per service: durable work, hints; never blocks when NATS is away |
+| `work`, `durables` | one durable consumer: batches, back-off, dead letters; how it is provisioned |
 | `tail` | every event on every instance, with loss made visible |
-| `feed` | what has been revoked, as this instance knows it; the table is the truth, NATS the hint |
+| `feed`, `ledger` | what has been revoked, as this instance knows it; the table is the truth, NATS the hint |
 | `internal`, `copies` | authenticated pulls from owners; tables that follow another service's entities |
-| `access` | who calls `/api/v1` |
+| `access`, `jwks` | who calls `/api/v1`; the keys of signed access tokens |
 | `passwords` | argon2id in a bounded pool of low-priority threads |
 | `outbound` | the only HTTP client for addresses that others chose |
+| `tasks` | background tasks that really end |
 | `shared`, `service` | what one process gives its services, and what a service gives back |
 """

@@ -76,6 +76,7 @@ class Broker:
         durable: `<service>-<entity>`, made by provisioning.  The handler is idempotent. When it raises, the events are
         offered again one by one with back-off; after the last try an event becomes a row of `<schema>.dead_letter`.
         """
+        self._require_not_started()
         self._workers.append(Worker(durable, subject, handler, self._database))
 
     def listen(self, subject: str, callback: Callable[[bytes], None]) -> None:
@@ -83,7 +84,12 @@ class Broker:
 
         No memory, no replay: what must not be missed is read from a table as well.
         """
+        self._require_not_started()
         self._listeners.append((subject, callback))
+
+    def _require_not_started(self) -> None:
+        if self._task is not None:
+            raise RuntimeError("the broker was started already: what comes later would never be served")
 
     def on_connected(self, callback: Callable[[], None]) -> None:
         """Called at each connection and reconnection."""

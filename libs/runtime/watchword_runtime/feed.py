@@ -21,6 +21,7 @@ from watchword_events.names import Position, epoch_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock, utc_now
+from watchword_runtime.ledger import ALL, HEAD, NEWS, entry_of
 from watchword_runtime.tasks import end
 from watchword_verifier.revocations import RevocationSet
 
@@ -39,16 +40,6 @@ _UNASKED: Final = 1_000  # applied entries that nobody has asked about with sett
 _BELIEVED: Final = frozenset({RevocationKind.CUT.value, RevocationKind.STATE.value})
 _CLAIMS: Final = frozenset(claim.value for claim in Claim)
 _CHUNK: Final = 1_000  # rows at a time: a long ledger must not hold up the event loop
-
-_COLUMNS: Final = "r.id, r.position, r.claim, r.value, r.kind, r.until, r.keep_until, r.issued_before, r.reason, r.at"
-# One statement, so that the head and the rows are of one moment.
-_NEWS: Final = f"""
-SELECT l.position AS head, {_COLUMNS}
-  FROM bus.ledger l LEFT JOIN bus.revocations r ON r.position > $1 OR r.position IS NULL OR r.id = ANY($2)
- ORDER BY r.position NULLS LAST
-"""
-_ALL: Final = f"SELECT {_COLUMNS} FROM bus.revocations r ORDER BY r.position NULLS LAST"
-_HEAD: Final = "SELECT position FROM bus.ledger"
 
 
 @dataclass(slots=True)
@@ -75,6 +66,7 @@ class Feed:
         self._heard: dict[int, int] = {}  # id by position of what was applied from NATS and not yet read
         self._announced: dict[int, _Announced] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
+        self._said = ""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         broker.listen(SUBJECT, self._on_heard)
@@ -233,22 +225,23 @@ class Feed:
             await self._load(connection)
         self._fresh_until = started + STALE_S
         self._set.drop_expired(self._now())
-        if self._set.stale_reason is not None:
-            log.error("feed.stale", reason=self._set.stale_reason)
+        if self._set.stale_reason is not None and self._set.stale_reason != self._said:
+            self._said = self._set.stale_reason
+            log.error("feed.stale", reason=self._said)
 
     async def _load(self, connection: asyncpg.Connection) -> None:
         """The set holds exactly what the table holds at one moment."""
         fresh = RevocationSet()
         unpositioned: list[asyncpg.Record] = []
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            head = await connection.fetchval(_HEAD)
-            cursor = await connection.cursor(_ALL)
+            head = await connection.fetchval(HEAD)
+            cursor = await connection.cursor(ALL)
             while rows := await cursor.fetch(_CHUNK):
                 for row in rows:
                     if row["position"] is None:
                         unpositioned.append(row)
                     else:
-                        fresh.apply(_entry(row))
+                        fresh.apply(entry_of(row))
                         self._announced.pop(row["id"], None)
         if self._heard or self._settling:
             self._wake.set()  # what was heard during the load is looked up again
@@ -264,7 +257,7 @@ class Feed:
         """False when the table does not continue what was applied: another epoch, a restored one, a false message."""
         applied_before = self._set.position
         settling = [entry_id for entry_id, future in self._settling.items() if not future.done()]
-        rows = await connection.fetch(_NEWS, self._read, settling)
+        rows = await connection.fetch(NEWS, self._read, settling)
         head: int = rows[0]["head"]
         if epoch_of(Position(head)) != epoch_of(Position(self._read)) or head < applied_before:
             log.warning("feed.rewound", head=head, applied=applied_before)
@@ -280,7 +273,7 @@ class Feed:
             if heard != row["id"]:
                 self._contradicted(row["position"])
                 return False
-            self._apply(_entry(row))
+            self._apply(entry_of(row))
         if any(position <= head for position in self._heard):
             self._contradicted(min(self._heard))
             return False
@@ -297,19 +290,3 @@ class Feed:
             if row["kind"] in _BELIEVED and row["claim"] in _CLAIMS and not narrowed and row["id"] not in heard:
                 self._announce(row["id"], row["claim"], row["value"])
         self._forget_announced(frozenset(row["id"] for row in rows))
-
-
-def _entry(row: asyncpg.Record) -> RevocationEntry:
-    """The entry in a row of our own table, without checking again what its constraints check."""
-    return RevocationEntry.model_construct(
-        id=row["id"],
-        position=row["position"],
-        claim=row["claim"],
-        value=row["value"],
-        kind=row["kind"],
-        until=row["until"],
-        keep_until=row["keep_until"],
-        issued_before=row["issued_before"],
-        reason=row["reason"],
-        at=row["at"],
-    )
