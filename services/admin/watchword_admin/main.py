@@ -40,7 +40,15 @@ from watchword_web.pages import Pages
 
 PATHS: Final[tuple[str, ...]] = ("/api/v1/clients", "/api/v1/providers", "/api/v1/events", "/admin")
 # What says that a server we need is away, beyond the usual network errors.
-AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, Unreachable, Busy)
+AWAY: Final = (
+    DBAPIError,
+    PoolTimeout,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    Unreachable,
+    Busy,
+)
 _RETRY_S: Final = 0.5
 
 log = structlog.get_logger()

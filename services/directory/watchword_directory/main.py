@@ -34,7 +34,15 @@ from watchword_web.limits import Limiter
 
 PATHS: Final[tuple[str, ...]] = ("/login/identity", "/api/v1/users", "/api/v1/identities")
 # What says that a server we need is away, beyond the usual network errors.
-AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, Unreachable, Busy)
+AWAY: Final = (
+    DBAPIError,
+    PoolTimeout,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    Unreachable,
+    Busy,
+)
 
 
 def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
