@@ -349,8 +349,9 @@ async def instance(
     await feed_broker.start()
     await feed.start()
     await service.start()
+    apps[Service.TOKEN] = front = HotPaths(service.app, service.hot)
     # Failures must reach the test as answers, as they reach a client.
-    transport = httpx2.ASGITransport(app=HotPaths(service.app, service.hot), raise_app_exceptions=False)
+    transport = httpx2.ASGITransport(app=front, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
         yield Site(database, nats_url, clock, canary, service, feed, http, owners)
     await service.stop()

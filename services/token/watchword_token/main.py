@@ -193,7 +193,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         feed_api=feed_api,
         cursor=Cursor(keyring.key("cursor")),
         now=now,
-        refused=Limiter(1, 60),
+        refused=Limiter(settings.token_failure_rate, settings.token_failure_burst),
     )
     exporters = {"api_key": export_api_keys}
     app = create_app(
