@@ -115,7 +115,8 @@ class Relay:
                     log.warning("relay.publish_failed", service=self._schema, error=type(error).__name__)
                     verified = False
             try:
-                await asyncio.wait_for(self._wake.wait(), POLL)
+                async with asyncio.timeout(POLL):  # wait_for may swallow a cancellation on Python 3.11
+                    await self._wake.wait()
             except TimeoutError:
                 if time.monotonic() - swept_at > SWEEP_EVERY:
                     await self._sweep(connection)
