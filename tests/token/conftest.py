@@ -277,7 +277,7 @@ class Site:
 
     async def userinfo(self, token: str) -> httpx2.Response:
         """What userinfo answers to a bearer."""
-        return await self.http.get("/oauth2/userinfo", headers={"Authorization": f"Bearer {token}"})
+        return await self.http.get("/oauth2/userinfo", headers={b"Authorization": f"Bearer {token}".encode()})
 
     async def claims(self, token: str, alg: str = "ES256") -> dict[str, Any]:
         """The claims of a signed token, verified with the published keys by somebody else's library."""

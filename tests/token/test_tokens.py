@@ -25,8 +25,9 @@ def b64(data: bytes | dict[str, Any]) -> str:
 
 async def places(site: Site, app: App, token: str) -> dict[str, bool]:
     """Where the token is accepted."""
-    api = await site.http.get("/api/v1/grants", headers={"Authorization": f"Bearer {token}"})
-    feed = await site.http.get("/revocations", headers={"Authorization": f"Bearer {token}"})
+    headers = {b"Authorization": f"Bearer {token}".encode()}
+    api = await site.http.get("/api/v1/grants", headers=headers)
+    feed = await site.http.get("/revocations", headers=headers)
     assert api.status_code in {200, 401, 403}, api.text
     assert feed.status_code in {200, 401, 403}, feed.text
     return {
@@ -97,7 +98,7 @@ async def test_nothing_but_our_access_tokens_is_accepted_anywhere(site: Site, ac
     genuine = await site.sign_in(other)
     assert (await places(site, other, genuine["access_token"]))["userinfo"]
     for name, token in (await forged(site, app, tokens)).items():
-        accepted = await places(site, app, token.encode("utf-8").decode("latin-1") if name == "not ASCII" else token)
+        accepted = await places(site, app, token)
         if name == "refresh token":
             assert accepted.pop("introspection")  # RFC 7662 2.1: a client may ask about its own
         assert not any(accepted.values()), f"{name}: {accepted}"
