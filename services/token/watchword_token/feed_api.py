@@ -93,7 +93,8 @@ class FeedApi:
                     position = at
                 yield b'event: position\ndata: {"position":%d}\n\n' % max(position, self._head)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), TICK_S)
+                    async with asyncio.timeout(TICK_S):
+                        await news.wait()
         finally:
             self._streams -= 1
 
@@ -121,7 +122,8 @@ class FeedApi:
         """Reads what is new once for all streams: when NATS says so, else four times a second while anybody listens."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _POLL_S if self._streams else None)
+                async with asyncio.timeout(_POLL_S if self._streams else None):  # wait_for may swallow a cancellation
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._read_news()

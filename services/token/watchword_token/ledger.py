@@ -113,7 +113,8 @@ class Ledger:
             while entries := await number(connection):
                 await self._publish(entries)
             try:
-                await asyncio.wait_for(self._wake.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):  # wait_for may swallow a cancellation on Python 3.11
+                    await self._wake.wait()
             except TimeoutError:
                 if time.monotonic() - swept_at > _SWEEP_EVERY_S:
                     await self._sweep(connection)
