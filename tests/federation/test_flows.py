@@ -41,6 +41,7 @@ def flow(**settings: object) -> UpstreamFlow:
     return open_flow(start(), provider(**settings), state="s", sealed=b"", rev=7, now=NOW)
 
 
+@pytest.mark.spec("RFC 7636 4.1, 7.1")
 def test_state_nonce_and_verifier_are_fresh_and_long() -> None:
     made = {new_state() for _ in range(100)}
     assert len(made) == 100

@@ -41,7 +41,7 @@ def test_good_keys_are_used_with_the_algorithms_of_their_kind() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        pytest.param(jwk(RSAKey.generate_key(1024)), id="RSA of 1024 bits"),
+        pytest.param({**jwk(RSA), "n": str(jwk(RSA)["n"])[:171]}, id="RSA of 1024 bits"),
         pytest.param(jwk(RSAKey.generate_key(2048), e="Aw"), id="RSA with exponent 3"),
         pytest.param(jwk(RSA, e="AQAAAAAAAAAB"), id="RSA with a huge exponent"),
         pytest.param({"kty": "RSA", "n": "_" * 4000, "e": "AQAB"}, id="RSA of 24,000 bits"),

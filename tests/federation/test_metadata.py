@@ -89,6 +89,7 @@ def test_userinfo_that_is_switched_off_is_not_asked() -> None:
     assert endpoints_of(provider(userinfo="never"), DOCUMENT, plain_http=PlainHttp()).userinfo_endpoint is None
 
 
+@pytest.mark.spec("RFC 9207 3")
 @pytest.mark.parametrize(
     "extra",
     [
@@ -113,6 +114,7 @@ def test_a_document_that_names_another_issuer_is_refused(issuer: JsonValue) -> N
         endpoints_of(provider(), document(issuer=issuer), plain_http=DEMO)
 
 
+@pytest.mark.spec("RFC 8414 2")
 @pytest.mark.parametrize(
     "members",
     [

@@ -25,6 +25,8 @@ from watchword_federation.settings import FederationSettings
 from watchword_runtime import outbound
 from watchword_testkit.databases import TestDatabase
 
+pytestmark = pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")  # the old name of Ed25519
+
 Ways = tuple[AsyncClient, AsyncBaseTransport]
 
 CALLBACK = "https://sso.test/api/auth/sso/callback/acme"
@@ -89,7 +91,7 @@ async def refused(failure: str, signing_in: Any) -> SignInFailed:
     return refusal.value
 
 
-@pytest.mark.spec("OpenID Connect Core 3.1.2.1")
+@pytest.mark.spec("OpenID Connect Core 3.1.2.1; RFC 7636 4.3")
 async def test_the_request_carries_everything_that_binds_the_answer(sign_in: SignIn, upstream: Any) -> None:
     kept = new_secrets()
     wishes = Wishes(prompt=("login", "consent"), max_age_s=60, acr_values=("high", "low"), login_hint="a&b@acme.test")
@@ -130,7 +132,7 @@ async def test_an_authorization_endpoint_may_have_a_query_of_its_own(sign_in: Si
     assert ("state", "state-1") in query
 
 
-@pytest.mark.spec("OpenID Connect Core 3.1.3")
+@pytest.mark.spec("OpenID Connect Core 3.1.3; RFC 6749 4.1.3; RFC 7636 4.5")
 async def test_an_honest_sign_in(sign_in: SignIn, upstream: Any) -> None:
     upstream.userinfo = {"name": "Alice", "groups": ["ops"]}
     identity = await sign_in(upstream)
@@ -152,6 +154,7 @@ async def test_twenty_sign_ins_at_once_ask_for_metadata_and_keys_once(sign_in: S
     assert (upstream.asked.count("metadata"), upstream.asked.count("keys")) == (1, 1)
 
 
+@pytest.mark.spec("RFC 6749 2.3.1")
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
 async def test_each_way_of_client_authentication(sign_in: SignIn, upstream: Any, method: str) -> None:
     upstream.token_answer = JSONResponse({"error": "invalid_client"}, 401)
@@ -223,6 +226,7 @@ async def test_neither_code_nor_error(sign_in: SignIn, upstream: Any) -> None:
     await refused("provider_error", sign_in.arrive(upstream.provider(), new_secrets(), {"state": "state-1"}))
 
 
+@pytest.mark.spec("OpenID Connect Core 3.1.3.3")
 @pytest.mark.parametrize(
     ("answer", "failure"),
     [
@@ -310,6 +314,7 @@ async def test_max_age_is_proved_by_the_provider(sign_in: SignIn, upstream: Any)
     assert identity.auth_time == sign_in.clock() - timedelta(seconds=30)
 
 
+@pytest.mark.spec("OpenID Connect Core 5.3.2")
 @pytest.mark.parametrize(
     ("answer", "policy", "failure"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from watchword_database import bus, transaction
 from watchword_events.handovers import Identity, UpstreamStart
@@ -168,8 +169,6 @@ async def test_twenty_at_once_use_a_ticket_once(person: Person, acme: str) -> No
 async def test_a_provider_that_does_not_answer_leaves_the_ticket_whole(
     person: Person, acme: str, upstream: Any
 ) -> None:
-    from starlette.responses import PlainTextResponse
-
     upstream.metadata_answer = PlainTextResponse("down", 503)
     ticket = await person.ticket(acme)
     page = await person.leave(acme, ticket)

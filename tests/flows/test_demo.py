@@ -72,6 +72,7 @@ async def events_of(browser: Browser, running: demo.Started, *wanted: str) -> st
     raise AssertionError(f"{wanted} never came: {listed}")
 
 
+@pytest.mark.spec("OpenID Connect Core 3.1")
 async def test_two_clicks_show_claims_token_userinfo_and_events(
     platform: Platform, running: demo.Started, browser_session: Browser
 ) -> None:
@@ -108,6 +109,7 @@ async def test_the_page_works_without_javascript_and_allows_nothing_foreign(
     assert page.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.spec("RFC 6749 4.4; HTML Standard 9.2.6")
 async def test_live_events_are_those_of_the_person_alone(
     platform: Platform, running: demo.Started, canary: Canary
 ) -> None:
@@ -156,6 +158,7 @@ async def test_a_session_that_an_administrator_ends_is_seen_at_once(
     await events_of(browser_session, running, "session.ended")
 
 
+@pytest.mark.spec("OpenID Connect RP-Initiated Logout 2")
 async def test_signing_out_here_is_signing_out_at_watchword(
     platform: Platform, running: demo.Started, browser_session: Browser
 ) -> None:

@@ -64,7 +64,7 @@ def check_return(flow: UpstreamFlow | None, provider_id: str, mode: str, cookie:
 
     mode: how the answer came.  cookie: the flow cookie that came with it. A posted answer brings none, because Lax
     cookies do not cross sites with a POST: its ticket carries the flow's binding, and the next hop, a GET, compares.
-    Spec: OpenID Connect Core 3.1.2.7; RFC 9700 4.4.2.2 (one callback for each provider), 4.7.1.
+    Each provider has a callback of its own. Spec: OpenID Connect Core 3.1.2.7; RFC 9700 4.4.2.2, 4.7.1.
     """
     if flow is None:
         raise SignInFailed(Failure.STATE_MISMATCH, "unknown state")

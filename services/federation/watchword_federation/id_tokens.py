@@ -2,7 +2,7 @@
 
 Authlib's `parse_id_token` is not used: it takes the allowed algorithms from the provider's own metadata and checks the
 nonce only where it is told to.
-Spec: OpenID Connect Core 3.1.3.7, 3.1.3.8; RFC 8725 3.
+Spec: OpenID Connect Core 3.1.3.7, 3.1.3.8; RFC 8725 3.1, 3.11.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """Where an upstream provider's endpoints are: its discovery document, checked, and what an administrator overrode.
 
-Spec: OpenID Connect Discovery 1.0 3, 4; RFC 8414 2; RFC 9207 3.
+Spec: OpenID Connect Discovery 4.1, 4.3; RFC 8414 2; RFC 9207 3.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ class Endpoints:
 def discovery_url(provider: ProviderExport) -> str | None:
     """Where the provider's document lies; None when every endpoint was given by hand.
 
-    Spec: OpenID Connect Discovery 1.0 4.1.
+    Spec: OpenID Connect Discovery 4.1.
     """
     if provider.discovery_url:
         return provider.discovery_url

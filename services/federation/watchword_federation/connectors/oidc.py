@@ -1,6 +1,6 @@
 """OpenID Connect providers: authorization code with PKCE, nonce and state, every answer checked before it is used.
 
-Spec: OpenID Connect Core 3.1; RFC 6749 4.1; RFC 7636; RFC 9207; RFC 9700 2.1, 4.4.
+Spec: OpenID Connect Core 3.1.2.1, 3.1.3, 5.3.2; RFC 6749 4.1.3; RFC 7636 4.3, 4.5; RFC 9207 2.4.
 """
 
 import asyncio
@@ -197,7 +197,7 @@ class OidcConnector:
     ) -> dict[str, JsonValue]:
         """What the userinfo endpoint says about the same person; nothing where it is not to be asked.
 
-        Spec: OpenID Connect Core 5.3.
+        Spec: OpenID Connect Core 5.3.2.
         """
         if provider.userinfo == "never":
             return {}
