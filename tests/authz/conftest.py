@@ -300,7 +300,9 @@ async def running(
     async with prepared(postgres, template, home) as site:
         owners = Owners(site.installation.master, clock)
         # Waits of a minute, so that a slow machine does not outwait them.
-        told = site.settings(ISSUER, {"refusal_floor_ms": "0", "account_wait_s": "60", **settings})
+        told = site.settings(
+            ISSUER, {"refusal_floor_ms": "0", "account_wait_s": "60", "address_wait_s": "60", **settings}
+        )
         made = load(AuthzSettings, **told[Service.AUTHZ])
         ledger_database = site.database.open(Service.TOKEN, pool_size=2)
         broker = Broker(load(ServiceSettings, **told[Service.TOKEN]), ledger_database)

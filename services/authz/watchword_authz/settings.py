@@ -21,6 +21,7 @@ class AuthzSettings(ServiceSettings):
     address_attempts: int = Field(
         100, ge=1, description="Wrong passwords from one address (IPv6: /64) in an hour before each further try waits"
     )
+    address_wait_s: int = Field(1, ge=1, description="The first of those waits; the longest is five minutes")
     global_attempts: int = Field(
         6000, ge=1, description="Wrong passwords in a minute, over all accounts, before unknown devices have to wait"
     )

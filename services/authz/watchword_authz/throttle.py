@@ -70,7 +70,13 @@ def limits_of(settings: AuthzSettings) -> Limits:
     return Limits(
         account=account,
         device=replace(account, kind="device"),
-        address=Limit("address", settings.address_attempts, timedelta(seconds=1), timedelta(minutes=5), _HOUR),
+        address=Limit(
+            "address",
+            free=settings.address_attempts,
+            first_wait=timedelta(seconds=settings.address_wait_s),
+            longest_wait=timedelta(minutes=5),
+            window=_HOUR,
+        ),
         # No lock over all: it would let anybody close the door for everybody. Known devices do not wait for it at all.
         everywhere=Limit("all", settings.global_attempts, timedelta(milliseconds=50), timedelta(seconds=2), _MINUTE),
     )
