@@ -9,6 +9,7 @@ from typing import Protocol, get_type_hints
 import structlog
 
 from watchword.gateway import BasePath, Gateway, by_prefix
+from watchword.leaving import Leaving
 from watchword_database.engine import Database
 from watchword_database.ids import new_id
 from watchword_events.names import Service
@@ -51,6 +52,7 @@ class Process:
     shared: Shared
     database: Database
     broker: Broker
+    leaving: Leaving
     _started: list[ServiceApp] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -111,7 +113,8 @@ def compose(settings: Mapping[Service, ServiceSettings], *, now: Clock = utc_now
         internal=alone,
         home=f"{common.public_url}/admin" if Service.ADMIN in settings else "",
     )
-    front: ASGIApp = HotPaths(gateway, {path: app for each in built for path, app in each.hot.items()})
+    leaving = Leaving(gateway)
+    front: ASGIApp = HotPaths(leaving, {path: app for each in built for path, app in each.hot.items()})
     if common.base_path:
         front = BasePath(front, common.base_path)
-    return Process(front, tuple(built), shared, database, broker)
+    return Process(front, tuple(built), shared, database, broker, leaving)

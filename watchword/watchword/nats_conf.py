@@ -23,7 +23,7 @@ def render(
 listen: "{host}:{port}"
 server_name: watchword
 {f'http: "{monitor}"' if monitor else ""}
-jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 4GB, sync_interval: always }}
+jetstream {{ store_dir: "{store}", max_memory_store: 64MB, max_file_store: 8GB, sync_interval: always }}
 max_payload: 64KB
 max_connections: 1000
 ping_interval: "5s"
@@ -33,7 +33,8 @@ system_account: SYS
 accounts {{
   SYS {{ users: [ {{ nkey: {public_keys[Operator.SYSTEM]} }} ] }}
   WATCHWORD {{
-    jetstream: {{ max_memory: 32MB, max_file: 2GB, max_streams: 10, max_consumers: 500 }}
+    # six streams of 256 MB; in a cluster each of three replicas counts
+    jetstream: {{ max_memory: 32MB, max_file: 6GB, max_streams: 10, max_consumers: 500 }}
     users: [
       {{ nkey: {public_keys[Operator.PROVISION]} }}
 {users}

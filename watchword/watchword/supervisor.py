@@ -102,7 +102,7 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         public = listen(options.port)
         for each in public:
             stack.callback(each.close)
-        issuer = options.public_url or f"http://localhost:{public[0].getsockname()[1]}"
+        issuer = _issuer(options, public[0].getsockname()[1])
         installation = Installation.opened(options.data_dir / "secrets")
         postgres, nats = _servers(options, installation, run)
         stack.callback(postgres.stop)
@@ -140,6 +140,17 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         write_private(access, access_document(admin, issuer=issuer, console=f"{issuer}/admin"))
         stack.callback(access.unlink, missing_ok=True)
         yield Running(issuer, admin, postgres, nats, workers, tuple(notes))
+
+
+def _issuer(options: Options, port: int) -> str:
+    if options.public_url is None:
+        return f"http://localhost:{port}"
+    from watchword_runtime.settings import checked_public_url
+
+    try:
+        return checked_public_url(options.public_url)
+    except ValueError as error:
+        raise StartError(f"WATCHWORD_PUBLIC_URL is invalid: {error}") from None
 
 
 def _begin_workers(

@@ -28,7 +28,8 @@ from watchword_runtime import logging
 
 log = structlog.get_logger()
 
-# perf.md: the default collector stalls 100-230 ms over the import heap.
+_SETTLED_AFTER_S: Final = 10.0
+# The default collector stalls 100-230 ms over the import heap (measured; docs/performance.md).
 _GC_THRESHOLD: Final = (50_000, 50, 1_000)
 
 
@@ -80,6 +81,7 @@ async def serve(process: Process, orders: Orders) -> None:
     loop = asyncio.get_running_loop()
 
     def leave() -> None:
+        process.leaving.leave()
         public.should_exit = management.should_exit = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,6 +92,7 @@ async def serve(process: Process, orders: Orders) -> None:
     _give_back_memory()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLD)
+    loop.call_later(_SETTLED_AFTER_S, _give_back_memory)  # connections and caches have been made by then
     log.info(
         "worker.started",
         services=[service.name.value for service in process.services],

@@ -56,6 +56,16 @@ def _is_secret(field: FieldInfo) -> bool:
     return "SecretStr" in str(field.annotation)
 
 
+def checked_public_url(value: str) -> str:
+    """The value, if an installation can have this public URL. Raises ValueError with what it must be."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an absolute http or https URL, for example https://sso.example.com")
+    if value.endswith("/") or parts.query or parts.fragment or "@" in parts.netloc or "//" in parts.path:
+        raise ValueError("must carry no trailing slash, query, fragment or user")
+    return value
+
+
 class ServiceSettings(BaseSettings):
     """What every service needs; a service's own `settings.py` adds to it."""
 
@@ -104,12 +114,7 @@ class ServiceSettings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _check_public_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an absolute http or https URL, for example https://sso.example.com")
-        if value.endswith("/") or parts.query or parts.fragment or "@" in parts.netloc or "//" in parts.path:
-            raise ValueError("must carry no trailing slash, query, fragment or user")
-        return value
+        return checked_public_url(value)
 
     @field_validator("trusted_proxies", "outbound_allow", mode="before")
     @classmethod

@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 from nats.aio.client import Client
 
 from watchword import bootstrap
-from watchword.composition import Process, compose, settings_of
 from watchword.installation import Installation, Operator
 from watchword.nats_conf import render
 from watchword.provision import connected, provision
 from watchword.sockets import listen
-from watchword.worker import server_of
 from watchword_events.names import Service
 from watchword_runtime.clock import Clock, utc_now
 from watchword_testkit.api import Api
@@ -25,6 +24,9 @@ from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.databases import Template, TestDatabase
 from watchword_testkit.servers import Broker, Postgres, own_broker
+
+if TYPE_CHECKING:
+    from watchword.composition import Process
 
 READY_WITHIN_S = 30.0
 
@@ -66,7 +68,7 @@ class Platform:
     site: Site
     admin: bootstrap.Administrator
     canary: Canary = field(default_factory=Canary)
-    process: Process | None = None
+    process: "Process | None" = None
     _clients: list[Browser | Api] = field(default_factory=list)
 
     @property
@@ -130,6 +132,8 @@ async def in_this_process(
 
     now: the services' clock.  path: of the public URL, for example "/auth".  settings: by name, for every service.
     """
+    from watchword.composition import compose, settings_of  # all of the services: only for tests that need them
+
     public = listen(0)
     issuer = f"http://localhost:{public[0].getsockname()[1]}{path}"
     admin = await site.first_data(issuer)
@@ -148,7 +152,9 @@ async def in_this_process(
 
 
 @asynccontextmanager
-async def _served(process: Process, public: list[socket.socket]) -> AsyncIterator[None]:
+async def _served(process: "Process", public: list[socket.socket]) -> AsyncIterator[None]:
+    from watchword.worker import server_of
+
     server = server_of(process.app, 2.0)
     serving = asyncio.create_task(server.serve(sockets=public), name=f"server-{secrets.token_hex(2)}")
     while not server.started:
@@ -156,6 +162,7 @@ async def _served(process: Process, public: list[socket.socket]) -> AsyncIterato
             await serving
         await asyncio.sleep(0.005)
     yield
+    process.leaving.leave()
     server.should_exit = True
     await serving
 

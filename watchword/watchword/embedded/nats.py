@@ -18,7 +18,7 @@ _READY_WITHIN_S = 60.0
 def find_nats_server(given: str | None = None) -> Path:
     """The nats-server program: `given`, else the wheel's, else one in PATH. Raises StartError with the remedy."""
     if given:
-        if not os.access(given, os.X_OK):
+        if not (Path(given).is_file() and os.access(given, os.X_OK)):
             raise StartError(f"WATCHWORD_NATS_BIN: {given} is not a program")
         return Path(given)
     try:
