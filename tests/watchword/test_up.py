@@ -126,6 +126,7 @@ def test_a_first_start_and_a_second_one(up: Callable[..., Up], tmp_path: Path) -
     assert not any(secret in logs for secret in (access["password"], access["admin_token"], "a password to keep"))
 
 
+@pytest.mark.chaos
 def test_what_dies_is_replaced_and_a_killed_supervisor_leaves_nothing(up: Callable[..., Up]) -> None:
     running = up().until_ready()
     for name in ("worker-1", "nats", "postgres"):

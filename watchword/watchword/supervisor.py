@@ -168,8 +168,14 @@ def _begin_workers(
 
 async def _provisioned(stack: AsyncExitStack, url: str, installation: Installation) -> None:
     """Streams and durables exist, and come back if they are lost, until the stack is closed."""
-    client = await stack.enter_async_context(connected([url], installation.seeds[Operator.PROVISION]))
-    await provision(client.jetstream())
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            client = await stack.enter_async_context(connected([url], installation.seeds[Operator.PROVISION]))
+            await provision(client.jetstream())
+    except TimeoutError:
+        raise StartError(
+            "nats-server runs but does not answer; its log is run/nats.log in the data directory"
+        ) from None
     watching = asyncio.create_task(watch(client.jetstream()), name="provision")
     stack.push_async_callback(_cancelled, watching)
 
