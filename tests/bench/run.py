@@ -1,4 +1,4 @@
-"""Measures a whole installation: `python tests/bench/run.py`, or `make bench`.
+"""Measures a whole installation: `python -m tests.bench.run`, or `make bench`.
 
 One worker with all five services on one core, wrk on the other. PostgreSQL (synchronous_commit=on, fsync=on) and
 nats-server run beside the generator, or beside the worker with `--postgres-core`. Closed loop, 32 connections; cases
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from generator import Load, Measured, run_wrk
-from seeding import Seeds, seed
+from tests.bench.generator import Load, Measured, run_wrk
+from tests.bench.seeding import Seeds, seed
 
 from watchword.supervisor import Options, Running, running
 

@@ -109,7 +109,7 @@ async def seed(running: Running, data: Path, *, grants: int, users: int, tokens:
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
-    return Seeds(jwt, opaque, *refresh, *access)
+    return Seeds(jwt, opaque, refresh[0], refresh[1], access[0], access[1])
 
 
 async def _people(connection: asyncpg.Connection, users: int) -> list[str]:

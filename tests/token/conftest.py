@@ -28,7 +28,6 @@ from watchword_events.handovers import Code
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.broker import Broker
-from watchword_runtime.clock import utc_now
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import ExportQuery, InternalClients
 from watchword_runtime.internal import router as internal_router
@@ -391,7 +390,18 @@ def site_factory(
 @pytest.fixture
 async def administrator(site: Site) -> dict[str, str]:
     """Headers of an administrator of the module's installation."""
+    return await administrator_of(site)
+
+
+@pytest.fixture
+async def own_administrator(own_site: Site) -> dict[str, str]:
+    """Headers of an administrator of the test's own installation."""
+    return await administrator_of(own_site)
+
+
+async def administrator_of(site: Site) -> dict[str, str]:
+    """Headers with the API key of a new administrator."""
     user = await site.user(roles=["administrator"])
-    key = await create_admin_key(site.db(Service.TOKEN), user_id=user.id, now=utc_now())
+    key = await create_admin_key(site.db(Service.TOKEN), user_id=user.id, now=site.clock())
     site.canary.add("API key", key)
     return {"Watchword-API-Key": key}

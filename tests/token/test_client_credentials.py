@@ -1,5 +1,7 @@
 """client_credentials."""
 
+from typing import Any
+
 import pytest
 from tests.token.conftest import ISSUER, Site
 
@@ -96,7 +98,7 @@ async def test_the_audience_is_the_clients_list_or_one_of_it(site: Site) -> None
     ],
 )
 async def test_requests_that_must_be_refused(
-    site: Site, client: dict[str, object], form: dict[str, str], error: str
+    site: Site, client: dict[str, Any], form: dict[str, str], error: str
 ) -> None:
     answer = await site.post("/oauth2/token", await site.client(**client), form)
     assert answer.status_code == 400

@@ -96,7 +96,7 @@ async def test_wrong_credentials_get_one_answer_that_says_nothing(site: Site, pa
     }
     seen = set()
     for name, given in attempts.items():
-        answer = await site.http.post(path, auth=given.get("auth"), data={**form, **given.get("data", {})})
+        answer = await site.http.post(path, **{**given, "data": {**form, **given.get("data", {})}})
         assert answer.status_code == 401, name
         assert answer.headers["www-authenticate"].startswith("Basic"), name
         assert answer.headers["cache-control"] == "no-store"

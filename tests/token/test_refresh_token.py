@@ -203,7 +203,7 @@ async def test_an_id_token_comes_when_the_refresh_asks_for_openid(site: Site) ->
         pytest.param({"refresh_idle_s": 100, "refresh_max_s": 150}, False, id="older than it may get"),
     ],
 )
-async def test_a_family_ends_by_itself(own_site: Site, client: dict[str, int], idle: bool) -> None:
+async def test_a_family_ends_by_itself(own_site: Site, client: dict[str, Any], idle: bool) -> None:
     app = await own_site.client(**client)
     token = (await own_site.sign_in(app))["refresh_token"]
     own_site.clock.advance(timedelta(seconds=90))

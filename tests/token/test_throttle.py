@@ -1,20 +1,18 @@
 """Limits per address and per client."""
 
+import json
 from typing import Any
 
 import pytest
 
 from watchword_events.names import Service
+from watchword_runtime.keyring import derive_service_keys
 from watchword_token.settings import TokenSettings
 from watchword_token.throttle import PerSecond, Throttle
 from watchword_web.errors import OAuthError
 
 
 def throttle(**given: Any) -> Throttle:
-    import json
-
-    from watchword_runtime.keyring import derive_service_keys
-
     keys = json.dumps(derive_service_keys(bytes(32), Service.TOKEN))
     return Throttle(TokenSettings.model_validate({"database_url": "postgresql://x/y", "keys": keys, **given}))
 

@@ -40,7 +40,7 @@ class Key(Base, table=True):
     use: str = Field(sa_type=Text)
     alg: str = Field(sa_type=Text)
     state: str = Field(default=KeyState.ACTIVE.value, sa_type=Text)
-    public_jwk: dict[str, JsonValue] | None = Field(default=None, sa_type=JSONB)
+    public_jwk: dict[str, JsonValue] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     sealed: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=TIMESTAMP)
 

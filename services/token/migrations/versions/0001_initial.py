@@ -110,7 +110,7 @@ def upgrade() -> None:
         sa.Column("use", sa.Text(), nullable=False),
         sa.Column("alg", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("public_jwk", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("public_jwk", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("kid"),

@@ -1,0 +1,145 @@
+"""Keys: made once, sealed at rest, replaced when revoked."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from joserfc.jwk import KeySet
+from tests.token.conftest import MASTER, Site, instance
+
+from watchword_database import Database
+from watchword_events.names import Service
+from watchword_runtime.clock import utc_now
+from watchword_runtime.keyring import Keyring, Unsealable, derive_service_keys
+from watchword_testkit.databases import TestDatabase
+from watchword_token.keys import SIGNING_ALGS, Keys
+
+
+def keyring(master: bytes = MASTER) -> Keyring:
+    return Keyring(json.dumps(derive_service_keys(master, Service.TOKEN)))
+
+
+def keys_on(database: Database, ring: Keyring | None = None) -> Keys:
+    return Keys(database, ring or keyring(), now=utc_now)
+
+
+@pytest.fixture
+async def admin(database: TestDatabase) -> AsyncIterator[asyncpg.Connection]:
+    async with database.postgres.admin(database.name) as connection:
+        yield connection
+
+
+async def test_of_many_instances_that_start_at_once_one_makes_the_keys(
+    database: TestDatabase, admin: asyncpg.Connection
+) -> None:
+    instances = [keys_on(database.open(Service.TOKEN)) for _ in range(5)]
+    await asyncio.gather(*[each.start() for each in instances])
+    rows = await admin.fetch("SELECT alg, use FROM token.keys ORDER BY alg")
+    assert [(row["alg"], row["use"]) for row in rows] == [
+        ("A256GCM", "enc"),
+        ("ES256", "sig"),
+        ("EdDSA", "sig"),
+        ("RS256", "sig"),
+    ]
+    assert len({each.jwks for each in instances}) == 1
+    events = await admin.fetch("SELECT body FROM token.outbox WHERE type = 'key.published'")
+    published = {json.loads(row["body"])["id"] for row in events}
+    assert published == {key["kid"] for key in json.loads(instances[0].jwks)["keys"]}
+
+
+@pytest.mark.spec("RFC 7517 4")
+@pytest.mark.spec("RFC 7638 3")
+async def test_the_key_set_is_public_and_named_by_thumbprints(site: Site) -> None:
+    answer = await site.http.get("/oauth2/jwks")
+    assert answer.headers["content-type"] == "application/jwk-set+json"
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    document = answer.json()
+    assert sorted(key["alg"] for key in document["keys"]) == sorted(SIGNING_ALGS)
+    for key in KeySet.import_key_set(document).keys:
+        assert not key.is_private
+        assert key.kid == key.thumbprint()
+    for key in document["keys"]:
+        assert key["use"] == "sig"
+        assert not {"d", "p", "q", "dp", "dq", "qi", "k"} & set(key)
+    assert (await site.http.head("/oauth2/jwks")).status_code == 200
+    assert (await site.http.post("/oauth2/jwks")).status_code == 405
+
+
+async def test_private_keys_are_stored_sealed(site: Site) -> None:
+    async with site.database.postgres.admin(site.database.name) as connection:
+        rows = await connection.fetch("SELECT sealed, public_jwk FROM token.keys")
+    assert len(rows) == 4
+    for row in rows:
+        # DER of a private key begins with a SEQUENCE and holds an OBJECT IDENTIFIER; sealed bytes hold neither.
+        assert b"PRIVATE" not in row["sealed"]
+        assert not row["sealed"].startswith(b"0")
+        assert row["public_jwk"] is None or "d" not in json.loads(row["public_jwk"])
+
+
+async def test_a_row_moved_under_another_kid_does_not_open(database: TestDatabase, admin: asyncpg.Connection) -> None:
+    keys = keys_on(database.open(Service.TOKEN))
+    await keys.start()
+    es256, eddsa = keys.signing("ES256").kid, keys.signing("EdDSA").kid
+    await admin.execute(
+        "UPDATE token.keys a SET sealed = b.sealed FROM token.keys b WHERE a.kid = $1 AND b.kid = $2", es256, eddsa
+    )
+    with pytest.raises(Unsealable):
+        await keys.reload()
+
+
+async def test_keys_do_not_open_with_another_master_key(database: TestDatabase) -> None:
+    await keys_on(database.open(Service.TOKEN)).start()
+    stranger = keys_on(database.open(Service.TOKEN), keyring(b"another master key of 32 bytes and more"))
+    with pytest.raises(Unsealable):
+        await stranger.start()
+
+
+@pytest.mark.spec("NIST SP 800-38D 8.2.1")
+async def test_no_two_processes_and_no_two_tokens_share_a_nonce(database: TestDatabase) -> None:
+    instances = [keys_on(database.open(Service.TOKEN)) for _ in range(3)]
+    for each in instances:
+        await each.start()
+    tokens = [each.encryption.seal(b"{}") for each in instances for _ in range(50)]
+    await instances[0].reload()
+    tokens += [instances[0].encryption.seal(b"{}") for _ in range(50)]
+    assert len({token.split(b".")[2] for token in tokens}) == len(tokens)
+
+
+async def test_a_revoked_key_is_replaced_and_its_tokens_are_dead_everywhere(
+    own_site: Site, own_administrator: dict[str, str]
+) -> None:
+    async with instance(
+        own_site.database, own_site.nats_url, own_site.clock, own_site.canary, owners=own_site.owners
+    ) as second:
+        for token_format, alg in (("jwt", "ES256"), ("opaque", "A256GCM")):
+            app = await own_site.client(access_token_format=token_format)
+            old = await own_site.machine_token(app)
+            assert await second.is_active(app, old)
+            listed = (await own_site.http.get("/api/v1/keys", headers=own_administrator)).json()["items"]
+            kid = next(key["kid"] for key in listed if key["alg"] == alg and key["state"] == "active")
+            answer = await own_site.http.post(
+                "/api/v1/revocations", json={"claim": "kid", "value": kid}, headers=own_administrator
+            )
+            assert (answer.status_code, answer.json()["kind"]) == (201, "state")
+            assert not await own_site.is_active(app, old)
+            async with asyncio.timeout(5):
+                while await second.is_active(app, old):
+                    await asyncio.sleep(0.02)
+            # Whoever is asked next signs with the successor, and whoever is shown it knows it.
+            new = await second.machine_token(app)
+            assert await second.is_active(app, new)
+            await asyncio.sleep(1.1)
+            assert await own_site.is_active(app, new)
+            assert kid not in (await own_site.http.get("/oauth2/jwks")).text
+            again = await own_site.http.get(f"/api/v1/keys/{kid}", headers=own_administrator)
+            assert again.json()["state"] == "revoked"
+
+
+async def test_without_keys_nothing_is_issued(database: TestDatabase) -> None:
+    keys = keys_on(database.open(Service.TOKEN))
+    with pytest.raises(ConnectionError):
+        keys.signing("ES256")
+    with pytest.raises(ConnectionError):
+        _ = keys.encryption
