@@ -127,7 +127,7 @@ async def has_scope(site: Site, app: App, scope: str) -> bool:
 
 
 async def has_name(site: Site, token: str, name: str) -> bool:
-    return bool((await site.userinfo(token)).json()["name"] == name
+    return bool((await site.userinfo(token)).json()["name"] == name)
 
 
 async def is_refused(site: Site, token: str) -> bool:
