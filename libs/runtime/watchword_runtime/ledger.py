@@ -18,16 +18,5 @@ HEAD: Final = "SELECT position FROM bus.ledger"
 
 
 def entry_of(row: asyncpg.Record) -> RevocationEntry:
-    """The entry in a row of our own table, without checking again what its constraints check."""
-    return RevocationEntry.model_construct(
-        id=row["id"],
-        position=row["position"],
-        claim=row["claim"],
-        value=row["value"],
-        kind=row["kind"],
-        until=row["until"],
-        keep_until=row["keep_until"],
-        issued_before=row["issued_before"],
-        reason=row["reason"],
-        at=row["at"],
-    )
+    """The entry in a row. Checked, because pydantic makes a checked model faster than an unchecked one."""
+    return RevocationEntry.model_validate(dict(row))
