@@ -59,7 +59,7 @@ class Owners:
     owned: dict[str, dict[str, Exported[Any]]] = field(default_factory=lambda: {"client": {}, "user": {}})
     pulls: int = 0
 
-    def app(self, owner: Service, entity: str) -> FastAPI:
+    def app(self, owner: Service, entity: str) -> ASGIApp:
         """The owner's application, as far as this service sees it."""
 
         async def export(query: ExportQuery) -> list[Exported[Any]]:
@@ -348,7 +348,8 @@ async def instance(
     await feed_broker.start()
     await feed.start()
     await service.start()
-    apps[Service.TOKEN] = front = HotPaths(service.app, service.hot)
+    front = HotPaths(service.app, service.hot)
+    apps[Service.TOKEN] = front
     # Failures must reach the test as answers, as they reach a client.
     transport = httpx2.ASGITransport(app=front, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
