@@ -32,7 +32,7 @@ from watchword_runtime.feed import Feed
 from watchword_runtime.internal import ExportQuery, InternalClients
 from watchword_runtime.internal import router as internal_router
 from watchword_runtime.keyring import Keyring, derive_service_keys
-from watchword_runtime.service import ServiceApp
+from watchword_runtime.service import ASGIApp, ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_testkit.canary import Canary
 from watchword_testkit.clock import TestClock
