@@ -110,6 +110,7 @@ async def test_a_person_without_the_role_administers_nothing_with_the_scope(
     assert answer.status_code in {401, 403}, answer.text
 
 
+@pytest.mark.spec("RFC 9457 3")
 @pytest.mark.parametrize("given", [{"client_name": ""}, {"redirect_uris": ["https://a.example/#x"]}, {"trusted": True}])
 async def test_a_refusal_points_at_the_member(api: Api, given: dict[str, object]) -> None:
     refused = await api.call("POST", "/clients", CLIENT | given)

@@ -75,6 +75,7 @@ UNKNOWN = {
 
 
 @pytest.mark.spec("RFC 7591 2")
+@pytest.mark.spec("RFC 9700 2.1")
 @pytest.mark.spec("RFC 9700 2.1.1")
 @pytest.mark.parametrize("given", REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_or_must_not_be_is_refused(given: dict[str, object]) -> None:

@@ -60,6 +60,8 @@ async def following(platform: Platform, query: str = "", **headers: str) -> Asyn
         yield reader
 
 
+@pytest.mark.spec("CloudEvents 1.0.2 JSON Event Format 2")
+@pytest.mark.spec("HTML Standard 9.2")
 async def test_an_event_arrives_as_a_cloud_event_with_ids_only(platform: Platform, api: Api) -> None:
     name = f"heard-{secrets.token_hex(4)}"
     async with following(platform) as reader:

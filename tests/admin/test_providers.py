@@ -70,6 +70,7 @@ def unpadded(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
+@pytest.mark.spec("OpenID Connect Core 3.1")
 @pytest.mark.parametrize("given", REFUSED.values(), ids=REFUSED)
 async def test_what_would_not_work_or_leads_inside_is_refused(api: Api, given: dict[str, object]) -> None:
     body = PROVIDER | {"id": f"P-{secrets.token_hex(4)}"} | given

@@ -131,13 +131,16 @@ NOT_ENDPOINTS = {
 
 
 @pytest.mark.spec("RFC 8252 7.1")
+@pytest.mark.spec("RFC 8252 7.3")
 @pytest.mark.parametrize("uri", ACCEPTED.values(), ids=ACCEPTED)
 def test_usual_redirect_uris_are_accepted_as_given(uri: str) -> None:
     assert check_redirect_uri(uri) == uri
 
 
 @pytest.mark.spec("RFC 6749 3.1.2")
+@pytest.mark.spec("RFC 8252 8.4")
 @pytest.mark.spec("RFC 9700 2.1")
+@pytest.mark.spec("RFC 9700 4.1")
 @pytest.mark.parametrize("uri", REFUSED.values(), ids=REFUSED)
 def test_redirect_uris_that_could_lead_elsewhere_are_refused(uri: str) -> None:
     with pytest.raises(InvalidUri):

@@ -130,6 +130,7 @@ async def test_what_is_not_the_callers_to_say_is_refused_by_name(
     assert (await api.get("/users", username=fresh))["items"] == []
 
 
+@pytest.mark.spec("RFC 9457 3")
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 async def test_malformed_users_are_refused_with_a_reason_and_without_their_values(
     api: Api, body: dict[str, object]

@@ -22,6 +22,7 @@ def pulls(platform: Platform) -> InternalClient:
     return platform.process.shared.internal.of(settings, Service.AUTHZ)
 
 
+@pytest.mark.spec("OpenID Connect Core 5.1")
 async def test_a_user_is_exported_with_claims(pulls: InternalClient, register: Register) -> None:
     user = await register(name="Ana", locale="de-CH")
     (item,) = (await pulls.export(Service.DIRECTORY, "user", {"id": [str(user["id"])]})).items

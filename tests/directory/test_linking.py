@@ -18,6 +18,7 @@ from watchword_events.names import Service
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.clock import TestClock
+from watchword_testkit.databases import TestDatabase
 from watchword_testkit.events import expect_events
 from watchword_testkit.platform import Platform
 
@@ -126,6 +127,7 @@ async def test_an_account_that_is_disabled_is_not_asked_for(
     assert (await person.arrive(identity(email=str(account["email"])))).error == "account_disabled"
 
 
+@pytest.mark.spec("OpenID Connect Core 5.7")
 async def test_an_identity_of_another_provider_or_issuer_is_another_identity(
     people: Callable[[], Person], identity: Describe, api: Api
 ) -> None:
@@ -220,8 +222,8 @@ async def test_what_waits_for_a_proof_is_bare_and_does_not_wait_for_ever(
     assert (await person.prove(asked)).error == "account_not_linked"
 
 
-async def test_a_proof_that_comes_too_late_links_nothing(own_platform: Platform, clock: TestClock) -> None:
-    directory, authz = own_platform.database.open(Service.DIRECTORY), own_platform.database.open(Service.AUTHZ)
+async def test_a_proof_that_comes_too_late_links_nothing(database: TestDatabase, clock: TestClock) -> None:
+    directory, authz = database.open(Service.DIRECTORY), database.open(Service.AUTHZ)
     identity = VerifiedIdentity(provider_id="P", issuer="https://i.example", subject="s", auth_time=clock())
     user = new_user(username="late", now=clock())
     async with transaction(directory) as session:

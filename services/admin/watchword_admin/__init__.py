@@ -15,8 +15,8 @@ Events out: client.{registered,updated,disabled,enabled,deleted}, provider.{conf
 Events in: user.* and api_key.* (copies); every public event (live, broadcast).
 Ledger: `client_id` and `idp` states.
 
-Modules: main → api, routes, console, consumers → clients, providers, live → store → models; uris, client_documents,
-provider_documents and presets are pure. bootstrap is for the supervisor.
+Modules: main → api, routes, console, consumers → changes → clients, providers → store → models; live → streams; uris,
+client_documents, provider_documents and presets are pure. bootstrap makes the console's own client.
 
-Specs: RFC 7591 2; RFC 8252 7, 8; RFC 9700 2.1; OpenID Connect Core 3.1; RFC 7636 4; RFC 9457.
+Specs: RFC 7591 2; RFC 8252 7.1, 7.3, 8.4; RFC 9700 2.1; OpenID Connect Core 3.1; RFC 7636 4.3; RFC 9457 3.
 """

@@ -127,7 +127,7 @@ def client_router(parts: Parts) -> APIRouter:
 
     @router.patch("/{client_id}")
     async def update_client(client_id: Id, body: Members, caller: administrator) -> ClientView:
-        """The members that are present change; null returns one to its default. Spec: RFC 7396."""
+        """The members that are present change; null returns one to its default. Spec: RFC 7396 2."""
         with refusals("client"):
             updated = await changes.update_client(parts, client_id, body)
         log.info("client.changed", client_id=client_id, fields=sorted(body), **actor(caller))
@@ -220,7 +220,7 @@ def provider_router(parts: Parts) -> APIRouter:
     async def update_provider(
         provider_id: Id, body: Members, caller: administrator, end_sessions: bool = False
     ) -> ProviderView:
-        """The members that are present change; null returns one to its default, or removes the secret. RFC 7396."""
+        """The members that are present change; null gives a default, or ends the secret. Spec: RFC 7396 2."""
         with refusals("provider"):
             updated = await changes.update_provider(parts, provider_id, body, end_sessions=end_sessions)
         log.info("provider.changed", provider_id=provider_id, fields=sorted(body), **actor(caller))

@@ -29,6 +29,10 @@ from watchword_web.surfaces import Surface
 EVENTS_SCOPE = "watchword:events"
 
 
+class LedgerAway(ConnectionError):
+    """What has been revoked cannot be known at this moment: nobody is taken for live, and nobody for dead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Made once, in `main`. refused: how often one address may call the API without a credential."""
@@ -51,6 +55,11 @@ class Parts:
         found = client_address(request.scope["headers"], peer, self.settings.trusted_proxies)
         return address_prefix(found)
 
+    def require_ledger(self) -> None:
+        """Raises LedgerAway, which is answered with 503, while the ledger cannot be followed."""
+        if not self.feed.ready:
+            raise LedgerAway
+
     async def administrator(self, request: Request) -> Caller:
         """Who calls, if that is an administrator. Raises Problem: 401 without a live credential, 403 for others.
 
@@ -63,6 +72,7 @@ class Parts:
         return await self._caller(request, EVENTS_SCOPE)
 
     async def _caller(self, request: Request, scope: str) -> Caller:
+        self.require_ledger()
         read_query(request)  # a repeated parameter is refused before two readers could each see another value
         try:
             caller = await self.access.caller(request.headers)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 
 from watchword_admin import client_documents, provider_documents, store
-from watchword_admin.edge import Parts
+from watchword_admin.edge import LedgerAway, Parts
 from watchword_admin.streams import event_stream, wanted_types
 from watchword_database import Database, transaction
 from watchword_events.exports import ClientExport, Exported, ProviderExport
@@ -35,7 +35,7 @@ def event_router(parts: Parts) -> APIRouter:
         async def may_read() -> bool:
             try:
                 await parts.listener(request)
-            except Problem:
+            except (Problem, LedgerAway):
                 return False
             return True
 

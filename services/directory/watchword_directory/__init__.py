@@ -17,5 +17,5 @@ Ledger: `sub` states and cuts.
 Modules: main → routes, api, consumers → resolve → provisioning, linking → users → store → models; profiles, emails and
 names are pure. sweeper deletes what is over. bootstrap is for the supervisor.
 
-Specs: OpenID Connect Core 2, 5.1, 5.7; RFC 5321 4.1.2; RFC 5891; RFC 9457.
+Specs: OpenID Connect Core 5.1, 5.7; RFC 5321 4.1.2; RFC 5891 4; RFC 9457 3.
 """

@@ -35,6 +35,7 @@ def sign_in_router(parts: Parts) -> APIRouter:
     @router.get("/login/identity")
     async def receive_identity(request: Request) -> Response:
         parts.sign_ins.check(parts.address(request), parts.now(), Surface.PAGE)
+        parts.require_ledger()
         ticket = read_query(request).get("ticket", "")
         if not _TICKET.fullmatch(ticket):
             raise page_error("invalid_ticket", detail="not a ticket")

@@ -11,7 +11,7 @@ from watchword_admin import client_documents, provider_documents, store
 from watchword_admin.clients import CONSOLE
 from watchword_admin.console import fields
 from watchword_admin.console.sessions import Sessions, Visit
-from watchword_admin.edge import Parts
+from watchword_admin.edge import LedgerAway, Parts
 from watchword_admin.streams import event_stream, wanted_types
 from watchword_database import transaction
 from watchword_web.errors import PageError
@@ -203,7 +203,10 @@ async def stream_events(console: Console, request: Request, _visit: Visit) -> Re
     """The events as they happen, for the page above; ends when the person's session does."""
 
     async def may_read() -> bool:
-        return await console.sessions.visit(request) is not None
+        try:
+            return await console.sessions.visit(request) is not None
+        except LedgerAway:
+            return False
 
     return event_stream(console.parts.live, wanted_types(None), may_read, named=False)
 

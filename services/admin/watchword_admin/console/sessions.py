@@ -81,6 +81,7 @@ class Sessions:
         secret = self.cookies.read_session(request)
         if secret is None:
             return None
+        self.parts.require_ledger()
         now, settings = self.parts.now(), self.parts.settings
         async with transaction(self.parts.database) as session:
             found = await store.find_console_session(
@@ -163,7 +164,7 @@ class Sessions:
         return response
 
     async def sign_out(self, visit: Visit) -> Response:
-        """The console's session is over; the person goes on to end the sign-in itself. Spec: OIDC RP-Initiated 2."""
+        """The console's session is over; the sign-in itself ends at authz, next. Spec: RP-Initiated Logout 1.0 2."""
         async with transaction(self.parts.database) as session:
             await store.drop_console_session(session, _hash(visit.secret))
         log.info("console.signed_out", user_id=visit.user.id)
