@@ -42,11 +42,11 @@ format: setup ## put imports and layout in order
 	$(RUN)/ruff format
 
 bench: setup tools ## measure: one table (about ten minutes)
-	$(RUN)/python tests/bench/run.py
+	$(RUN)/python -m tests.bench.run
 
 bench-peers: setup tools ## the same, beside a certified provider on PostgreSQL
 	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
-	$(RUN)/python tests/bench/run.py --peers
+	$(RUN)/python -m tests.bench.run --peers
 
 docs: setup ## write docs/reference from the code
 	$(RUN)/python -m watchword.reference
