@@ -9,8 +9,11 @@ import sys
 from collections.abc import Sequence
 
 ARGUMENTS = ("-X", "no_debug_ranges", "-m", "watchword.lean")
+# glibc would give each thread an arena of its own and keep what a password's hash (19 MB) took for a moment.
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1024 * 1024)}
 # rich: tracebacks for terminals (structlog).  pydantic.v1: models of a version that we never had (fastapi).
-_NOT_HERE = ("rich", "pydantic.v1")
+# watchfiles: reloading while developing (uvicorn).
+_NOT_HERE = ("rich", "pydantic.v1", "watchfiles")
 
 
 def replace_process(services: Sequence[str], orders: bytes) -> None:
@@ -19,7 +22,8 @@ def replace_process(services: Sequence[str], orders: bytes) -> None:
     os.write(writing, orders)
     os.close(writing)
     os.dup2(reading, 0)
-    os.execv(sys.executable, [sys.executable, *ARGUMENTS, *services])  # noqa: S606 - no shell is wanted
+    argv = [sys.executable, *ARGUMENTS, *services]
+    os.execve(sys.executable, argv, {**ENVIRONMENT, **os.environ})  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

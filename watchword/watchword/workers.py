@@ -70,7 +70,7 @@ class Worker:
             log=self.log,
             steps=STOP_STEPS,
             keep_fds=[each.fileno() for each in (*self._public, self._management)],
-            env=self._env,
+            env={**lean.ENVIRONMENT, **self._env},
             waits_for_orders=True,
         )
 
