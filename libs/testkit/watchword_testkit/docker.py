@@ -83,6 +83,14 @@ class DockerNats:
         """The server died at once."""
         self._container.get_wrapped_container().kill()
 
+    def freeze(self) -> None:
+        """The server stands still, its connections open, until thaw()."""
+        self._container.get_wrapped_container().pause()
+
+    def thaw(self) -> None:
+        """The server goes on."""
+        self._container.get_wrapped_container().unpause()
+
     def restart(self) -> None:
         """A clean stop, then a start."""
         self.stop()
