@@ -180,3 +180,17 @@ async def test_sealing_processes_get_different_numbers(databases: Databases) -> 
 
     numbers = await asyncio.gather(*[number(service) for service in Service])
     assert len(set(numbers)) == len(Service)
+
+
+async def test_a_service_sweeps_its_own_hand_overs_once_nobody_can_replay_them(databases: Databases) -> None:
+    ticket = await hand_over(databases)
+    kept, gone = NOW + timedelta(minutes=61), NOW + timedelta(minutes=61, seconds=1)
+    for service, now, swept in (
+        (Service.AUTHZ, gone, False),
+        (Service.FEDERATION, kept - timedelta(seconds=1), False),
+        (Service.FEDERATION, gone, True),
+    ):
+        async with transaction(databases[service]) as session:
+            await bus.sweep_handovers(session, now=now)
+        async with transaction(databases[Service.FEDERATION]) as session:
+            assert (await bus.peek(session, UpstreamStart, ticket) is None) is swept

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from watchword_authz import sessions, store, throttle
+from watchword_database import bus
 from watchword_database.engine import Database, transaction
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
@@ -38,6 +39,7 @@ async def sweep(database: Database, *, feed: Feed, now: datetime) -> int:
         await store.delete_flows(session, now - _KEEP_FLOWS)
         await store.delete_sessions(session, now - _KEEP_ENDED)
         await store.delete_grants(session, now)
+        await bus.sweep_handovers(session, now=now)
     return ended
 
 

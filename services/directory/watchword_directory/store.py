@@ -8,18 +8,13 @@ from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from watchword_database import Session
+from watchword_database import Session, bus
 from watchword_directory.models import IS_ADMINISTRATOR, IdentityLink, PendingLink, User
 from watchword_events.handovers import VerifiedIdentity
 
 ADMINISTRATOR: Final = "administrator"
 _STANDING = col(User.deleted_at).is_(None)
 _AT_ONCE: Final = 1000
-_DELETE_TICKETS: Final = text("""
-DELETE FROM bus.handover WHERE ticket_hash IN (
-    SELECT ticket_hash FROM bus.handover WHERE receiver = current_user AND keep_until < :now
-     LIMIT :most FOR UPDATE SKIP LOCKED)
-""")
 
 
 class UnknownUser(LookupError):
@@ -188,8 +183,7 @@ async def delete_expired(session: Session, *, now: datetime) -> None:
     """Some of what waits no more, and of the tickets that told who somebody is, are gone."""
     over = select(col(PendingLink.id)).where(col(PendingLink.expires_at) <= now).limit(_AT_ONCE)
     await session.exec(delete(PendingLink).where(col(PendingLink.id).in_(over.with_for_update(skip_locked=True))))
-    connection = await session.connection()
-    await connection.execute(_DELETE_TICKETS, {"now": now, "most": _AT_ONCE})
+    await bus.sweep_handovers(session, now=now, most=_AT_ONCE)
 
 
 async def find_pending_provider(session: Session, pending_id: str) -> str | None:

@@ -6,21 +6,16 @@ from enum import StrEnum
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from watchword_database import Session
+from watchword_database import Session, bus
 from watchword_federation.models import UpstreamDocument, UpstreamFlow
 
 # How long a flow stays after its expiry: a late repetition is recognised and led back to its sign-in.
 KEEP_FLOWS: Final = timedelta(hours=1)
 _SWEPT_AT_ONCE: Final = 20
-_SWEEP_TICKETS: Final = text("""
-DELETE FROM bus.handover WHERE ticket_hash IN (
-    SELECT ticket_hash FROM bus.handover WHERE receiver = current_user AND keep_until < :now
-     LIMIT :most FOR UPDATE SKIP LOCKED)
-""")
 
 
 class DocumentKind(StrEnum):
@@ -39,8 +34,7 @@ async def sweep(session: Session, *, now: datetime) -> None:
         .with_for_update(skip_locked=True)
     )
     await session.exec(delete(UpstreamFlow).where(col(UpstreamFlow.state_hash).in_(over)))
-    connection = await session.connection()
-    await connection.execute(_SWEEP_TICKETS, {"now": now, "most": _SWEPT_AT_ONCE})
+    await bus.sweep_handovers(session, now=now, most=_SWEPT_AT_ONCE)
 
 
 async def find_flow(session: Session, state_hash: bytes) -> UpstreamFlow | None:
