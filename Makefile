@@ -17,7 +17,8 @@ $(UV):
 setup: $(UV) ## make .venv from the lock
 	@$(UV) sync --quiet --frozen --all-packages --all-extras
 
-up: setup ## run everything here: PostgreSQL, NATS, the services and the demo, until Ctrl-C
+up: $(UV) ## run everything here: PostgreSQL, NATS, the services and the demo, until Ctrl-C
+	@$(UV) sync --quiet --frozen --no-dev --inexact # only what runs: nothing to build, test or measure with
 	@exec $(RUN)/watchword up --port $(PORT)
 
 test: setup ## the test suite against real servers, under ten minutes

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from watchword.embedded.process import start_time
+from watchword.embedded.programs import find_programs
 
 WATCHWORD = Path(sys.executable).with_name("watchword")
 # A cold start takes seconds; this is for machines that are busy with something else.
@@ -124,6 +125,16 @@ def test_a_first_start_and_a_second_one(up: Callable[..., Up], tmp_path: Path) -
     assert second.until_ended() == 0
     logs = "".join(path.read_text(errors="replace") for path in (first.data / "run").glob("*.log"))
     assert not any(secret in logs for secret in (access["password"], access["admin_token"], "a password to keep"))
+
+
+def test_it_starts_on_the_wheels_postgresql(up: Callable[..., Up], monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = find_programs(origins="wheel")
+    monkeypatch.setenv("WATCHWORD_PG_BIN", str(wheel.bin))
+    running = up().until_ready()
+    assert f"PostgreSQL {wheel.version}" in running.said
+    assert running.call("GET", "/users").status_code == 200
+    running.process.send_signal(signal.SIGTERM)
+    assert running.until_ended() == 0
 
 
 @pytest.mark.chaos

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -68,17 +67,9 @@ async def migrated_template(postgres: Postgres) -> Template:
     name = await postgres.create_database()
     url = postgres.url(name)
     passwords = {service: secrets.token_urlsafe(18) for service in Service}
-    await asyncio.to_thread(_upgrade, url)
+    await asyncio.to_thread(migrate.upgrade, url)
     await migrate.set_passwords(url, passwords)
     return Template(name, passwords)
-
-
-def _upgrade(url: str) -> None:
-    for member in migrate.MEMBERS:
-        try:
-            migrate.upgrade(url, [member])
-        except (ImportError, SyntaxError) as error:
-            warnings.warn(f"the schema of {member} was not migrated: {error}", stacklevel=1)
 
 
 @pytest.fixture
