@@ -6,9 +6,11 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 RUN := .venv/bin
 PORT ?= 8080
+# two processes, each with servers of its own; a file's tests stay together
+SPREAD := -n 2 --dist loadfile
 
 help: ## list the recipes
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1@\2/' | column -t -s '@'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(UV):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Watchword needs Python 3.11 or newer as python3."; exit 1; }
@@ -22,10 +24,9 @@ up: $(UV) ## run everything here: PostgreSQL, NATS, the services and the demo, u
 	@exec $(RUN)/watchword up --port $(PORT)
 
 test: setup ## the test suite against real servers, under ten minutes
-	$(RUN)/pytest -m "not chaos and not browser"
+	$(RUN)/pytest $(SPREAD) -m "not chaos and not browser"
 
-test-all: setup tools ## everything: also what kills processes and drives a browser
-	$(RUN)/pytest
+test-all: test test-rest ## everything: also what kills processes and drives a browser
 
 test-rest: setup tools # what `make test` leaves out, so that both together are `make test-all`
 	$(RUN)/pytest -m "chaos or browser"
