@@ -23,6 +23,9 @@ from joserfc.jwk import KeySet
 from watchword.provision import provision
 from watchword_database import Database, bus, transaction
 from watchword_database.ids import new_id
+from watchword_events.catalogue import row_of
+from watchword_events.contracts import Event
+from watchword_events.envelope import headers_of
 from watchword_events.exports import ClientExport, ClientSecret, Export, Exported, UserExport
 from watchword_events.handovers import Code
 from watchword_events.names import Service
@@ -40,7 +43,6 @@ from watchword_testkit.databases import Template, TestDatabase
 from watchword_testkit.servers import Broker as NatsServer
 from watchword_testkit.servers import Postgres, own_broker
 from watchword_token.bootstrap import create_admin_key
-from watchword_token.consumers import POLL_S
 from watchword_token.main import build
 from watchword_token.settings import TokenSettings
 from watchword_web.hot import HotPaths
@@ -172,9 +174,14 @@ class Site:
             assert asyncio.get_running_loop().time() < deadline, "the origin was not noticed"
             await asyncio.sleep(0.1)
 
-    async def forget(self) -> None:
-        """The instance has noticed what was written into its copies behind its back, as its poll does by itself."""
-        await asyncio.sleep(POLL_S + 0.5)
+    async def publish(self, event: Event) -> None:
+        """The event stands in its owner's stream, as the owner's relay puts it there."""
+        row = row_of(event)
+        headers = headers_of(row, event_id=new_id(), aggregate_id=event.id, version=event.version, at=self.clock())
+        connection = await nats.connect(self.nats_url)
+        js = connection.jetstream()
+        await js.publish(row.subject, event.model_dump_json().encode(), stream=row.owner.stream, headers=headers)
+        await connection.close()
 
     async def code(self, app: App, user: UserExport, **given: Any) -> str:
         """An authorization code as authz hands it over."""

@@ -9,6 +9,7 @@ from tests.token.conftest import ISSUER, Site
 from watchword_database.ids import new_id
 from watchword_events.names import Service
 from watchword_events.revocations import Claim
+from watchword_token.bootstrap import create_admin_key
 
 ROUTES = [
     ("GET", "/api/v1/keys"),
@@ -179,30 +180,33 @@ async def test_a_client_has_no_personal_keys(site: Site) -> None:
     assert (await site.http.post("/api/v1/api-keys", json={"name": "x"}, headers=headers)).status_code == 403
 
 
-async def test_the_key_of_a_disabled_administrator_is_dead(own_site: Site, own_administrator: dict[str, str]) -> None:
-    key = (await own_site.http.get("/api/v1/api-keys", headers=own_administrator)).json()["items"][0]
-    await own_site.revoke(Claim.SUB, key["user_id"], by=Service.DIRECTORY)
-    assert (await own_site.http.get("/api/v1/keys", headers=own_administrator)).status_code == 401
+async def test_the_key_of_a_disabled_administrator_is_dead(site: Site) -> None:
+    user = await site.user(roles=["administrator"])
+    headers = {"Watchword-API-Key": await create_admin_key(site.db(Service.TOKEN), user_id=user.id, now=site.clock())}
+    site.canary.add("API key", headers["Watchword-API-Key"])
+    assert (await site.http.get("/api/v1/keys", headers=headers)).status_code == 200
+    await site.revoke(Claim.SUB, user.id, by=Service.DIRECTORY)
+    assert (await site.http.get("/api/v1/keys", headers=headers)).status_code == 401
 
 
 @pytest.mark.parametrize("claim", ["jti", "gid", "sid", "sub", "client_id", "idp", "all"])
-async def test_a_revocation_by_hand_ends_what_it_names(own_site: Site, claim: str) -> None:
-    app, user = await own_site.client(), await own_site.user()
+async def test_a_revocation_by_hand_ends_what_it_names(site: Site, claim: str) -> None:
+    app, user = await site.client(), await site.user()
     lineage = {"sub": user.id, "sid": new_id(), "gid": new_id(), "client_id": app.id, "idp": "acme"}
     given = {name: lineage[name] for name in ("sid", "gid", "idp")}
-    tokens = await own_site.sign_in(app, user, **given)
-    other = await own_site.sign_in(await own_site.client(), await own_site.user(), idp="other")
-    lineage["jti"] = (await own_site.claims(tokens["access_token"]))["jti"]
-    owner = await own_site.client(scope=["watchword:admin", "introspect:any"])
-    headers = {"Authorization": f"Bearer {await own_site.machine_token(owner)}"}
+    tokens = await site.sign_in(app, user, **given)
+    other = await site.sign_in(await site.client(), await site.user(), idp="other")
+    lineage["jti"] = (await site.claims(tokens["access_token"]))["jti"]
+    owner = await site.client(scope=["watchword:admin", "introspect:any"])
+    headers = {"Authorization": f"Bearer {await site.machine_token(owner)}"}
     body = {"claim": claim} | ({} if claim == "all" else {"value": lineage[claim]})
-    answer = await own_site.http.post("/api/v1/revocations", json=body, headers=headers)
+    answer = await site.http.post("/api/v1/revocations", json=body, headers=headers)
     assert answer.status_code == 201, answer.text
     assert (answer.json()["claim"], answer.json()["kind"]) == (claim, "cut")
-    assert not await own_site.is_active(owner, tokens["access_token"])
-    assert await own_site.is_active(owner, other["access_token"]) is (claim != "all")
-    again = await own_site.sign_in(app, user, **{name: new_id() for name in ("sid", "gid")})
-    assert await own_site.is_active(owner, again["access_token"])
+    assert not await site.is_active(owner, tokens["access_token"])
+    assert await site.is_active(owner, other["access_token"]) is (claim != "all")
+    again = await site.sign_in(app, user, **{name: new_id() for name in ("sid", "gid")})
+    assert await site.is_active(owner, again["access_token"])
 
 
 async def test_issued_before_narrows_a_revocation(own_site: Site) -> None:

@@ -1,5 +1,6 @@
 """Client authentication, the same at every endpoint."""
 
+import asyncio
 import base64
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from tests.token.conftest import App, Site
 
+from watchword_events.contracts import ClientUpdated
 from watchword_runtime.passwords import Passwords
 from watchword_token.clients import read_credentials
 from watchword_web.errors import OAuthError
@@ -123,10 +125,12 @@ async def test_a_remembered_secret_is_forgotten_with_its_hash(site: Site) -> Non
     old, new = "the old chosen secret of a client", "the new chosen secret of a client"
     app = await site.client(secrets=[{"id": "1", "hash": await passwords.hash(old)}], secret=old)
     await site.machine_token(app)
-    await site.client(version=2, client_id=app.id, secrets=[{"id": "2", "hash": await passwords.hash(new)}], secret=new)
-    await site.forget()
-    answer = await site.http.post("/oauth2/token", auth=(app.id, old), data={"grant_type": "client_credentials"})
-    assert answer.status_code == 401
+    hashes = [{"id": "2", "hash": await passwords.hash(new)}]
+    await site.client(version=2, client_id=app.id, copied=False, secrets=hashes, secret=new)
+    await site.publish(ClientUpdated(id=app.id, version=2))
+    async with asyncio.timeout(10):
+        while (await site.token(app, grant_type="client_credentials")).status_code != 401:
+            pass
     passwords.close()
 
 

@@ -108,22 +108,20 @@ async def test_no_two_processes_and_no_two_tokens_share_a_nonce(database: TestDa
 
 
 async def test_a_revoked_key_is_replaced_and_its_tokens_are_dead_everywhere(
-    own_site: Site, own_administrator: dict[str, str]
+    site: Site, administrator: dict[str, str]
 ) -> None:
-    async with instance(
-        own_site.database, own_site.nats_url, own_site.clock, own_site.canary, owners=own_site.owners
-    ) as second:
+    async with instance(site.database, site.nats_url, site.clock, site.canary, owners=site.owners) as second:
         for token_format, alg in (("jwt", "ES256"), ("opaque", "A256GCM")):
-            app = await own_site.client(access_token_format=token_format)
-            old = await own_site.machine_token(app)
+            app = await site.client(access_token_format=token_format)
+            old = await site.machine_token(app)
             assert await second.is_active(app, old)
-            listed = (await own_site.http.get("/api/v1/keys", headers=own_administrator)).json()["items"]
+            listed = (await site.http.get("/api/v1/keys", headers=administrator)).json()["items"]
             kid = next(key["kid"] for key in listed if key["alg"] == alg and key["state"] == "active")
-            answer = await own_site.http.post(
-                "/api/v1/revocations", json={"claim": "kid", "value": kid}, headers=own_administrator
+            answer = await site.http.post(
+                "/api/v1/revocations", json={"claim": "kid", "value": kid}, headers=administrator
             )
             assert (answer.status_code, answer.json()["kind"]) == (201, "state")
-            assert not await own_site.is_active(app, old)
+            assert not await site.is_active(app, old)
             async with asyncio.timeout(5):
                 while await second.is_active(app, old):
                     await asyncio.sleep(0.02)
@@ -131,9 +129,9 @@ async def test_a_revoked_key_is_replaced_and_its_tokens_are_dead_everywhere(
             new = await second.machine_token(app)
             assert await second.is_active(app, new)
             await asyncio.sleep(1.1)
-            assert await own_site.is_active(app, new)
-            assert kid not in (await own_site.http.get("/oauth2/jwks")).text
-            again = await own_site.http.get(f"/api/v1/keys/{kid}", headers=own_administrator)
+            assert await site.is_active(app, new)
+            assert kid not in (await site.http.get("/oauth2/jwks")).text
+            again = await site.http.get(f"/api/v1/keys/{kid}", headers=administrator)
             assert again.json()["state"] == "revoked"
 
 

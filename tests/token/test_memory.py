@@ -4,15 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import nats
 import pytest
 from tests.token.conftest import App, Site, instance
 
-from watchword_database.ids import new_id
-from watchword_events.catalogue import row_of
 from watchword_events.contracts import ClientUpdated, Event, UserUpdated
-from watchword_events.envelope import headers_of
-from watchword_runtime.clock import utc_now
 from watchword_token.memory import RENEW_PAUSE_S
 
 
@@ -28,14 +23,14 @@ async def test_a_person_that_no_copy_has_yet_gets_tokens_at_once(site: Site) -> 
     assert (await site.userinfo(tokens["access_token"])).json()["sub"] == user.id
 
 
-async def test_a_secret_that_was_changed_a_moment_ago_works_at_once(own_site: Site) -> None:
-    app = await own_site.client()
-    await own_site.machine_token(app)
-    changed = await own_site.client(client_id=app.id, version=2, copied=False)
+async def test_a_secret_that_was_changed_a_moment_ago_works_at_once(site: Site) -> None:
+    app = await site.client()
+    await site.machine_token(app)
+    changed = await site.client(client_id=app.id, version=2, copied=False)
     assert changed.secret != app.secret
     await wait_out_the_pause()
-    assert await own_site.machine_token(changed)
-    old = await own_site.token(app, grant_type="client_credentials")
+    assert await site.machine_token(changed)
+    old = await site.token(app, grant_type="client_credentials")
     assert old.json()["error"] == "invalid_client"
 
 
@@ -68,42 +63,38 @@ async def test_an_owner_is_asked_at_most_once_a_second_because_somebody_is_refus
 
 
 @pytest.mark.parametrize("entity", ["client", "user"])
-async def test_an_event_is_obeyed_by_every_instance(own_site: Site, entity: str) -> None:
+async def test_an_event_is_obeyed_by_every_instance(site: Site, entity: str) -> None:
     """Each instance hears each event; here the tails of two instances deliver it, over a real broker."""
-    app = await own_site.client()
-    user = await own_site.user(claims={"name": "Before"})
-    async with instance(
-        own_site.database, own_site.nats_url, own_site.clock, own_site.canary, owners=own_site.owners
-    ) as second:
-        sites = (own_site, second)
-        tokens = [await site.sign_in(app, user) for site in sites]
-        for site, answer in zip(sites, tokens, strict=True):
-            assert (await site.userinfo(answer["access_token"])).json()["name"] == "Before"
+    app = await site.client()
+    user = await site.user(claims={"name": "Before"})
+    async with instance(site.database, site.nats_url, site.clock, site.canary, owners=site.owners) as second:
+        sites = (site, second)
+        tokens = [await each.sign_in(app, user) for each in sites]
+        for each, answer in zip(sites, tokens, strict=True):
+            assert (await each.userinfo(answer["access_token"])).json()["name"] == "Before"
         if entity == "client":
-            await own_site.client(client_id=app.id, version=2, secret=app.secret, copied=False, scope=["read"])
+            await site.client(client_id=app.id, version=2, secret=app.secret, copied=False, scope=["read"])
             event: Event = ClientUpdated(id=app.id, version=2)
         else:
-            await own_site.user(
-                user_id=user.id, version=2, username=user.username, copied=False, claims={"name": "After"}
-            )
+            await site.user(user_id=user.id, version=2, username=user.username, copied=False, claims={"name": "After"})
             event = UserUpdated(id=user.id, version=2, claims_version=2)
-        await publish(own_site, event)
-        for site, answer in zip(sites, tokens, strict=True):
+        await site.publish(event)
+        for each, answer in zip(sites, tokens, strict=True):
             await eventually(
-                partial(has_scope, site, app, "read")
+                partial(has_scope, each, app, "read")
                 if entity == "client"
-                else partial(has_name, site, answer["access_token"], "After")
+                else partial(has_name, each, answer["access_token"], "After")
             )
 
 
-async def test_a_deleted_person_has_no_claims_any_more(own_site: Site) -> None:
-    app = await own_site.client()
-    user = await own_site.user()
-    tokens = await own_site.sign_in(app, user)
-    assert (await own_site.userinfo(tokens["access_token"])).status_code == 200
-    await own_site.gone("user", user.id, 2)
-    await publish(own_site, UserUpdated(id=user.id, version=2, claims_version=2))
-    await eventually(lambda: is_refused(own_site, tokens["access_token"]))
+async def test_a_deleted_person_has_no_claims_any_more(site: Site) -> None:
+    app = await site.client()
+    user = await site.user()
+    tokens = await site.sign_in(app, user)
+    assert (await site.userinfo(tokens["access_token"])).status_code == 200
+    await site.gone("user", user.id, 2)
+    await site.publish(UserUpdated(id=user.id, version=2, claims_version=2))
+    await eventually(lambda: is_refused(site, tokens["access_token"]))
 
 
 # Steps ---------------------------------------------------------------------------------------------------------------
@@ -132,13 +123,3 @@ async def has_name(site: Site, token: str, name: str) -> bool:
 
 async def is_refused(site: Site, token: str) -> bool:
     return (await site.userinfo(token)).status_code == 401
-
-
-async def publish(site: Site, event: Event) -> None:
-    """The event stands in its owner's stream, as the owner's relay puts it there."""
-    row = row_of(event)
-    headers = headers_of(row, event_id=new_id(), aggregate_id=event.id, version=event.version, at=utc_now())
-    connection = await nats.connect(site.nats_url)
-    js = connection.jetstream()
-    await js.publish(row.subject, event.model_dump_json().encode(), stream=row.owner.stream, headers=headers)
-    await connection.close()
