@@ -38,12 +38,15 @@ ASSIGNMENTS: dict[str, dict[str, object]] = {
     "provider": {"provider_id": "Okta"},
     "password hash": {"password_hash": "$argon2id$v=19$m=8,t=1,p=1$AAAA$AAAA"},
     "deletion": {"deleted_at": None},
-    "groups, not yet": {"groups": ["staff"]},
     "organization, not yet": {"organization": "acme"},
     "prototype": {"__proto__": {"active": False}},
 }
 
 MALFORMED: dict[str, dict[str, object]] = {
+    "groups as text": {"groups": "staff"},
+    "group without a name": {"groups": ["staff", " "]},
+    "group that is an object": {"groups": [{"name": "staff"}]},
+    "too many groups": {"groups": [f"group-{number}" for number in range(201)]},
     "no name": {},
     "empty name": {"username": ""},
     "name as number": {"username": 7},

@@ -52,6 +52,7 @@ class User(Base, table=True):
     profile: dict[str, JsonValue] = Field(default_factory=dict, sa_type=JSONB)
     active: bool = Field(default=True, sa_type=Boolean)
     roles: list[str] = Field(default_factory=list, sa_type=JSONB)
+    groups: list[str] = Field(default_factory=list, sa_type=JSONB)
     provider_id: str | None = Field(default=None, sa_type=Text)
     password_set_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
     created_at: datetime = Field(sa_type=TIMESTAMP)

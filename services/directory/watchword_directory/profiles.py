@@ -49,6 +49,7 @@ Email = Annotated[str, Field(max_length=254), AfterValidator(canonical_email)]
 Text = Annotated[str, Field(max_length=256), AfterValidator(clean_text)]
 Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)]
 Link = Annotated[str, Field(max_length=2048), AfterValidator(web_address)]
+Groups = Annotated[list[Text], Field(max_length=200), AfterValidator(lambda names: sorted(set(names)))]
 Password = Annotated[SecretStr, AfterValidator(_password)]
 
 
@@ -69,6 +70,7 @@ class NewUser(BaseModel):
     family_name: Text | None = None
     picture: Link | None = None
     locale: Locale | None = None
+    groups: Groups = []
     password: Password | None = None
     active: bool | None = None
 
@@ -79,7 +81,7 @@ class NewUser(BaseModel):
 
     def as_changes(self) -> "UserChanges":
         """The changes that make an existing user equal to this; without a password its old one stays."""
-        given = {name: getattr(self, name) for name in ("username", "email", *PROFILE)}
+        given = {name: getattr(self, name) for name in ("username", "email", "groups", *PROFILE)}
         given |= {name: value for name in ("password", "active") if (value := getattr(self, name)) is not None}
         return UserChanges.model_validate(given)
 
@@ -96,12 +98,13 @@ class UserChanges(BaseModel):
     family_name: Text | None = None
     picture: Link | None = None
     locale: Locale | None = None
+    groups: Groups | None = None
     password: Password | None = None
     active: bool | None = None
 
     @model_validator(mode="after")
     def _check_present(self) -> Self:
-        for name in ("username", "password", "active"):
+        for name in ("username", "groups", "password", "active"):
             if name in self.model_fields_set and getattr(self, name) is None:
                 raise ValueError(f"{name} cannot be removed")
         return self
@@ -120,6 +123,7 @@ class UserView(BaseModel):
     picture: str | None = None
     locale: str | None = None
     active: bool
+    groups: list[str]
     roles: list[str]
     provider_id: str | None = Field(description="The provider through which the user first signed in")
     version: int
@@ -152,6 +156,7 @@ def export(user: User) -> Exported[UserExport]:
         active=user.active,
         claims=claims,
         claims_version=user.claims_version,
+        groups=tuple(user.groups),
         roles=tuple(user.roles),
     )
     return Exported(id=user.id, version=user.version, data=data)

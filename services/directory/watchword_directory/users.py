@@ -65,6 +65,7 @@ async def create_user(
     """
     user = new_user(username=new.username, email=new.email, email_verified=new.email is not None, now=now)
     user.profile = {name: value for name in PROFILE if (value := getattr(new, name)) is not None}
+    user.groups = new.groups
     user.password_set_at = now if password_hash else None
     if not await store.claim_new_user(session, user):
         taken = await store.find_user_by_username(session, user.username)
@@ -114,15 +115,17 @@ async def _change_claims(
     session: Session, user: User, changes: UserChanges, *, password_hash: str | None, now: datetime
 ) -> None:
     given = changes.model_fields_set
-    before = (user.username, user.email, user.email_verified, dict(user.profile))
+    before = (user.username, user.email, user.email_verified, dict(user.profile), user.groups)
     if changes.username is not None:
         user.username = changes.username
     if "email" in given:
         user.email, user.email_verified = changes.email, changes.email is not None
     profile = dict(user.profile) | {name: getattr(changes, name) for name in PROFILE if name in given}
     user.profile = {name: value for name, value in profile.items() if value is not None}
+    if changes.groups is not None:
+        user.groups = changes.groups
     check_sign_in_names(user.username, user.email)
-    changed = before != (user.username, user.email, user.email_verified, user.profile)
+    changed = before != (user.username, user.email, user.email_verified, user.profile, user.groups)
     if not changed and password_hash is None:
         return
     rise(user, claims=changed, now=now)
@@ -174,7 +177,8 @@ async def delete_user(session: Session, user_id: str, *, feed: Feed, now: dateti
         raise LastAdministrator(user_id)
     for link in await store.claim_links_of(session, user_id):
         session.emit(IdentityUnlinked(id=link.id, version=2, user_id=user_id, provider_id=link.provider_id))
-    user.username, user.email, user.email_verified, user.profile, user.roles = "", None, False, {}, []
+    user.username, user.email, user.email_verified, user.profile = "", None, False, {}
+    user.roles, user.groups = [], []
     user.active, user.provider_id, user.password_set_at, user.deleted_at = False, None, None, now
     rise(user, claims=True, now=now)
     await session.flush()
