@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 import httpx2
@@ -18,6 +18,7 @@ from watchword.embedded.nats import NatsServer
 from watchword.workers import Worker
 from watchword_events.catalogue import durables
 from watchword_events.names import Service
+from watchword_runtime.durables import consumer_config
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.docker import DockerNats
@@ -74,7 +75,7 @@ class Crowd:
 
 @contextmanager
 def frozen(server: Broker) -> Iterator[None]:
-    """A nats-server stands still during the block, its connections open."""
+    """A nats-server stands still during the block, its connections open; the block may kill it."""
     match server:
         case DockerNats():
             server.freeze()
@@ -85,7 +86,8 @@ def frozen(server: Broker) -> Iterator[None]:
             try:
                 yield
             finally:
-                os.kill(server.pid, signal.SIGCONT)
+                if server.is_alive:
+                    os.kill(server.pid, signal.SIGCONT)
         case _:
             raise AssertionError(f"do not know how to freeze {server!r}")
 
@@ -105,6 +107,13 @@ async def until(condition: Callable[[], Awaitable[bool]], why: str, *, within_s:
     while not await condition():
         assert time.monotonic() < deadline, why
         await asyncio.sleep(0.05)
+
+
+async def make_impatient(platform: WorkerPlatform) -> None:
+    """An event whose consumer died is offered to another after 2 s, not 30: tests have less time than people."""
+    async with platform.nats_client() as client:
+        for durable in durables():
+            await client.jetstream().add_consumer(durable.stream, replace(consumer_config(durable), ack_wait=2.0))
 
 
 def revive(platform: WorkerPlatform, worker: Worker) -> None:

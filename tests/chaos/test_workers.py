@@ -6,7 +6,7 @@ import secrets
 
 import httpx2
 import pytest
-from tests.chaos.conftest import assert_whole, frozen, is_back, ready_again, revive
+from tests.chaos.conftest import assert_whole, frozen, is_back, make_impatient, ready_again, revive
 
 from watchword_events.contracts import UserProvisioned
 from watchword_testkit.api import Api
@@ -22,6 +22,7 @@ async def test_an_event_that_could_not_be_published_before_the_worker_died_arriv
     platform_factory: PlatformFactory, canary: Canary
 ) -> None:
     platform = await platform_factory(workers=2)
+    await make_impatient(platform)
     async with platform.nats_client() as client, expect_events(client, UserProvisioned, exactly=True) as seen:
         platform.nats.kill()
         user_id = await provisioned(platform, canary)
@@ -38,6 +39,7 @@ async def test_an_event_whose_publication_was_under_way_when_the_worker_died_arr
     platform_factory: PlatformFactory, canary: Canary
 ) -> None:
     platform = await platform_factory(workers=2)
+    await make_impatient(platform)
     async with platform.nats_client() as client, expect_events(client, UserProvisioned, exactly=True) as seen:
         with frozen(platform.nats):  # what is sent waits in the server's socket, and is read when nobody awaits the ack
             user_id = await provisioned(platform, canary)
@@ -50,12 +52,13 @@ async def test_an_event_whose_publication_was_under_way_when_the_worker_died_arr
     await assert_whole(platform)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_nothing_is_lost_or_doubled_when_workers_die_at_any_moment(
     platform_factory: PlatformFactory, canary: Canary, seed: int
 ) -> None:
     chance = random.Random(seed)
     platform = await platform_factory(workers=2)
+    await make_impatient(platform)
     made: list[str] = []
     over = asyncio.Event()
 
@@ -69,7 +72,7 @@ async def test_nothing_is_lost_or_doubled_when_workers_die_at_any_moment(
                 await asyncio.sleep(0.05)
 
     makers = [asyncio.create_task(make_users()) for _ in range(2)]
-    for _ in range(4):
+    for _ in range(3):
         await asyncio.sleep(chance.uniform(0.05, 0.8))
         victim = chance.choice(platform.workers)
         victim.kill()

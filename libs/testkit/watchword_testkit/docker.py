@@ -88,8 +88,11 @@ class DockerNats:
         self._container.get_wrapped_container().pause()
 
     def thaw(self) -> None:
-        """The server goes on."""
-        self._container.get_wrapped_container().unpause()
+        """The server goes on, unless it was killed meanwhile."""
+        container = self._container.get_wrapped_container()
+        container.reload()
+        if container.status == "paused":
+            container.unpause()
 
     def restart(self) -> None:
         """A clean stop, then a start."""
