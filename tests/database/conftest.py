@@ -9,11 +9,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from watchword_database.base import backbone
 from watchword_database.engine import Database
-from watchword_database.migrate import set_passwords, upgrade
+from watchword_database.migrate import upgrade
 from watchword_events.names import Service
+from watchword_testkit.databases import Template
 from watchword_testkit.servers import Postgres
-
-PASSWORD = "only-for-tests"
 
 
 @pytest.fixture(scope="session")
@@ -40,20 +39,23 @@ async def bus_template(postgres: Postgres) -> str:
 @pytest.fixture(scope="module")
 async def bus_database(postgres: Postgres, bus_template: str) -> AsyncIterator[str]:
     """The superuser's URL of a database of the module's own with `bus` and the backbone of every service."""
-    await set_passwords(postgres.admin_url, dict.fromkeys(Service, PASSWORD))
     name = await postgres.create_database(template=bus_template)
     yield postgres.url(name)
     await postgres.drop_database(name)
 
 
 @pytest.fixture(scope="module")
-async def database_of(bus_database: str, postgres: Postgres) -> AsyncIterator[Callable[[Service], Database]]:
+async def database_of(
+    bus_database: str, postgres: Postgres, database_template: Template
+) -> AsyncIterator[Callable[[Service], Database]]:
     """Makes a Database that is connected as the given service's role."""
     made: list[Database] = []
     name = bus_database.partition("?")[0].rpartition("/")[2]
 
     def make(service: Service) -> Database:
-        database = Database(postgres.url(name, user=service.role, password=PASSWORD), service=service)
+        database = Database(
+            postgres.url(name, user=service.role, password=database_template.passwords[service]), service=service
+        )
         made.append(database)
         return database
 
