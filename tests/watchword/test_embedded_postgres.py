@@ -2,16 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from watchword.embedded.account import reachable_copy, unprivileged_account
 from watchword.embedded.postgres import PostgresServer
 from watchword.embedded.process import StartError, start_time
 from watchword.embedded.programs import find_programs
@@ -156,3 +159,38 @@ def test_a_start_that_fails_shows_the_servers_own_words(tmp_path: Path) -> None:
     )
     with pytest.raises(StartError, match="shared_buffers"):
         server.start()
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A directory that every account may enter; pytest's own are private."""
+    made = Path(tempfile.mkdtemp(prefix="watchword-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def test_programs_in_a_private_directory_are_copied_whole(tmp_path: Path, reachable: Path) -> None:
+    wheel = find_programs(origins="wheel")
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    package = wheel.bin.parents[1]
+    for part in (package / "pginstall", package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, private / part.relative_to(package.parent), symlinks=True)
+    programs = private / wheel.bin.relative_to(package.parent)
+    account = unprivileged_account(tmp_path / "postgres")
+    for _ in range(2):
+        found = reachable_copy(account, programs, "copy", cache=reachable / "cache")
+        assert (found == programs) == (account is None)
+    ran = subprocess.run(
+        [found / "initdb", "--version"],
+        user=None if account is None else account.uid,
+        group=None if account is None else account.gid,
+        extra_groups=None if account is None else [],
+        cwd="/",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert wheel.version in ran.stdout
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700

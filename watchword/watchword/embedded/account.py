@@ -16,7 +16,7 @@ from watchword.embedded.process import Account, StartError
 # An operator may create `watchword` for this; `postgres` exists where a system PostgreSQL is installed; `nobody` does
 # everywhere.
 _CANDIDATES = ("watchword", "postgres", "nobody")
-_CACHE = Path("/var/cache/watchword")
+CACHE = Path("/var/cache/watchword")
 
 
 def unprivileged_account(home: Path) -> Account | None:
@@ -65,32 +65,43 @@ def may_enter(account: Account | None, directory: Path) -> bool:
     return tried.returncode == 0
 
 
-def reachable_copy(account: Account | None, directory: Path, name: str) -> Path:
-    """`directory` itself when the account can read it, else a copy of it under /var/cache/watchword that it can."""
-    if may_enter(account, directory):
-        return directory
-    copy = _CACHE / name
-    if copy.is_dir():
-        return copy
-    draft = _CACHE / f".{name}.{os.getpid()}"
+def reachable_copy(account: Account | None, programs: Path, name: str, *, cache: Path = CACHE) -> Path:
+    """`programs` (a bin directory) itself when the account can use it, else the same in a copy below `cache`.
+
+    name: of the copy; it stays for the next start.  Raises StartError when there can be none.
+    """
+    if may_enter(account, programs):
+        return programs
+    home = programs.parent
+    parts = [home]
+    # Programs of a wheel find their libraries beside the package: <site>/<package>/…/bin and <site>/<package>.libs.
+    site = home.parent.parent
+    if (libraries := site / f"{home.parent.name}.libs").is_dir():
+        parts.append(libraries)
+    copy, draft = cache / name, cache / f".{name}.{os.getpid()}"
+    found = copy / programs.relative_to(site)
+    if found.is_dir():
+        return found
     try:
-        _CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
-        shutil.copytree(directory, draft, symlinks=True)
-        draft.chmod(0o755)
+        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for part in parts:
+            shutil.copytree(part, draft / part.relative_to(site), symlinks=True)
+        for directory in (draft, *found.relative_to(copy).parents):
+            (draft / directory).chmod(0o755)
         try:
             draft.rename(copy)
         except OSError:
-            if not copy.is_dir():
+            if not found.is_dir():  # nobody else was faster: it is a real failure
                 raise
     except OSError as error:
         raise StartError(
-            f"PostgreSQL's programs in {directory} cannot be reached by the account they must run under, and "
+            f"PostgreSQL's programs in {programs} cannot be reached by the account they must run under, and "
             f"copying them to {copy} failed ({error}): move the checkout out of a private directory, install "
             "PostgreSQL from the system's packages, or start Watchword as an ordinary user"
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return copy
+    return found
 
 
 def _name_of(uid: int) -> str:

@@ -115,7 +115,7 @@ class PostgresServer:
             os.chown(self.home, account.uid, account.gid)
         self._end_leftovers()
         self.programs = find_programs(self._pg_bin, major=major_of(self.data), origins=self._origins)
-        programs = reachable_copy(account, self.programs.bin.parent, f"postgresql-{self.programs.version}") / "bin"
+        programs = reachable_copy(account, self.programs.bin, f"postgresql-{self.programs.version}")
         with _seen_by(account, self.home) as (home, fds):
             if not self.data.exists():
                 self._create_cluster(programs, home, fds, account)
