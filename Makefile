@@ -24,12 +24,12 @@ up: $(UV) ## run everything here: PostgreSQL, NATS, the services and the demo, u
 	@exec $(RUN)/watchword up --port $(PORT)
 
 test: setup ## the test suite against real servers, under ten minutes
-	$(RUN)/pytest $(SPREAD) -m "not chaos and not browser"
+	$(RUN)/pytest $(SPREAD) -m "not chaos and not browser and not image"
 
 test-all: test test-rest ## everything: also what kills processes and drives a browser
 
 test-rest: setup tools # what `make test` leaves out, so that both together are `make test-all`
-	$(RUN)/pytest -m "chaos or browser"
+	$(RUN)/pytest -m "chaos or browser or image"
 
 lint: setup ## style, types, imports, the lock and generated documents
 	$(RUN)/ruff check

@@ -1,6 +1,7 @@
 """The files that `docker compose` reads, and a gateway that runs with the same Caddyfile."""
 
 import asyncio
+import fcntl
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,11 +58,13 @@ def compose() -> Document:
 @pytest.fixture(scope="session")
 def caddy() -> Path:
     """The program; installed from the system's packages where it is missing."""
-    if shutil.which("caddy") is None:
-        assert os.geteuid() == 0, "the gateway's tests need Caddy: apt-get install caddy"
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", "caddy"]):
-            subprocess.run(["apt-get", "-q", *command], env=environment, check=True, capture_output=True)
+    with Path(tempfile.gettempdir(), "watchword-caddy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if shutil.which("caddy") is None:
+            assert os.geteuid() == 0, "the gateway's tests need Caddy: apt-get install caddy"
+            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            for command in (["update"], ["install", "-y", "--no-install-recommends", "caddy"]):
+                subprocess.run(["apt-get", "-q", *command], env=environment, check=True, capture_output=True)
     found = shutil.which("caddy")
     assert found is not None
     return Path(found)

@@ -62,7 +62,8 @@ def tracked() -> list[Path]:
 def uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The version of uv that the Dockerfile names: the one at hand, else from the index."""
     pinned = next(word for step in Recipe.read().runs for word in step if word.startswith("uv=="))
-    at_hand = os.environ.get("UV") or shutil.which("uv")
+    ours = ROOT / ".uv" / "bin" / "uv"  # where `make setup` puts it
+    at_hand = str(ours) if ours.exists() else os.environ.get("UV") or shutil.which("uv")
     if at_hand is not None:
         said = subprocess.run([at_hand, "--version"], check=True, capture_output=True, text=True).stdout
         if said.split()[1] == pinned.removeprefix("uv=="):
