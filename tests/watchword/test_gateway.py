@@ -102,6 +102,13 @@ async def test_the_raw_path_keeps_its_escapes() -> None:
     )
 
 
+async def test_the_root_leads_to_the_console() -> None:
+    gateway = Gateway({}, default=_named("default"), home="https://sso.example.com/auth/admin")
+    assert (await _ask(gateway, "/"))[0] == 303
+    assert (await _ask(BasePath(gateway, "/auth"), "/auth"))[0] == 303
+    assert (await _ask(gateway, "/x"))[0] == 200
+
+
 def test_two_services_cannot_claim_the_same_path() -> None:
     with pytest.raises(ValueError, match="/login"):
         by_prefix([(("/login",), _named("a")), (("/login/",), _named("b"))])

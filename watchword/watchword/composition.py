@@ -111,7 +111,7 @@ def compose(settings: Mapping[Service, ServiceSettings], *, now: Clock = utc_now
         prefixes,
         default=built[0].app,
         internal=alone,
-        home=f"{common.public_url}/admin" if Service.ADMIN in settings else "",
+        home=f"{common.public_url}/admin",
     )
     leaving = Leaving(gateway)
     front: ASGIApp = HotPaths(leaving, {path: app for each in built for path, app in each.hot.items()})

@@ -62,7 +62,7 @@ class Running:
 
 
 async def up(options: Options, *, say: Callable[[str], None]) -> None:
-    """The platform runs until SIGINT or SIGTERM; then nothing that was started is left. say: prints a line.
+    """The platform runs until SIGINT, SIGTERM or SIGHUP; then nothing that was started is left. say: prints a line.
 
     Raises StartError when it cannot start.
     """
@@ -75,7 +75,7 @@ async def up(options: Options, *, say: Callable[[str], None]) -> None:
             stopping.set()
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, leave)
     try:
         async with running(options, say=say) as found:
