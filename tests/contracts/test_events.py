@@ -35,7 +35,7 @@ def test_golden_example_reads_back_to_the_same_event(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
-@pytest.mark.spec("CloudEvents 1.0.2 3.1")
+@pytest.mark.spec("CloudEvents 1.0.2 3.1; CloudEvents NATS binding 3.2")
 def test_headers_and_body_open_to_the_same_event(row: Row) -> None:
     body = (EXAMPLES / f"{row.type}.json").read_bytes()
     event = row.event.model_validate_json(body)
@@ -76,6 +76,7 @@ def test_what_is_no_event_is_refused(headers: dict[str, str], body: bytes) -> No
         open_event(headers, body)
 
 
+@pytest.mark.spec("AsyncAPI 3.0.0")
 def test_schemas_and_asyncapi_cover_the_catalogue() -> None:
     made = document("1.2.3")
     assert made["asyncapi"] == "3.0.0"

@@ -13,7 +13,7 @@ from watchword_events.revocations import Claim, RevocationKind
 
 
 @pytest.mark.spec("RFC 6749 4.1.4")
-@pytest.mark.spec("OpenID Connect Core 3.1.3.3")
+@pytest.mark.spec("OpenID Connect Core 3.1.3.3; RFC 6749 4.1; RFC 7636 4.4")
 async def test_a_code_becomes_tokens(site: Site) -> None:
     app, user = await site.client(), await site.user(email="ada@example.test", email_verified=True)
     sid, gid = new_id(), new_id()
@@ -60,6 +60,7 @@ async def test_a_code_becomes_tokens(site: Site) -> None:
         pytest.param({"user_id": "01a20592-0000-7000-8000-000000000000"}, {}, "invalid_grant", id="nobody"),
     ],
 )
+@pytest.mark.spec("RFC 9700 2.1.1, 4.8.2")
 async def test_attempts_that_must_be_refused_and_cost_nothing(
     site: Site, code: dict[str, Any], form: dict[str, Any], error: str
 ) -> None:

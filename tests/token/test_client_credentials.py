@@ -10,6 +10,7 @@ from watchword_events.revocations import Claim, RevocationKind
 
 @pytest.mark.spec("RFC 9068 2.2")
 @pytest.mark.parametrize("alg", ["ES256", "RS256", "EdDSA"])
+@pytest.mark.spec("RFC 6749 4.4.2, 4.4.3, 5.1; RFC 9068 2; RFC 7515 3.1")
 async def test_a_client_gets_a_signed_token_of_its_own(site: Site, alg: str) -> None:
     app = await site.client(access_token_signing_alg=alg, access_token_lifetime_s=120)
     answer = await site.token(app, grant_type="client_credentials", scope="read")
@@ -25,7 +26,7 @@ async def test_a_client_gets_a_signed_token_of_its_own(site: Site, alg: str) -> 
     assert len(claims["jti"]) == 36
 
 
-@pytest.mark.spec("RFC 7516 4.1")
+@pytest.mark.spec("RFC 7516 4.1; RFC 7516 5.1")
 async def test_an_opaque_token_shows_nothing_and_is_understood_here(site: Site) -> None:
     app = await site.client(access_token_format="opaque")
     token = await site.machine_token(app)
@@ -48,7 +49,7 @@ async def test_without_a_scope_a_client_gets_all_that_is_not_about_people(site: 
     assert claims["aud"] == [app.id, ISSUER]
 
 
-@pytest.mark.spec("RFC 8707 2.2")
+@pytest.mark.spec("RFC 8707 2.2; RFC 9068 3")
 async def test_the_audience_is_the_clients_list_or_one_of_it(site: Site) -> None:
     app = await site.client(audience=["https://api.example.test", "https://other.example.test"])
     assert (await site.claims(await site.machine_token(app)))["aud"] == list(app.export.audience)

@@ -27,7 +27,7 @@ def basic(text: str | bytes, scheme: str = "Basic") -> bytes:
     return f"{scheme} {base64.b64encode(raw).decode()}".encode()
 
 
-@pytest.mark.spec("RFC 6749 2.3.1")
+@pytest.mark.spec("RFC 6749 2.3.1; RFC 7617 2; RFC 6749 3.2.1")
 def test_basic_carries_an_urlencoded_name_and_secret() -> None:
     read = read_credentials(basic("app%3A1:s%2Be+c"), {})
     assert (read.client_id, read.secret, read.method) == ("app:1", "s+e c", "client_secret_basic")
@@ -62,6 +62,7 @@ def test_credentials_that_cannot_be_read_are_refused(
 
 @pytest.mark.spec("RFC 6749 5.2")
 @pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.spec("RFC 6749 2.1")
 async def test_each_method_works_for_the_client_that_registered_it(site: Site, path: str) -> None:
     for method in ("client_secret_basic", "client_secret_post"):
         app = await site.client(token_endpoint_auth_method=method)

@@ -109,6 +109,7 @@ def parsed(chunk: bytes) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+@pytest.mark.spec("HTML Living Standard 9.2, 9.2.4")
 async def test_a_stream_begins_behind_the_position_and_then_follows(own_site: Site) -> None:
     await own_site.revoke(Claim.SUB, "first", by=Service.AUTHZ)
     before = own_site.feed.position

@@ -47,6 +47,7 @@ def test_the_fast_reader_agrees_on_garbage(body: bytes) -> None:
         pytest.param(b"grant_type=a", "application/x-www-form-urlencoded; charset=utf-16", id="UTF-16"),
     ],
 )
+@pytest.mark.spec("RFC 6749 3.2, B")
 async def test_bodies_that_could_be_read_in_two_ways_are_refused(
     site: Site, body: bytes, content_type: str | None
 ) -> None:

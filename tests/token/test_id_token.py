@@ -9,7 +9,7 @@ from tests.token.conftest import Site
 from watchword_token.id_token import LIFE_S, at_hash
 
 
-@pytest.mark.spec("OpenID Connect Core 3.1.3.6")
+@pytest.mark.spec("OpenID Connect Core 3.1.3.6; OpenID Connect Core 3.1.3.6")
 def test_at_hash_of_the_examples() -> None:
     # OpenID Connect Core A.3: access_token jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y with RS256.
     assert at_hash(b"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "RS256") == "77QmUPtjPfzWtF2AnpK9RQ"
@@ -17,6 +17,7 @@ def test_at_hash_of_the_examples() -> None:
 
 @pytest.mark.spec("OpenID Connect Core 2")
 @pytest.mark.parametrize(("alg", "digest"), [("ES256", "sha256"), ("RS256", "sha256"), ("EdDSA", "sha512")])
+@pytest.mark.spec("OpenID Connect Core 2")
 async def test_it_is_signed_as_the_client_registered(site: Site, alg: str, digest: str) -> None:
     app = await site.client(id_token_signed_response_alg=alg)
     tokens = await site.sign_in(app)
@@ -27,6 +28,7 @@ async def test_it_is_signed_as_the_client_registered(site: Site, alg: str, diges
     assert claims["at_hash"] == half
 
 
+@pytest.mark.spec("OpenID Connect Back-Channel Logout 1.0 2.1")
 async def test_it_says_only_what_the_scope_opens(site: Site) -> None:
     app = await site.client()
     user = await site.user(email="ada@example.test", groups=["ops"])

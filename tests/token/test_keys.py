@@ -50,7 +50,7 @@ async def test_of_many_instances_that_start_at_once_one_makes_the_keys(
 
 
 @pytest.mark.spec("RFC 7517 4")
-@pytest.mark.spec("RFC 7638 3")
+@pytest.mark.spec("RFC 7638 3; RFC 7517 5; RFC 7638 3")
 async def test_the_key_set_is_public_and_named_by_thumbprints(site: Site) -> None:
     answer = await site.http.get("/oauth2/jwks")
     assert answer.headers["content-type"] == "application/jwk-set+json"

@@ -86,6 +86,7 @@ async def test_of_two_instances_with_the_same_token_both_answer_with_one_head(si
         pytest.param("none", 1, 3, id="public: 2 s"),
     ],
 )
+@pytest.mark.spec("RFC 6749 10.4")
 async def test_outside_its_retry_window_a_replaced_token_ends_the_family(
     own_site: Site, method: str, within: int, beyond: int
 ) -> None:
@@ -190,7 +191,7 @@ async def test_a_role_that_was_removed_takes_its_scope_away(site: Site) -> None:
     await refreshed_until(site, app, tokens["refresh_token"], "openid")
 
 
-@pytest.mark.spec("OpenID Connect Core 12.2")
+@pytest.mark.spec("OpenID Connect Core 12.2; OpenID Connect Core 12, 12.2")
 async def test_an_id_token_comes_when_the_refresh_asks_for_openid(site: Site) -> None:
     app = await site.client()
     tokens = await site.sign_in(app)

@@ -39,7 +39,7 @@ async def test_each_scope_opens_its_claims(site: Site) -> None:
     assert (await site.userinfo(everything)).json() == {"sub": user.id, **merged}
 
 
-@pytest.mark.spec("RFC 6750 2")
+@pytest.mark.spec("RFC 6750 2; RFC 6750 2.2; OpenID Connect Core 5.3.1")
 async def test_the_token_comes_in_the_header_or_in_a_form(site: Site) -> None:
     token = (await site.sign_in(await site.client()))["access_token"]
     headers = {"Authorization": f"Bearer {token}"}

@@ -31,6 +31,7 @@ def _set_cookies(response: Response) -> Sequence[str]:
         ("http://localhost:8080/auth", "", "/auth", False),
     ],
 )
+@pytest.mark.spec("RFC 6265bis 4.1.3, 5.7")
 def test_names_and_attributes_follow_the_public_url(public_url: str, prefix: str, path: str, secure: bool) -> None:
     cookies = Cookies(Site(public_url))
     response = Response()

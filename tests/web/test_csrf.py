@@ -50,6 +50,7 @@ def test_different_parts_never_share_a_token(one: list[str], other: list[str]) -
         pytest.param({}, True, id="not a browser"),
     ],
 )
+@pytest.mark.spec("Fetch Standard 3.2; W3C Fetch Metadata 2")
 def test_where_a_request_came_from(headers: dict[str, str], expected: bool) -> None:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     assert same_origin(Request({"type": "http", "headers": raw}), Site("https://sso.example/auth")) is expected

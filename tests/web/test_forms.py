@@ -33,6 +33,7 @@ def test_any_bytes_give_parameters_or_a_refusal(raw: bytes) -> None:
     "raw",
     [b"scope=a&scope=b", b"scope=a&scope=a", b"scope=&scope=a", b"scope&scope", b"s%63ope=a&scope=b", b"=a&=b"],
 )
+@pytest.mark.spec("RFC 6749 3.1")
 def test_a_repeated_parameter_is_refused(raw: bytes) -> None:
     with pytest.raises(RepeatedParameter):
         parse_form(raw)
@@ -65,6 +66,7 @@ def test_a_parameter_without_a_value_is_omitted() -> None:
         b"%00=a",
     ],
 )
+@pytest.mark.spec("RFC 6749 B")
 def test_a_broken_encoding_is_refused(raw: bytes) -> None:
     with pytest.raises(MalformedForm):
         parse_form(raw)

@@ -52,6 +52,7 @@ def test_memory_is_bounded_and_the_idlest_bucket_goes_first() -> None:
 @pytest.mark.parametrize(
     ("surface", "kind"), [(Surface.OAUTH, OAuthError), (Surface.API, Problem), (Surface.PAGE, PageError)]
 )
+@pytest.mark.spec("RFC 9110 10.2.3")
 def test_the_refusal_says_when_to_come_back(surface: Surface, kind: type[Exception]) -> None:
     limiter = Limiter(rate_per_s=0.25, burst=1)
     limiter.check("a", NOON, surface)

@@ -102,7 +102,7 @@ def test_the_names_that_browsers_and_scripts_rely_on(sample_pages: Pages, reques
         assert re.search(rf'<button type="submit" id="{decision}"[^>]* name="decision" value="{decision}"', consent)
 
 
-@pytest.mark.spec("CSP3 6.4.2")
+@pytest.mark.spec("CSP3 6.4.2; CSP3 6.4.2, 6.4.3")
 def test_a_page_allows_forms_to_end_at_the_application_only_where_told(sample_pages: Pages, request_: Request) -> None:
     plain = sample_pages.render(request_, "message.html", title="x", message="y").headers["content-security-policy"]
     assert "form-action 'self';" in plain

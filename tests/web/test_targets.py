@@ -116,11 +116,13 @@ BAD = [
 
 
 @pytest.mark.parametrize("value", GOOD)
+@pytest.mark.spec("RFC 3986 3.3, 4.2")
 def test_a_path_of_ours_is_accepted(value: str) -> None:
     assert is_local_path(value)
 
 
 @pytest.mark.parametrize("value", BAD, ids=ascii)
+@pytest.mark.spec("RFC 9700 4.11")
 def test_anything_that_could_leave_is_refused(value: str) -> None:
     assert not is_local_path(value)
 

@@ -147,7 +147,7 @@ def merged_openapi(apis: Apis) -> dict[str, Any]:
 
 
 def cited_sections() -> dict[str, list[str]]:
-    """Every section that a docstring cites after `Spec:`, with the places that cite it."""
+    """Every section that a docstring cites as its specification, with the places that cite it."""
     cited: dict[str, list[str]] = defaultdict(list)
     for directory in SOURCES:
         for path in sorted((ROOT / directory).rglob("watchword*/**/*.py")):
@@ -169,8 +169,8 @@ def _sections(docstring: str) -> Iterator[str]:
 def split_citation(citation: str) -> Iterator[str]:
     """Each section of a citation such as `RFC 6750 2.1, 3; RFC 7636 4.6 (S256 only)`, with its document's name."""
     for part in re.sub(r"\([^)]*\)", "", citation).split(";"):
-        text = " ".join(part.split()).rstrip(".,")
-        numbered = re.fullmatch(r"(.+?) ((?:[A-Z]\.)?[\d.]+(?:, (?:[A-Z]\.)?[\d.]+)*)", text)
+        text = re.sub(r"\s+,", ",", " ".join(part.split())).rstrip(".,")
+        numbered = re.fullmatch(r"(.+?) ((?:[A-Z]\.)?(?:[\d.]+|[A-Z])(?:, (?:[A-Z]\.)?(?:[\d.]+|[A-Z]))*)", text)
         if numbered:
             yield from (f"{numbered[1]} {number}" for number in numbered[2].split(", "))
         elif text:

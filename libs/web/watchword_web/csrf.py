@@ -31,7 +31,7 @@ def same_origin(request: Request, settings: WebSettings) -> bool:
     `Origin` decides. A request with neither comes from no current browser, so nobody's cookies were borrowed for it;
     the form token is still checked. `Origin: null` is refused: our own pages never cause it, because they are served
     with `Referrer-Policy: same-origin` (under `no-referrer` a browser sends `Origin: null` with every form).
-    Spec: Fetch Standard, append a request Origin header; W3C Fetch Metadata 2.
+    Spec: Fetch Standard 3.2 (Origin header); W3C Fetch Metadata 2.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:

@@ -32,7 +32,7 @@ def parse_form(raw: bytes) -> Params:
 
     Raises RepeatedParameter for a name that stands there twice, and MalformedForm for a broken escape, text that is not
     UTF-8, a NUL (PostgreSQL stores none) or more than 100 parameters.
-    Spec: RFC 6749 3.1 (no value means omitted; no parameter more than once), appendix B (UTF-8).
+    Spec: RFC 6749 3.1 (no value means omitted; no parameter more than once), B (UTF-8).
     """
     pairs = _decode(raw).split("&")
     if len(pairs) > _MAX_PARAMETERS:

@@ -53,7 +53,7 @@ class FeedApi:
         broker.listen(SUBJECT, lambda _data: self._wake.set())
 
     async def snapshot(self, now: datetime) -> bytes:
-        """Everything that is revoked, as of one position, as JSON. Spec: design section 4.4."""
+        """Everything that is revoked, as of one position, as JSON."""
         return await self._page(_SNAPSHOT, now)
 
     async def after(self, position: int) -> bytes:

@@ -1,7 +1,7 @@
 """Signing and encryption keys: made once for the whole installation, sealed at rest, held as key objects.
 
 Loading a PEM for each signature would cost a hundred times the signature. Private keys are sealed with AES-256-GCM and
-their kid as associated data: a row that is moved under another kid does not open. Spec: RFC 7517; RFC 7638.
+their kid as associated data: a row that is moved under another kid does not open. Spec: RFC 7517 5; RFC 7638 3.
 """
 
 import asyncio
@@ -243,7 +243,7 @@ def _generate(alg: Alg) -> PrivateKey:
 
 
 def _public_jwk(private: PrivateKey, alg: Alg) -> dict[str, JsonValue]:
-    """The public half with kid (its thumbprint), alg and use. Spec: RFC 7517 4; RFC 7638."""
+    """The public half with kid (its thumbprint), alg and use. Spec: RFC 7517 4; RFC 7638 3."""
     jwk: ECKey | RSAKey | OKPKey
     if isinstance(private, ec.EllipticCurvePrivateKey):
         jwk = ECKey.import_key(private)

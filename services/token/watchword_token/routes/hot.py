@@ -105,7 +105,7 @@ def read_headers(scope: Scope) -> Headers:
 
 
 async def read_form(headers: Headers, scope: Scope, receive: Receive) -> Params:
-    """The form of a request. Raises BadRequest for any other body. Spec: RFC 6749 3.2, appendix B."""
+    """The form of a request. Raises BadRequest for any other body. Spec: RFC 6749 3.2, B."""
     content_type = headers.get(b"content-type", b"")
     if content_type != FORM_TYPE:
         check_form_type(content_type.decode("latin-1"))
