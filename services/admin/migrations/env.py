@@ -1,5 +1,4 @@
 from watchword_admin.models import Base
-
 from watchword_database.migrate import run_env
 
 run_env("admin", Base.metadata)
