@@ -1,6 +1,8 @@
 # `make` lists every recipe. Everything runs from .venv, which `make setup` makes from the lock with a uv of its own.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+# What Python has compiled is kept: a start without it takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 UV_VERSION := 0.13.9
 UV := .uv/bin/uv
@@ -8,9 +10,11 @@ RUN := .venv/bin
 PORT ?= 8080
 # two processes, each with servers of its own; a file's tests stay together
 SPREAD := -n 2 --dist loadfile
+# client libraries from npm, by their lock
+CLIENTS := tests/interop/node_modules/.package-lock.json
 
 help: ## list the recipes
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(UV):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Watchword needs Python 3.11 or newer as python3."; exit 1; }
@@ -24,12 +28,16 @@ up: $(UV) ## run everything here: PostgreSQL, NATS, the services and the demo, u
 	@exec $(RUN)/watchword up --port $(PORT)
 
 test: setup ## the test suite against real servers, under ten minutes
-	$(RUN)/pytest $(SPREAD) -m "not chaos and not browser and not image"
+	$(RUN)/pytest $(SPREAD) -m "not chaos and not browser and not image and not interop and not fuzz"
 
 test-all: test test-rest ## everything: also what kills processes and drives a browser
 
-test-rest: setup tools # what `make test` leaves out, so that both together are `make test-all`
-	$(RUN)/pytest -m "chaos or browser or image"
+test-rest: setup tools $(CLIENTS) # what `make test` leaves out, so that both together are `make test-all`
+	$(RUN)/pytest -m "chaos or browser or image or interop or fuzz"
+
+$(CLIENTS): tests/interop/package-lock.json | tools
+	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 lint: setup ## style, types, imports, the lock and generated documents
 	$(RUN)/ruff check
@@ -50,13 +58,33 @@ bench-peers: setup tools ## the same, beside a certified provider on PostgreSQL
 	cd tests/bench/peers && npm ci --ignore-scripts --no-audit --no-fund
 	$(RUN)/python -m tests.bench.run --peers
 
+bench-filled: setup tools ## measure with 1,000,000 users beside a new installation (about fifteen minutes)
+	$(RUN)/python -m tests.bench.filled
+
+bench-scim: setup ## measure SCIM over 1,000,000 users (about ten minutes)
+	$(RUN)/python -m tests.bench.scim
+
+bench-revocation: setup ## measure how soon a revocation is obeyed, and what must be 0 (about twenty minutes)
+	$(RUN)/python -m tests.bench.revocation
+
+translations: setup ## bring the catalogues of other languages up to date with the code
+	$(RUN)/python -m watchword.translations
+
 docs: setup ## write docs/reference from the code
 	$(RUN)/python -m watchword.reference
+
+pictures: setup tools ## take the pictures of the documentation again
+	WATCHWORD_PICTURES=1 $(RUN)/pytest -q tests/flows/test_quick_start.py tests/flows/test_up_in_browser.py \
+		tests/admin/test_console_browser.py::test_the_sign_in_page_is_seen_before_it_is_branded
+
+docs-site: $(UV) ## build the documentation as a site in .site; a broken link fails
+	@$(UV) sync --quiet --frozen --all-packages --all-extras --group docs
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
 
 tools: # programs from Debian's packages that some tests and benchmarks drive
 	@deploy/install-tools
 
 clean: ## remove .venv, caches and the data of `make up`
-	rm -rf .venv .uv .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .uv .data .site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup up test test-all test-rest lint format bench bench-peers docs tools clean
+.PHONY: help setup up test test-all test-rest lint format bench bench-peers bench-filled bench-scim bench-revocation docs pictures docs-site translations tools clean

@@ -10,6 +10,7 @@ from tests.admin.conftest import CLIENT, PROVIDER, Make
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
 from watchword_testkit.databases import Template
+from watchword_testkit.http import http_client
 from watchword_testkit.platform import Platform, in_this_process, prepared
 from watchword_testkit.servers import Postgres
 from watchword_testkit.signin import Party, SignIn
@@ -30,6 +31,24 @@ ROUTES = {
     "replace a provider": ("PUT", "/providers/x"),
     "change a provider": ("PATCH", "/providers/x"),
     "remove a provider": ("DELETE", "/providers/x"),
+    "list issuers": ("GET", "/issuers"),
+    "trust an issuer": ("POST", "/issuers"),
+    "read an issuer": ("GET", "/issuers/x"),
+    "replace an issuer": ("PUT", "/issuers/x"),
+    "change an issuer": ("PATCH", "/issuers/x"),
+    "remove an issuer": ("DELETE", "/issuers/x"),
+    "list rules": ("GET", "/rules"),
+    "add a rule": ("POST", "/rules"),
+    "try rules": ("POST", "/rules/test"),
+    "read a rule": ("GET", "/rules/x"),
+    "replace a rule": ("PUT", "/rules/x"),
+    "change a rule": ("PATCH", "/rules/x"),
+    "delete a rule": ("DELETE", "/rules/x"),
+    "list service accounts": ("GET", "/service-accounts"),
+    "add a service account": ("POST", "/service-accounts"),
+    "read a service account": ("GET", "/service-accounts/x"),
+    "replace a service account": ("PUT", "/service-accounts/x"),
+    "delete a service account": ("DELETE", "/service-accounts/x"),
     "follow events": ("GET", "/events/stream"),
 }
 
@@ -45,7 +64,7 @@ def body_of(method: str, path: str) -> dict[str, object] | None:
 
 async def call(platform: Platform, method: str, path: str, **headers: str) -> httpx2.Response:
     """A request with exactly these headers."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=20) as http:
+    async with http_client(timeout=20) as http:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await http.request(method, f"{platform.issuer}/api/v1{path}", json=body_of(method, path), headers=named)
 
@@ -76,7 +95,7 @@ async def test_calls_without_a_credential_are_limited_and_others_are_not(
     async with (
         prepared(postgres, database_template, tmp_path) as site,
         in_this_process(site, refused_calls_per_s="0.01", refused_calls_burst="5") as platform,
-        httpx2.AsyncClient(trust_env=False, timeout=30) as http,
+        http_client(timeout=30) as http,
     ):
         for path in ("clients", "users"):  # each service counts for itself
             answers = [await http.get(f"{platform.issuer}/api/v1/{path}") for _ in range(7)]
@@ -201,6 +220,6 @@ async def test_the_document_describes_every_call(platform: Platform) -> None:
 
 
 def _with_one_name(path: str) -> str:
-    for name in ("client_id", "provider_id", "secret_id"):
+    for name in ("client_id", "provider_id", "secret_id", "issuer_id", "rule_id", "name"):
         path = path.replace(f"{{{name}}}", "{id}")
     return path

@@ -24,13 +24,12 @@ REFUSED: dict[str, dict[str, object]] = {
     "no grant": {"grant_types": []},
     "implicit": {"grant_types": ["implicit"]},
     "password grant": {"grant_types": ["password"]},
-    "token exchange, not yet": {"grant_types": ["urn:ietf:params:oauth:grant-type:token-exchange"]},
     "response type token": {"response_types": ["token"]},
     "hybrid": {"response_types": ["code id_token"]},
     "response type without its grant": {"grant_types": ["client_credentials"], "response_types": ["code"]},
     "grant without its response type": {"response_types": []},
     "refresh token alone": {"grant_types": ["refresh_token", "client_credentials"], "redirect_uris": []},
-    "unknown authentication": {"token_endpoint_auth_method": "client_secret_jwt"},
+    "unknown authentication": {"token_endpoint_auth_method": "client_secret_jwe"},
     "public client with client_credentials": {
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "client_credentials"],
@@ -45,6 +44,21 @@ REFUSED: dict[str, dict[str, object]] = {
     "scope with two spaces": {"scope": "openid  email"},
     "scope with a line break": {"scope": "openid\nemail"},
     "scope as list": {"scope": ["openid"]},
+    "request objects without keys": {"request_object_signing_alg": "ES256"},
+    "signed requests without an algorithm": {"require_signed_request_object": True},
+    "unsigned request objects": {"request_object_signing_alg": "none", "jwks_uri": "https://app.example.com/jwks"},
+    "symmetric request objects": {"request_object_signing_alg": "HS256", "jwks_uri": "https://app.example.com/jwks"},
+    "type of details with a space": {"authorization_details_types": ["a b"]},
+    "empty type of details": {"authorization_details_types": [""]},
+    "long type of details": {"authorization_details_types": ["a" * 129]},
+    "too many types of details": {"authorization_details_types": [f"t{n}" for n in range(33)]},
+    "frame of another origin": {"frontchannel_logout_uri": "https://other.example.com/out"},
+    "frame at another port": {"frontchannel_logout_uri": "https://app.example.com:8443/out"},
+    "frame without TLS": {"frontchannel_logout_uri": "http://app.example.com/out"},
+    "frame that runs script": {"frontchannel_logout_uri": "javascript:alert(1)"},
+    "frame with a fragment": {"frontchannel_logout_uri": "https://app.example.com/out#x"},
+    "frame that says who": {"frontchannel_logout_uri": "https://app.example.com/out?iss=x"},
+    "a session without a frame": {"frontchannel_logout_session_required": True},
     "audience with a space": {"audience": ["a b"]},
     "endless token": {"access_token_lifetime_s": 86_401},
     "no life": {"access_token_lifetime_s": 0},
@@ -56,6 +70,34 @@ REFUSED: dict[str, dict[str, object]] = {
     "unsigned ID token": {"id_token_signed_response_alg": "none"},
     "symmetric access token": {"access_token_signing_alg": "HS256"},
     "unknown format": {"access_token_format": "xml"},
+    "groups as sub": {"groups_claim": "sub"},
+    "groups as a claim of rules": {"groups_claim": "service_account"},
+    "groups as a standard claim": {"groups_claim": "email"},
+    "groups under a name with a space": {"groups_claim": "my groups"},
+    "groups under no name": {"groups_claim": ""},
+    "groups under a number": {"groups_claim": "1st"},
+    "groups under a long name": {"groups_claim": "g" * 129},
+    "broken group filter": {"groups_filter": ["^ok$", "("]},
+    "group filter that looks ahead": {"groups_filter": ["(?=a)"]},
+    "huge group filter": {"groups_filter": ["(a{500}b{500}){1,9}"]},
+    "long group filter": {"groups_filter": ["a" * 513]},
+    "too many group filters": {"groups_filter": [str(n) for n in range(33)]},
+    "group filter as text": {"groups_filter": "^a"},
+    "no room for a token": {"max_token_bytes": 511},
+    "too much room for a token": {"max_token_bytes": 65_537},
+    "unknown access": {"access": "closed"},
+    "permission with a space": {"required_permission": "orders read"},
+    "empty permission": {"required_permission": ""},
+    "permission of Watchword's own": {"required_permission": "watchword:admin"},
+    "bound by a permission of Watchword's own": {"permission_scope": ["orders.read", "watchword:admin"]},
+    "bound by a permission that nobody has": {"permission_scope": ["watchword:users:everything"]},
+    "required permission of Watchword's own": {"required_permission": "watchword:users:read"},
+    "scripts without their grant": {"personal_credentials": True},
+    "sessions bound without a range": {"bind_session_ip": True},
+    "bound as text": {"permission_scope": "DATASTORE-VIEWER"},
+    "too many permissions": {"permission_scope": [f"p{n}" for n in range(257)]},
+    "empty organization": {"organization": ""},
+    "long organization": {"organization": "a" * 65},
 }
 
 # Members that this version does not know, or that are not the caller's to say. Each is refused by its name.
@@ -64,13 +106,8 @@ UNKNOWN = {
     "secrets": [],
     "version": 7,
     "trusted": True,
-    "logo_uri": "https://app.example.com/logo.png",
-    "jwks_uri": "http://169.254.169.254/latest",
-    "sector_identifier_uri": "https://app.example.com/sector",
-    "backchannel_logout_uri": "https://app.example.com/logout",
-    "required_permission": "x",
-    "organization": "acme",
-    "client_ip_ranges": ["10.0.0.0/8"],
+    "jwks_url": "http://169.254.169.254/latest",
+    "sector_identifier_url": "https://app.example.com/sector",
 }
 
 
@@ -123,3 +160,24 @@ def test_repeated_values_count_once() -> None:
     client = ClientDocument.model_validate(CLIENT | {"redirect_uris": [uri, uri], "scope": "openid email openid"})
     assert client.redirect_uris == (uri,)
     assert client.scope == "openid email"
+
+
+@pytest.mark.spec("OpenID Connect Back-Channel Logout 1.0 2.2")
+def test_a_client_may_hear_of_logouts() -> None:
+    told = {"backchannel_logout_uri": "https://app.example.com/logout", "backchannel_logout_session_required": True}
+    assert ClientDocument.model_validate(CLIENT | told).backchannel_logout_session_required
+    with pytest.raises(ValidationError):
+        ClientDocument.model_validate(CLIENT | {"backchannel_logout_session_required": True})
+
+
+def test_a_public_client_may_take_scripts_of_persons() -> None:
+    settings = {"grant_types": ["authorization_code", "client_credentials"], "personal_credentials": True}
+    public = NewClient.model_validate(CLIENT | settings | {"token_endpoint_auth_method": "none"})
+    assert public.personal_credentials
+    opaque = NewClient.model_validate(CLIENT | settings | {"access_token_format": "opaque"})
+    assert opaque.lifetime_s == 300, "a script asks again"
+
+
+def test_a_permission_scope_may_bound_the_administration() -> None:
+    scope = ("orders:read", "watchword:users:read", "watchword:me:write")
+    assert NewClient.model_validate(CLIENT | {"permission_scope": [*scope]}).permission_scope == scope

@@ -211,3 +211,18 @@ async def test_the_consoles_own_client_is_not_for_changing(api: Api) -> None:
         ("DELETE", "/clients/watchword-console", None),
     ):
         assert (await api.call(method, path, body)).status_code == 409
+
+
+async def test_a_compromised_secret_is_not_kept_and_ends_what_was_issued(
+    api: Api, make_client: Make, feed: Feed
+) -> None:
+    client_id = str((await make_client())["client_id"])
+    path = f"/clients/{client_id}/secrets"
+    refused = await api.call("POST", path, {"compromised": True, "keep_newest": True})
+    assert refused.status_code == 400, refused.text
+    before = feed.position
+    await api.create(path)
+    assert feed.is_live({"client_id": client_id, "rev": before}), "a planned replacement ends nothing"
+    await api.create(path, compromised=True)
+    assert not feed.is_live({"client_id": client_id, "rev": before})
+    assert feed.is_live({"client_id": client_id, "rev": feed.position}), "the client itself goes on"

@@ -14,6 +14,7 @@ from watchword_admin.live import PUBLIC_TYPES, Follower, Missed, Seen
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party
 
@@ -51,7 +52,7 @@ async def following(platform: Platform, query: str = "", **headers: str) -> Asyn
         "Watchword-API-Key": platform.admin.admin_token
     }
     async with (
-        httpx2.AsyncClient(trust_env=False, timeout=30) as http,
+        http_client(timeout=30) as http,
         http.stream("GET", f"{platform.issuer}/api/v1/events/stream{query}", headers=named) as response,
     ):
         assert response.status_code == 200

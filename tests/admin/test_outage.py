@@ -3,13 +3,13 @@
 import asyncio
 import secrets
 
-import httpx2
 import pytest
 
 from watchword_events.contracts import ClientDisabled, ClientRegistered, UserDisabled, UserProvisioned
 from watchword_runtime.feed import Feed
 from watchword_testkit.events import expect_events
 from watchword_testkit.factory import WorkerPlatform
+from watchword_testkit.http import http_client
 from watchword_testkit.installations import PlatformFactory
 from watchword_testkit.platform import Platform
 
@@ -28,7 +28,7 @@ PATHS = [
 async def asked(platform: WorkerPlatform) -> dict[str, int]:
     """What each path answers to an administrator with a program and a cookie."""
     headers = {"Watchword-API-Key": platform.admin.admin_token, "Cookie": f"ww-console={'a' * 43}"}
-    async with httpx2.AsyncClient(trust_env=False, timeout=30, headers=headers) as http:
+    async with http_client(timeout=30, headers=headers) as http:
         answers = {path: await http.get(f"{platform.issuer}{path}") for path in PATHS}
     return {path: answer.status_code for path, answer in answers.items()}
 

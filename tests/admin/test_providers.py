@@ -23,7 +23,7 @@ REFUSED: dict[str, dict[str, object]] = {
     "id with a dot": {"id": ".."},
     "id beyond ascii": {"id": "Ókta"},
     "long id": {"id": "a" * 65},
-    "unknown preset": {"preset": "saml"},
+    "unknown preset": {"preset": "wsfed"},
     "no issuer": {"issuer": None},
     "issuer over plain http": {"issuer": "http://login.corp.example"},
     "issuer with a query": {"issuer": "https://login.corp.example?x=1"},

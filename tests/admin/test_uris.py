@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword_admin.uris import InvalidUri, check_endpoint, check_issuer, check_link, check_origin, check_redirect_uri
+from watchword_admin.uris import (
+    InvalidUri,
+    check_called_uri,
+    check_endpoint,
+    check_issuer,
+    check_link,
+    check_origin,
+    check_redirect_uri,
+)
 
 ACCEPTED = {
     "https": "https://app.example.com/callback",
@@ -137,6 +145,7 @@ def test_usual_redirect_uris_are_accepted_as_given(uri: str) -> None:
     assert check_redirect_uri(uri) == uri
 
 
+@pytest.mark.row(3)
 @pytest.mark.spec("RFC 6749 3.1.2")
 @pytest.mark.spec("RFC 8252 8.4")
 @pytest.mark.spec("RFC 9700 2.1")
@@ -193,3 +202,22 @@ def test_the_demo_accepts_an_upstream_on_loopback() -> None:
 def test_an_issuer_has_no_query() -> None:
     with pytest.raises(InvalidUri):
         check_issuer("https://login.example.com?x=1", allowed=[], demo=False)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "javascript:alert(1)",
+        "ftp://app.example/logout",
+        "https://app.example/logout#part",
+        "https://user@app.example/logout",
+        "https://*.app.example/logout",
+        "https://app.example/a/../logout",
+        "https://2130706433/logout",
+        "/logout",
+        "",
+    ],
+)
+def test_where_no_logout_may_be_told(uri: str) -> None:
+    with pytest.raises(InvalidUri):
+        check_called_uri(uri)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -19,21 +20,38 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from joserfc import jwk, jwt
 
+from watchword.installation import Operator
+from watchword.provision import connected
 from watchword_authz.main import build
 from watchword_authz.models import UserSession
 from watchword_authz.settings import AuthzSettings
 from watchword_database import bus
 from watchword_database.engine import Database, transaction
-from watchword_events.exports import ClientExport, Exported, ProviderExport, UserExport
+from watchword_events.catalogue import row_of
+from watchword_events.contracts import Event
+from watchword_events.envelope import headers_of
+from watchword_events.exports import (
+    BrandingExport,
+    ClientExport,
+    Exported,
+    ProviderExport,
+    ResourceExport,
+    RuleExport,
+    ScopeExport,
+    UserExport,
+)
 from watchword_events.handovers import Code, Payload, SetPassword, SignedIn
 from watchword_events.names import Service
+from watchword_runtime.audit_log import AuditLog
 from watchword_runtime.broker import Broker
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import ExportQuery, InternalClients, router
 from watchword_runtime.keyring import Keyring, derive_service_keys
+from watchword_runtime.positions import Positions
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.settings import ServiceSettings, load
 from watchword_runtime.shared import Shared
+from watchword_runtime.telemetry import Telemetry
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.clock import TestClock
@@ -58,6 +76,10 @@ class Owners:
     users: dict[str, Exported[UserExport]] = field(default_factory=dict)
     clients: dict[str, Exported[ClientExport]] = field(default_factory=dict)
     providers: dict[str, Exported[ProviderExport]] = field(default_factory=dict)
+    rules: dict[str, Exported[RuleExport]] = field(default_factory=dict)
+    scopes: dict[str, Exported[ScopeExport]] = field(default_factory=dict)
+    resources: dict[str, Exported[ResourceExport]] = field(default_factory=dict)
+    branding: dict[str, Exported[BrandingExport]] = field(default_factory=dict)
     key: jwk.ECKey = field(
         default_factory=lambda: jwk.ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256", "use": "sig"})
     )
@@ -68,11 +90,21 @@ class Owners:
         lookups = {"user": frozenset({"username", "email"})}
         exports = {
             Service.DIRECTORY: (directory, {"user": self._from(self.users)}),
-            Service.ADMIN: (admin, {"client": self._from(self.clients), "provider": self._from(self.providers)}),
+            Service.ADMIN: (
+                admin,
+                {
+                    "client": self._from(self.clients),
+                    "provider": self._from(self.providers),
+                    "rule": self._from(self.rules),
+                    "scope": self._from(self.scopes),
+                    "resource": self._from(self.resources),
+                    "branding": self._from(self.branding),
+                },
+            ),
             Service.TOKEN: (token, {"api_key": self._from({})}),
         }
         for owner, (app, exporters) in exports.items():
-            app.include_router(router(self._ring(owner), owner, exporters, lookups=lookups, now=self.clock))
+            app.include_router(router(self.ring(owner), owner, exporters, lookups=lookups, now=self.clock))
 
         @token.get("/oauth2/jwks")
         async def jwks() -> dict[str, Any]:
@@ -80,7 +112,8 @@ class Owners:
 
         return {Service.DIRECTORY: directory, Service.ADMIN: admin, Service.TOKEN: token}
 
-    def _ring(self, service: Service) -> Keyring:
+    def ring(self, service: Service) -> Keyring:
+        """The keys that a service holds."""
         return Keyring(json.dumps(derive_service_keys(self.master, service)))
 
     @staticmethod
@@ -190,6 +223,14 @@ class Rig:
             provider.model_dump(mode="json"),
         )
 
+    async def publish(self, event: Event) -> None:
+        """The event as an owner's relay publishes it."""
+        async with connected([self.site.nats.url], self.site.installation.seeds[Operator.PROVISION]) as client:
+            headers = headers_of(
+                row_of(event), event_id=str(uuid4()), aggregate_id=event.id, version=event.version, at=self.clock()
+            )
+            await client.jetstream().publish(event.subject(), event.model_dump_json().encode(), headers=headers)
+
     async def hand_over(self, sender: Service, payload: Payload, flow: str) -> str:
         """A ticket from another service."""
         async with transaction(self.db(sender)) as session:
@@ -245,9 +286,14 @@ class Visit:
         }
         return {name: value for name, value in asked.items() if value}
 
+    @property
+    def url(self) -> str:
+        """The request."""
+        return f"{ISSUER}/oauth2/authorize?{urlencode(self.query)}"
+
     async def start(self) -> None:
         """The first page, or the answer."""
-        await self.browser.open(f"{ISSUER}/oauth2/authorize?{urlencode(self.query)}")
+        await self.browser.open(self.url)
 
     async def enter(self, username: str, password: str = PASSWORD) -> None:
         """The page after the password form."""
@@ -298,7 +344,7 @@ async def running(
 ) -> AsyncIterator[Rig]:
     """authz on a database and a NATS server of its own, started and ready."""
     async with prepared(postgres, template, home) as site:
-        owners = Owners(site.installation.master, clock)
+        owners = Owners(site.installation.root, clock)
         # Waits of a minute, so that a slow machine does not outwait them.
         told = site.settings(
             ISSUER, {"refusal_floor_ms": "0", "account_wait_s": "60", "address_wait_s": "60", **settings}
@@ -307,12 +353,24 @@ async def running(
         ledger_database = site.database.open(Service.TOKEN, pool_size=2)
         broker = Broker(load(ServiceSettings, **told[Service.TOKEN]), ledger_database)
         feed, ledger = Feed(ledger_database, broker, clock), Ledger(ledger_database, broker, clock)
-        app = build(made, Shared(feed, InternalClients(owners.apps(), clock), clock, "test"))
+        telemetry = Telemetry("test")
+        app = build(
+            made,
+            Shared(
+                feed,
+                InternalClients(owners.apps(), clock),
+                clock,
+                "test",
+                AuditLog(ledger_database, telemetry),
+                telemetry,
+                Positions(ledger_database, feed),
+            ),
+        )
         await broker.start()
         ledger.start()
         await feed.start()
         await app.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while app.ready() or not broker.connected:
                 await asyncio.sleep(0.01)
         yield Rig(app, owners, site, feed, clock, canary)

@@ -1,5 +1,6 @@
 """The ordered checks of an authorization request, each against what it must refuse."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword_authz.authorize import STEPS, Asked, check
+from watchword_authz.authorize import PARAMETERS, STEPS, check
+from watchword_authz.checks import Asked
 from watchword_authz.hints import Hint
 from watchword_authz.requests import AuthorizationRefused, AuthorizationRequest, OAuthCode, Prompt, ResponseMode
 from watchword_events.exports import ClientExport
+from watchword_events.handovers import ClaimsRequest
 from watchword_web.errors import PageError
 
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -40,13 +43,58 @@ def ask(client: ClientExport = CLIENT, hint: Hint | None = None, /, **changes: s
 
 
 def test_good_request_is_kept_as_asked() -> None:
-    request = ask(nonce="n", login_hint="ann", max_age="60", prompt="login consent", acr_values="a b")
+    request = ask(
+        nonce="n", login_hint="ann", max_age="60", prompt="login consent", acr_values="a b", ui_locales="fr-CA <x> en"
+    )
     assert request.scope == {"openid", "profile"}
     assert (request.state, request.nonce, request.code_challenge) == ("s1", "n", CHALLENGE)
     assert request.max_age_s == 60
     assert request.prompt == {Prompt.LOGIN, Prompt.CONSENT}
     assert (request.login_hint, request.acr_values) == ("ann", ("a", "b"))
+    assert ask(ui_locales="fr-CA <x> en").ui_locales == ("fr-CA", "en"), "what is no language is left out"
     assert request.redirect_uri_given
+
+
+@pytest.mark.spec("RFC 8707 2; RFC 9449 10")
+def test_several_resources_and_a_key_are_kept() -> None:
+    client = CLIENT.model_copy(update={"audience": ("https://api.example", "https://b.example", "urn:c")})
+    request = ask(client, resource="urn:c https://b.example", dpop_jkt=CHALLENGE)
+    assert (request.resource, request.dpop_jkt) == (("urn:c", "https://b.example"), CHALLENGE)
+
+
+@pytest.mark.spec("RFC 9396 3")
+def test_details_are_kept_and_may_be_all_that_is_asked_for() -> None:
+    client = CLIENT.model_copy(update={"authorization_details_types": frozenset({"payment"})})
+    raw = '[{"type": "payment", "actions": ["initiate"]}]'
+    request = ask(client, authorization_details=raw)
+    assert request.details == ({"type": "payment", "actions": ["initiate"]},)
+    alone = ask(client, authorization_details=raw, scope=None)
+    assert (alone.scope, alone.details) == (frozenset(), request.details)
+    assert AuthorizationRequest.model_validate(alone.model_dump(mode="json")) == alone
+
+
+@pytest.mark.spec("OpenID Connect Core 5.5")
+def test_claims_are_kept_as_far_as_a_scope_of_the_client_opens_them() -> None:
+    wanted = {"email": None, "phone_number": None, "acr": {"value": "a", "essential": True}}
+    raw = json.dumps({"id_token": wanted, "userinfo": {"name": None}})
+    request = ask(claims=raw, acr_values="b", scope="openid")
+    assert request.claims == ClaimsRequest(id_token=("email",), userinfo=("name",))
+    assert request.consent_scope == {"openid", "email", "profile"}
+    assert (request.acr_values, request.acr_essential) == (("a",), True)
+    assert AuthorizationRequest.model_validate(request.model_dump(mode="json")) == request
+    plain = ask(claims=raw, scope="email")
+    assert (plain.claims, plain.acr_essential) == (None, False)
+    assert ask(claims='{"userinfo": {"phone_number": null}}').claims is None
+
+
+def test_claims_may_name_whom_the_answer_is_about() -> None:
+    raw = '{"id_token": {"sub": {"value": "u1"}}}'
+    assert ask(claims=raw).hint_user_id == "u1"
+    hinted = ask(CLIENT, Hint("u1", "c1", None), claims=raw, id_token_hint="t")
+    assert hinted.hint_user_id == "u1"
+    with pytest.raises(AuthorizationRefused) as refused:
+        ask(CLIENT, Hint("u2", "c1", None), claims=raw, id_token_hint="t")
+    assert refused.value.error is OAuthCode.INVALID_REQUEST
 
 
 def test_the_flow_keeps_the_request_through_its_row() -> None:
@@ -56,12 +104,20 @@ def test_the_flow_keeps_the_request_through_its_row() -> None:
 
 REFUSED: dict[str, tuple[dict[str, str | None], OAuthCode]] = {
     "response_type missing": ({"response_type": None}, OAuthCode.INVALID_REQUEST),
-    "implicit": ({"response_type": "token"}, OAuthCode.UNSUPPORTED_RESPONSE_TYPE),
-    "hybrid": ({"response_type": "code token"}, OAuthCode.UNSUPPORTED_RESPONSE_TYPE),
-    "hybrid id_token": ({"response_type": "code id_token"}, OAuthCode.UNSUPPORTED_RESPONSE_TYPE),
+    "implicit": ({"response_type": "token"}, OAuthCode.UNAUTHORIZED_CLIENT),
+    "implicit ID token": ({"response_type": "id_token"}, OAuthCode.UNAUTHORIZED_CLIENT),
+    "implicit both": ({"response_type": "id_token token"}, OAuthCode.UNAUTHORIZED_CLIENT),
+    "hybrid": ({"response_type": "code token"}, OAuthCode.UNAUTHORIZED_CLIENT),
+    "hybrid id_token": ({"response_type": "code id_token"}, OAuthCode.UNAUTHORIZED_CLIENT),
+    "hybrid all": ({"response_type": "code id_token token"}, OAuthCode.UNAUTHORIZED_CLIENT),
+    "response_type twice the same": ({"response_type": "code code"}, OAuthCode.UNSUPPORTED_RESPONSE_TYPE),
+    "response_type with two spaces": ({"response_type": "code  token"}, OAuthCode.UNSUPPORTED_RESPONSE_TYPE),
     "response_type none": ({"response_type": "none"}, OAuthCode.UNSUPPORTED_RESPONSE_TYPE),
     "response_type case": ({"response_type": "Code"}, OAuthCode.UNSUPPORTED_RESPONSE_TYPE),
     "fragment mode": ({"response_mode": "fragment"}, OAuthCode.INVALID_REQUEST),
+    "signed mode": ({"response_mode": "jwt"}, OAuthCode.INVALID_REQUEST),
+    "signed query": ({"response_mode": "query.jwt"}, OAuthCode.INVALID_REQUEST),
+    "signed nonsense": ({"response_mode": "jwt.jwt"}, OAuthCode.INVALID_REQUEST),
     "unknown mode": ({"response_mode": "web_message"}, OAuthCode.INVALID_REQUEST),
     "form_post to a custom scheme": (
         {"response_mode": "form_post", "redirect_uri": "com.example.app:/cb"},
@@ -98,6 +154,13 @@ REFUSED: dict[str, tuple[dict[str, str | None], OAuthCode]] = {
     "acr_values malformed": ({"acr_values": "a\tb"}, OAuthCode.INVALID_REQUEST),
     "hint that is none of ours": ({"id_token_hint": "x.y.z"}, OAuthCode.INVALID_REQUEST),
     "resource of another": ({"resource": "https://other.example"}, OAuthCode.INVALID_TARGET),
+    "one resource of another": ({"resource": "https://api.example https://other.example"}, OAuthCode.INVALID_TARGET),
+    "details of another": ({"authorization_details": '[{"type": "admin"}]'}, OAuthCode.INVALID_AUTHORIZATION_DETAILS),
+    "details that are none": ({"authorization_details": "payment"}, OAuthCode.INVALID_AUTHORIZATION_DETAILS),
+    "claims that are none": ({"claims": "name"}, OAuthCode.INVALID_REQUEST),
+    "short thumbprint": ({"dpop_jkt": CHALLENGE[:-1]}, OAuthCode.INVALID_REQUEST),
+    "long thumbprint": ({"dpop_jkt": CHALLENGE + "A"}, OAuthCode.INVALID_REQUEST),
+    "padded thumbprint": ({"dpop_jkt": CHALLENGE[:-1] + "="}, OAuthCode.INVALID_REQUEST),
 }
 
 
@@ -155,6 +218,95 @@ def test_error_by_form_post_when_that_was_asked_for() -> None:
     assert refused.value.request.state == "s1"
 
 
+TYPES = ("id_token", "token", "id_token token", "code id_token", "code token", "code id_token token")
+HYBRID = CLIENT.model_copy(
+    update={
+        "grant_types": CLIENT.grant_types | {"implicit"},
+        "response_types": frozenset({"code", *TYPES}),
+        "response_modes": frozenset(mode for mode in ResponseMode),
+    }
+)
+
+
+@pytest.mark.spec(
+    "OAuth 2.0 Multiple Response Type Encoding Practices 2.1, 3, 5; OpenID Connect Core 3.2.2.1, 3.3.2.11"
+)
+@pytest.mark.parametrize("response_type", TYPES)
+def test_tokens_are_asked_for_where_they_were_allowed_and_come_in_the_fragment(response_type: str) -> None:
+    request = ask(HYBRID, response_type=" ".join(reversed(response_type.split())), nonce="n")
+    assert request.response_type == set(response_type.split())
+    assert request.response_mode is ResponseMode.FRAGMENT
+    assert (request.code_challenge is not None) is ("code" in response_type.split())
+    assert ("offline_access" in ask(HYBRID, response_type=response_type, nonce="n", scope="openid offline_access").scope
+            ) is ("code" in response_type.split())  # fmt: skip
+    assert AuthorizationRequest.model_validate(request.model_dump(mode="json")) == request
+
+
+MODES = {
+    ("code", None): ResponseMode.QUERY,
+    ("code", "fragment"): ResponseMode.FRAGMENT,
+    ("code", "jwt"): ResponseMode.QUERY_JWT,
+    ("code", "query.jwt"): ResponseMode.QUERY_JWT,
+    ("code", "form_post.jwt"): ResponseMode.FORM_POST_JWT,
+    ("id_token", "jwt"): ResponseMode.FRAGMENT_JWT,
+    ("id_token", "fragment.jwt"): ResponseMode.FRAGMENT_JWT,
+    ("code token", "form_post"): ResponseMode.FORM_POST,
+}
+
+
+@pytest.mark.row(9)
+@pytest.mark.spec("JARM 2.3")
+@pytest.mark.parametrize(("asked", "mode"), MODES.items())
+def test_mode_is_the_one_asked_for_or_the_types_own(asked: tuple[str, str | None], mode: ResponseMode) -> None:
+    assert ask(HYBRID, response_type=asked[0], response_mode=asked[1], nonce="n").response_mode is mode
+
+
+NOT_HYBRID: dict[str, tuple[dict[str, str | None], OAuthCode]] = {
+    "tokens in a query": ({"response_mode": "query"}, OAuthCode.INVALID_REQUEST),
+    "tokens in a signed query": ({"response_mode": "query.jwt"}, OAuthCode.INVALID_REQUEST),
+    "no nonce": ({"nonce": None}, OAuthCode.INVALID_REQUEST),
+    "no openid": ({"scope": "profile"}, OAuthCode.INVALID_SCOPE),
+    "a code without PKCE": ({"code_challenge": None, "code_challenge_method": None}, OAuthCode.INVALID_REQUEST),
+    "form_post to a custom scheme": (
+        {"response_mode": "form_post", "redirect_uri": "com.example.app:/cb"},
+        OAuthCode.INVALID_REQUEST,
+    ),
+}
+
+
+@pytest.mark.spec("JARM 2.3.1; OpenID Connect Core 3.3.2.5")
+@pytest.mark.parametrize(("changes", "error"), NOT_HYBRID.values(), ids=NOT_HYBRID.keys())
+def test_refused_hybrid_request_is_told_in_the_fragment(changes: dict[str, str | None], error: OAuthCode) -> None:
+    with pytest.raises(AuthorizationRefused) as refused:
+        ask(HYBRID, **{"response_type": "code id_token token", "nonce": "n", **changes})
+    assert refused.value.error is error
+    assert refused.value.request.response_mode is ResponseMode.FRAGMENT
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        pytest.param({"grant_types": {"implicit"}}, OAuthCode.UNAUTHORIZED_CLIENT, id="without the code grant"),
+        pytest.param({"grant_types": {"authorization_code"}}, OAuthCode.UNAUTHORIZED_CLIENT, id="without implicit"),
+        pytest.param({"response_types": {"code", "id_token"}}, OAuthCode.UNAUTHORIZED_CLIENT, id="another type"),
+        pytest.param({"response_modes": {"query", "form_post"}}, OAuthCode.INVALID_REQUEST, id="no fragment"),
+    ],
+)
+def test_hybrid_needs_its_grants_its_type_and_its_mode(change: dict[str, set[str]], error: OAuthCode) -> None:
+    client = HYBRID.model_copy(update={name: frozenset(values) for name, values in change.items()})
+    with pytest.raises(AuthorizationRefused) as refused:
+        ask(client, response_type="code id_token", nonce="n")
+    assert refused.value.error is error
+
+
+def test_client_whose_tokens_are_bound_to_a_key_gets_none_in_the_browser() -> None:
+    client = HYBRID.model_copy(update={"dpop_bound_access_tokens": True})
+    assert ask(client, response_type="code id_token", nonce="n").wants_tokens
+    with pytest.raises(AuthorizationRefused) as refused:
+        ask(client, response_type="code token", nonce="n")
+    assert refused.value.error is OAuthCode.UNAUTHORIZED_CLIENT
+
+
 @pytest.mark.parametrize("grants", [{"client_credentials"}, {"refresh_token"}])
 def test_client_without_the_code_grant_is_refused(grants: set[str]) -> None:
     client = CLIENT.model_copy(update={"grant_types": frozenset(grants)})
@@ -163,6 +315,7 @@ def test_client_without_the_code_grant_is_refused(grants: set[str]) -> None:
     assert refused.value.error is OAuthCode.UNAUTHORIZED_CLIENT
 
 
+@pytest.mark.row(5)
 @pytest.mark.parametrize(("method", "is_accepted"), [("client_secret_basic", True), ("none", False)])
 def test_only_a_confidential_client_may_be_excused_from_pkce(method: str, is_accepted: bool) -> None:
     client = CLIENT.model_copy(update={"require_pkce": False, "token_endpoint_auth_method": method})
@@ -178,6 +331,7 @@ def test_scope_is_asked_for_and_allowed() -> None:
     assert ask(scope="openid email watchword:admin unheard").scope == {"openid", "email"}
 
 
+@pytest.mark.spec("OpenID Connect Core 11")
 def test_offline_access_needs_the_refresh_grant() -> None:
     client = CLIENT.model_copy(update={"grant_types": frozenset({"authorization_code"})})
     assert ask(scope="openid offline_access").scope == {"openid", "offline_access"}
@@ -199,17 +353,14 @@ def test_state_is_known_before_anything_else_is_refused() -> None:
     assert STEPS[1].__name__ == "choose_response_mode"
 
 
-_NAMES = sorted(
-    {*GOOD, "nonce", "prompt", "max_age", "login_hint", "acr_values", "response_mode", "request", "resource"}
-    - {"client_id", "redirect_uri"}
-)
+_NAMES = sorted(PARAMETERS - {"client_id", "redirect_uri", "request_uri"})
 
 
-@given(st.dictionaries(st.sampled_from(_NAMES), st.text(min_size=1)))
-def test_any_input_is_accepted_or_refused_in_the_protocols_words(params: dict[str, str]) -> None:
+@given(st.sampled_from([CLIENT, HYBRID]), st.dictionaries(st.sampled_from(_NAMES), st.text(min_size=1)))
+def test_any_input_is_accepted_or_refused_in_the_protocols_words(client: ClientExport, params: dict[str, str]) -> None:
     try:
-        request = check(Asked({**GOOD, **params}, CLIENT))
+        request = check(Asked({**GOOD, **params}, client))
     except AuthorizationRefused:
         return
-    assert request.scope <= CLIENT.scope
+    assert request.scope <= client.scope
     assert request.code_challenge

@@ -6,7 +6,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from tests.authz.conftest import CALLBACK, ISSUER, Rig, Visit
 
+from watchword_database import bus
+from watchword_database.engine import transaction
 from watchword_events.exports import Exported, UserExport
+from watchword_events.handovers import UpstreamStart
+from watchword_events.names import Service
+from watchword_policy.assurance import ONE_FACTOR, TWO_FACTORS
 
 
 def location_of(visit: Visit) -> str:
@@ -36,6 +41,7 @@ ON_A_PAGE = {
 }
 
 
+@pytest.mark.row(2)
 @pytest.mark.spec("RFC 6749 4.1.2.1")
 @pytest.mark.parametrize("params", ON_A_PAGE.values(), ids=ON_A_PAGE.keys())
 async def test_error_before_redirect_validation_is_a_page(rig: Rig, params: dict[str, str]) -> None:
@@ -49,6 +55,7 @@ async def test_error_before_redirect_validation_is_a_page(rig: Rig, params: dict
     assert not visit.browser.cookies
 
 
+@pytest.mark.row(2, 9)
 @pytest.mark.parametrize("repeated", ["scope", "state", "redirect_uri", "client_id", "code_challenge", "extra"])
 async def test_repeated_parameter_is_never_redirected(rig: Rig, repeated: str) -> None:
     visit = Visit(rig, rig.browser(), rig.client())
@@ -85,7 +92,8 @@ async def test_disabled_client_is_a_page(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("params", "error"),
     [
-        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_type": "token"}, "unauthorized_client"),
+        ({"response_type": "none"}, "unsupported_response_type"),
         ({"scope": "watchword:admin"}, "invalid_scope"),
         ({"code_challenge_method": "plain"}, "invalid_request"),
         ({"code_challenge": "", "code_challenge_method": ""}, "invalid_request"),
@@ -226,6 +234,7 @@ async def test_prompt_login_as_somebody_else_ends_the_first_session(rig: Rig) ->
     assert not rig.feed.is_live({"rev": row.rev, "sid": sid})
 
 
+@pytest.mark.row(30)
 @pytest.mark.spec("OpenID Connect Core 3.1.2.1")
 async def test_reauthentication_as_another_than_the_hint_names_is_an_error(rig: Rig) -> None:
     browser, client = rig.browser(), rig.client()
@@ -277,6 +286,39 @@ async def test_max_age_is_measured_by_auth_time(own_rig: Rig) -> None:
     assert (await again.code()).auth_time >= signed_in_at + timedelta(seconds=100)
 
 
+@pytest.mark.spec("RFC 9470 5")
+async def test_better_sign_in_is_asked_for_and_its_lack_is_an_error(rig: Rig) -> None:
+    browser, client = rig.browser(), rig.client()
+    user = await signed_in(rig, Visit(rig, browser, client))
+    silent = Visit(rig, browser, client, {"acr_values": TWO_FACTORS, "prompt": "none"})
+    await silent.start()
+    assert silent.answer["error"] == "login_required"
+    again = Visit(rig, browser, client, {"acr_values": TWO_FACTORS})
+    await again.start()
+    assert browser.page.has("sign-in")
+    await again.enter(user.username)
+    assert (again.answer["error"], again.answer["iss"]) == ("unmet_authentication_requirements", ISSUER)
+    enough = Visit(rig, browser, client, {"acr_values": f"{TWO_FACTORS} {ONE_FACTOR}"})
+    await enough.start()
+    assert (await enough.code()).acr == ONE_FACTOR
+
+
+async def test_provider_is_asked_for_what_it_may_know_and_its_word_counts(rig: Rig) -> None:
+    provider, client, user = rig.provider(), rig.client(), rig.user()
+    await rig.know_provider(provider)
+    visit = Visit(rig, rig.browser(), client, {"acr_values": f"urn:corp:gold {TWO_FACTORS}"})
+    await visit.start()
+    signed = await visit.signed_in_ticket(user, provider, amr=["mfa"], acr="urn:corp:silver")
+    page = await visit.browser.send("GET", visit.browser.page.links[f"provider-{provider.id}"])
+    ticket = parse_qs(urlsplit(page.location).query)["ticket"][0]
+    async with transaction(rig.db(Service.FEDERATION)) as session:
+        taken = await bus.take(session, UpstreamStart, ticket, now=rig.clock())
+    assert taken is not None
+    assert taken.payload.acr_values == ("urn:corp:gold",)
+    await visit.browser.open(f"{ISSUER}/login/complete?ticket={signed}")
+    assert (await visit.code()).acr == TWO_FACTORS
+
+
 async def test_select_account_offers_the_one_at_hand(rig: Rig) -> None:
     browser = rig.browser()
     user = await signed_in(rig, Visit(rig, browser, rig.client()))
@@ -312,6 +354,7 @@ async def test_user_who_was_disabled_is_no_longer_signed_in(rig: Rig) -> None:
     assert silent.answer["error"] == "login_required"
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
 async def test_links_never_follow_the_request(rig: Rig, header: str) -> None:
     visit = Visit(rig, rig.browser(), rig.client())

@@ -5,18 +5,21 @@ WATCHWORD_TEST_SHOTS names a directory for pictures of each page.
 
 import asyncio
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
+import pyotp
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
+from tests.chromium import chromium
 
 from watchword_database import bus
 from watchword_database.engine import transaction
@@ -29,36 +32,34 @@ from watchword_testkit.signin import Party, SignIn
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-dev-shm-usage"]
 PASSWORD = "correct horse battery staple"
 Theme = Literal["dark", "light"]
 LOOKS: list[tuple[Theme, int]] = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
 
 
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator[Browser]:
+@pytest.fixture(scope="module", name="chromium")
+async def started() -> AsyncIterator[Browser]:
     """The system's Chromium."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", chromium_sandbox=False, args=ARGUMENTS
-        )
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 @dataclass
 class Application:
-    """Something that answers at another origin."""
+    """Something that answers at another origin. asked: the targets of the requests that it got."""
 
     url: str
+    asked: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
 async def application() -> AsyncIterator[Application]:
     """An application of another company, at an origin of its own."""
 
+    made = Application("")
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        made.asked.append((await reader.readuntil(b"\r\n\r\n")).decode().split(" ")[1])
         body = b"<!doctype html><title>app</title><h1 id=welcome>Welcome</h1>"
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)
@@ -67,7 +68,8 @@ async def application() -> AsyncIterator[Application]:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
-        yield Application(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield made
 
 
 @dataclass
@@ -98,6 +100,9 @@ async def scene(platform: Platform, application: Application, canary: Canary) ->
     party = await Party.registered(
         api, platform.issuer, canary, client_name="Team Wiki", require_consent=True,
         redirect_uris=[f"{application.url}/cb"], post_logout_redirect_uris=[f"{application.url}/bye"],
+        frontchannel_logout_uri=f"{application.url}/signed-out", grant_types=["authorization_code", "implicit"],
+        response_types=["code", "code id_token"], response_modes=["query", "fragment", "form_post", "form_post.jwt"],
+        authorization_details_types=["payment_initiation"], main_uri="https://wiki.example.com",
     )  # fmt: skip
     return Scene(platform, party, name)
 
@@ -146,11 +151,37 @@ async def test_sign_in_and_sign_out(
             f"{scene.platform.issuer}/oauth2/logout?client_id={scene.party.client_id}"
             f"&post_logout_redirect_uri={application.url}/bye"
         )
+        application.asked.clear()
         await page.click("#sign-out")
+        if not scripts:
+            await page.click("#return")
         await page.wait_for_selector("#welcome")
         assert page.url == f"{application.url}/bye"
+        # The application was told in a frame, without a complaint of the page's policy.
+        (told,) = [target for target in application.asked if target.startswith("/signed-out")]
+        assert parse_qs(urlsplit(told).query)["iss"] == [scene.platform.issuer]
         await page.goto(f"{scene.platform.issuer}/login")
         assert await page.locator("#sign-in").count() == 1
+        assert said == []
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without"])
+@pytest.mark.parametrize("mode", ["fragment", "form_post", "form_post.jwt"])
+async def test_answer_with_tokens_reaches_the_application(
+    chromium: Browser, scene: Scene, application: Application, scripts: bool, mode: str
+) -> None:
+    """By way of the service that signs: the browser's checks of every hop let it through."""
+    async with tab(chromium, scripts=scripts) as (context, page, said):
+        await page.goto(scene.url(response_type="code id_token", response_mode=mode))
+        await sign_in(page, scene)
+        await page.click("#allow")
+        if mode != "fragment" and not scripts:
+            await page.click("#continue")
+        await page.wait_for_selector("#welcome")
+        assert page.url.startswith(f"{application.url}/cb")
+        assert ("id_token=" in page.url) is (mode == "fragment")
+        names = {cookie.get("name", "") for cookie in await context.cookies(scene.platform.issuer)}
+        assert names == {"ww-session", "ww-device"}
         assert said == []
 
 
@@ -200,6 +231,12 @@ async def test_every_page_is_readable(chromium: Browser, scene: Scene, theme: Th
     await sign_in(page, scene)
     await page.wait_for_selector("#allow")
     await look(page, "consent", theme, width)
+    details = [
+        {"type": "payment_initiation", "actions": ["initiate"], "amount": {"currency": "EUR", "value": "123.50"}}
+    ]
+    await page.goto(scene.url(authorization_details=json.dumps(details)))
+    await page.wait_for_selector("#allow")
+    await look(page, "consent-details", theme, width)
     await ask_for_proof(context, page, scene)
     await look(page, "login-linking", theme, width)
     await page.click("#cancel")
@@ -218,4 +255,126 @@ async def test_every_page_is_readable(chromium: Browser, scene: Scene, theme: Th
     await look(page, "signed-out", theme, width)
     await page.goto(scene.url(redirect_uri="https://evil.example/"))
     await look(page, "error", theme, width)
+    await context.close()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 360), ("dark", 360)])
+async def test_german_pages_and_the_name_first_are_readable(
+    chromium: Browser, scene: Scene, canary: Canary, theme: Theme, width: int
+) -> None:
+    """German words are longer; a name that leads to a provider, and a device, have pages of their own."""
+    api, domain = scene.platform.api(canary), f"{secrets.token_hex(3)}.test"
+    claiming = await api.create(
+        "/providers", id=f"Corp-{secrets.token_hex(3)}", preset="oidc", display_name="Corp", enabled=True,
+        issuer="https://idp.example", client_id="ww", client_secret="s" * 20, domains=[domain, f"also.{domain}"],
+    )  # fmt: skip
+    # A second one for the domain, so that the page stays and can be looked at.
+    second = await api.create(
+        "/providers", id=f"Corp-{secrets.token_hex(3)}", preset="oidc", display_name="Corp, too", enabled=True,
+        issuer="https://idp.example", client_id="ww", client_secret="s" * 20, domains=[domain],
+    )  # fmt: skip
+    context = await chromium.new_context(
+        color_scheme=theme, viewport={"width": width, "height": 780}, bypass_csp=True, locale="de-DE"
+    )
+    page = await context.new_page()
+    try:
+        await page.goto(scene.url())
+        assert await page.locator("html").get_attribute("lang") == "de"
+        assert not await page.locator("label[for=password]").count()
+        await look(page, "german-name", theme, width)
+        await page.fill("#username", f"ann@{domain}")
+        await page.click("#sign-in")
+        await page.wait_for_selector("#use-password")
+        await look(page, "german-onward", theme, width)
+        await page.click("#use-password")
+        await page.fill("#username", scene.username)
+        await page.fill("#password", PASSWORD)
+        await look(page, "german-password", theme, width)
+        await page.click("#sign-in")
+        await page.wait_for_selector("#allow")
+        await look(page, "german-consent", theme, width)
+        await page.goto(f"{scene.platform.issuer}/device")
+        await look(page, "german-device", theme, width)
+        await page.goto(scene.url(redirect_uri="https://evil.example/"))
+        await look(page, "german-error", theme, width)
+    finally:
+        await context.close()
+        for each in (claiming, second):
+            await api.change(f"/providers/{each['id']}", enabled=False)
+
+
+@pytest.mark.spec("WebAuthn Level 3 5.1.3, 5.1.4, 7.1, 7.2")
+@pytest.mark.parametrize("by", ["the button", "a suggestion"])
+async def test_passkey_is_made_and_signs_in(chromium: Browser, scene: Scene, by: str) -> None:
+    """With the browser's own authenticator; a suggestion at the user name is taken without a click of ours."""
+    async with tab(chromium) as (context, page, said):
+        device = await context.new_cdp_session(page)
+        await device.send("WebAuthn.enable")
+        options = {
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True,
+            "isUserVerified": True, "automaticPresenceSimulation": True,
+        }  # fmt: skip
+        made = await device.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+        await page.goto(f"{scene.platform.issuer}/login?return_to=/account")
+        await sign_in(page, scene)
+        await page.click("#manage-passkeys")
+        await page.click("#use-passkey")
+        await page.wait_for_selector("#passkey-count")
+        assert await page.locator("#passkey-count").inner_text() == "1"
+        await context.clear_cookies()
+        is_there = {"authenticatorId": made["authenticatorId"], "enabled": by == "a suggestion"}
+        await device.send("WebAuthn.setAutomaticPresenceSimulation", is_there)
+        await page.goto(scene.url())
+        if by == "the button":
+            await device.send("WebAuthn.setAutomaticPresenceSimulation", {**is_there, "enabled": True})
+            await page.click("#use-passkey")
+        await page.wait_for_selector("#allow")
+        assert said == []
+
+
+async def test_sign_in_page_without_a_passkey_api_has_no_button_for_it(chromium: Browser, scene: Scene) -> None:
+    async with tab(chromium, scripts=False) as (_, page, said):
+        await page.goto(scene.url())
+        assert await page.locator("#use-passkey").is_hidden()
+        assert said == []
+
+
+@pytest.mark.parametrize(("theme", "width"), LOOKS)
+async def test_every_page_of_the_account_is_readable(chromium: Browser, scene: Scene, theme: Theme, width: int) -> None:
+    issuer = scene.platform.issuer
+    context = await chromium.new_context(color_scheme=theme, viewport={"width": width, "height": 780}, bypass_csp=True)
+    page = await context.new_page()
+    await page.goto(scene.url())
+    await sign_in(page, scene)
+    await page.click("#allow")
+    await page.goto(f"{issuer}/account")
+    await look(page, "account", theme, width)
+    for room in ("profile", "email", "applications", "providers", "api-keys", "activity", "data"):
+        await page.goto(f"{issuer}/account/{room}")
+        await look(page, f"account-{room}", theme, width)
+    await page.goto(f"{issuer}/account")
+    await page.click("#change-password")
+    await look(page, "account-password", theme, width)
+    await page.click("#back")
+    await page.click("#manage-passkeys")
+    await look(page, "account-passkeys", theme, width)
+    await page.click("#back")
+    await page.click("#manage-authenticator")
+    await look(page, "account-authenticator", theme, width)
+    app = pyotp.TOTP((await page.locator("#totp-secret").inner_text()).replace(" ", ""))
+    await page.fill("#otp", app.at(utc_now()))
+    await page.click("#verify")
+    await page.wait_for_selector("#recovery-codes")
+    await look(page, "account-codes", theme, width)
+    codes = (await page.locator("#recovery-codes").inner_text()).split()
+    await page.click("#continue")
+    await page.goto(scene.url(prompt="login"))
+    await sign_in(page, scene)
+    await page.wait_for_selector("#verify")
+    await look(page, "factor", theme, width)
+    await page.click("#use-recovery")
+    await look(page, "factor-recovery", theme, width)
+    await page.fill("#otp", codes[0])
+    await page.click("#verify")
+    await page.wait_for_selector("#welcome, #allow")
     await context.close()

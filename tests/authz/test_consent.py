@@ -1,12 +1,18 @@
 """`/consent`: asked, remembered, asked again, withdrawn (security.md 3, row 26)."""
 
+import asyncio
+import json
+import secrets
 from datetime import timedelta
 
 import pytest
 from tests.authz.conftest import ISSUER, Rig, Visit
 
 from watchword_authz.consent import describe
-from watchword_events.exports import ClientExport, UserExport
+from watchword_events.contracts import ScopeChanged
+from watchword_events.exports import ClientExport, Exported, ScopeExport, UserExport
+from watchword_events.handovers import ClaimsRequest
+from watchword_policy.scopes import BUILT_IN
 
 
 async def at_consent(
@@ -39,6 +45,56 @@ async def test_page_names_the_client_and_what_it_will_see(rig: Rig) -> None:
     assert "form-action 'self' https://app.example" in page.headers["content-security-policy"]
 
 
+@pytest.mark.spec("RFC 9396 2, 12, 13; RFC 8707 2")
+async def test_page_shows_every_detail_and_where_it_would_be_used(rig: Rig) -> None:
+    client = rig.client(
+        require_consent=True,
+        main_uri="https://wiki.example",
+        audience=["https://api.example"],
+        authorization_details_types=["payment_initiation"],
+    )
+    details = [
+        {
+            "type": "payment_initiation",
+            "actions": ["initiate", "cancel"],
+            "locations": ["https://bank.example"],
+            "instructedAmount": {"currency": "EUR", "amount": "123.50"},
+            "creditor_name": "<b>Merchant A</b>",
+        }
+    ]
+    visit, _ = await at_consent(
+        rig, client, authorization_details=json.dumps(details), resource="https://api.example", scope=""
+    )
+    page = visit.browser.page
+    for text in (
+        "payment_initiation", "initiate, cancel", "https://bank.example", "amount: 123.50, currency: EUR",
+        "creditor name", "&lt;b&gt;Merchant A", "https://api.example", "https://wiki.example",
+    ):  # fmt: skip
+        assert text in page.body
+    assert "<b>Merchant" not in page.body
+    await go(visit, "allow")
+    code = await visit.code()
+    assert (list(code.authorization_details), code.resource, code.scope) == (details, ("https://api.example",), ())
+    again = Visit(rig, visit.browser, client, visit.params)
+    await again.start()
+    assert again.browser.page.has("allow")
+
+
+@pytest.mark.spec("OpenID Connect Core 5.5")
+async def test_claims_asked_for_by_name_are_asked_about(rig: Rig) -> None:
+    claims = {"claims": '{"id_token": {"email": null}, "userinfo": {"name": null}}', "scope": "openid"}
+    visit, user = await at_consent(rig, None, None, **claims)
+    assert user.email
+    assert user.email in visit.browser.page.body
+    await go(visit, "allow")
+    code = await visit.code()
+    assert code.claims_request == ClaimsRequest(id_token=("email",), userinfo=("name",))
+    assert code.scope == ("openid",)
+    again = Visit(rig, visit.browser, visit.client, claims)
+    await again.start()
+    assert "code" in again.answer
+
+
 async def test_allowed_is_remembered(rig: Rig) -> None:
     visit, user = await at_consent(rig)
     await go(visit, "allow")
@@ -58,6 +114,7 @@ async def test_denied_is_told_to_the_application(rig: Rig) -> None:
     assert second.browser.page.has("allow")
 
 
+@pytest.mark.row(26)
 async def test_larger_scope_is_asked_for_again(rig: Rig) -> None:
     visit, _ = await at_consent(rig, scope="openid")
     await go(visit, "allow")
@@ -101,6 +158,7 @@ async def test_public_loopback_client_is_asked_each_time(rig: Rig) -> None:
     assert second.browser.page.has("allow")
 
 
+@pytest.mark.row(26)
 @pytest.mark.parametrize(
     ("headers", "changes"),
     [
@@ -127,6 +185,7 @@ async def test_login_token_does_not_fit_the_consent_form(rig: Rig) -> None:
     assert page.error_code == "form_not_ours"
 
 
+@pytest.mark.row(26)
 async def test_consent_is_not_finished_in_another_browser(rig: Rig) -> None:
     """Dex CVE-2022-39222: the id of a flow alone fetches nothing."""
     visit, _ = await at_consent(rig)
@@ -193,7 +252,43 @@ async def test_flow_expires_at_the_consent_page(own_rig: Rig) -> None:
 
 def test_scopes_are_told_in_plain_words() -> None:
     user = UserExport(id="u", username="ann", email="ann@demo.test", claims_version=1, claims={"name": "Ann"})
-    lines = describe(frozenset({"openid", "profile", "email", "wiki:write"}), user)
-    assert [line.scope for line in lines] == ["openid", "profile", "email", "wiki:write"]
-    assert [line.note for line in lines] == ["", "Ann", "ann@demo.test", ""]
+    own = {"orders:read": "See your orders", "orders:write": "Order in your name"}
+    lines = describe(frozenset({"openid", "profile", "email", "orders:read", "wiki:write"}), user, own)
+    assert [line.scope for line in lines] == ["openid", "profile", "email", "orders:read", "wiki:write"]
+    assert [line.note for line in lines] == ["", "Ann", "ann@demo.test", "", ""]
+    assert lines[3].title == "See your orders"
     assert "wiki:write" in lines[-1].title
+
+
+def test_every_scope_with_a_meaning_of_ours_is_told_in_words() -> None:
+    user = UserExport(id="u", username="ann", claims_version=1)
+    lines = describe(frozenset(BUILT_IN), user, {"openid": "Anything at all"})
+    assert [line.scope for line in lines] == list(BUILT_IN)
+    assert all("“" not in line.title and line.title != "Anything at all" for line in lines)
+
+
+async def test_an_installations_scope_is_told_in_its_administrators_words(rig: Rig) -> None:
+    name = f"orders:{secrets.token_hex(4)}"
+    scope = ScopeExport(id=secrets.token_hex(8), name=name, description="See <b>your</b> orders")
+    rig.owners.scopes[scope.id] = Exported(id=scope.id, version=1, data=scope)
+    await rig.publish(ScopeChanged(id=scope.id, version=1))
+    client = rig.client(require_consent=True, scope=["openid", name])
+    async with asyncio.timeout(30):
+        while True:
+            visit, _ = await at_consent(rig, client, scope=f"openid {name}")
+            if "&lt;b&gt;your&lt;/b&gt; orders" in visit.browser.page.body:
+                break
+    assert "<b>your</b>" not in visit.browser.page.body
+
+
+async def test_pages_call_a_person_without_a_name_by_the_user_name(rig: Rig) -> None:
+    user = await rig.person(claims={}, email=None, email_verified=False)
+    visit, _ = await at_consent(rig, None, user)
+    assert user.username in visit.browser.page.body
+    await go(visit, "allow")
+    for path in ("/login", "/oauth2/logout"):
+        page = await visit.browser.open(f"{ISSUER}{path}")
+        assert (page.status, user.username in page.body) == (200, True), f"{path}: {page.status} {page.texts}"
+    choosing = Visit(rig, visit.browser, visit.client, {"prompt": "select_account"})
+    await choosing.start()
+    assert user.username in choosing.browser.page.body

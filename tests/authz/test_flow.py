@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from watchword_authz.flow import Standing, Step, error_of, needs_consent, next_step
 from watchword_authz.requests import AuthorizationRequest, OAuthCode, Prompt
 from watchword_events.exports import ClientExport
+from watchword_policy.assurance import ONE_FACTOR, TWO_FACTORS
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 STARTED = NOW - timedelta(seconds=30)
@@ -31,9 +33,10 @@ def client(**changes: object) -> ClientExport:
     return ClientExport.model_validate({"client_id": "c", "client_name": "App", **changes})
 
 
-def signed_in(ago_s: int = 600, *, user_id: str = "u1", is_fresh: bool = False, is_chosen: bool = False) -> Standing:
-    """A session whose sign-in was so long ago."""
-    return Standing(user_id, NOW - timedelta(seconds=ago_s), is_fresh=is_fresh, is_chosen=is_chosen)
+def signed_in(ago_s: int = 600, **changes: Any) -> Standing:
+    """A session whose sign-in, with a password, was so long ago."""
+    given: dict[str, Any] = {"user_id": "u1", "is_fresh": False, "is_chosen": False, "amr": ("pwd",), **changes}
+    return Standing(auth_time=NOW - timedelta(seconds=ago_s), **given)
 
 
 @dataclass
@@ -95,11 +98,48 @@ CASES = {
     "public client on loopback is asked each time": Case(
         Step.CONSENT, signed_in(), request("http://127.0.0.1:1/cb"), client(token_endpoint_auth_method="none")
     ),
+    "details are asked about each time": Case(Step.CONSENT, signed_in(), request(details=[{"type": "payment"}])),
+    "details of a client that asks for no consent": Case(
+        Step.FINISH, signed_in(), request(details=[{"type": "payment"}]), client(require_consent=False)
+    ),
+    "a claim within the consent": Case(Step.FINISH, signed_in(), request(claims={"userinfo": ["name"]})),
+    "a claim beyond the consent": Case(Step.CONSENT, signed_in(), request(claims={"id_token": ["email"]})),
+    "one factor is asked for": Case(Step.FINISH, signed_in(), request(acr_values=[ONE_FACTOR])),
+    "two factors are asked for": Case(Step.SIGN_IN, signed_in(), request(acr_values=[TWO_FACTORS])),
+    "two factors, or one": Case(Step.FINISH, signed_in(), request(acr_values=[TWO_FACTORS, ONE_FACTOR])),
+    "two factors were used": Case(Step.FINISH, signed_in(amr=("pwd", "otp")), request(acr_values=[TWO_FACTORS])),
+    "signed in again, with one": Case(Step.UNMET, signed_in(5, is_fresh=True), request(acr_values=[TWO_FACTORS])),
+    "signed in again, with two": Case(
+        Step.FINISH, signed_in(5, is_fresh=True, amr=("mfa",)), request(acr_values=[TWO_FACTORS])
+    ),
+    "a name that nobody here knows": Case(Step.FINISH, signed_in(), request(acr_values=["urn:gold"])),
+    "a name that the provider may know": Case(
+        Step.SIGN_IN, signed_in(is_federated=True, acr="urn:silver"), request(acr_values=["urn:gold"])
+    ),
+    "a name that the provider gave": Case(
+        Step.FINISH, signed_in(is_federated=True, acr="urn:gold"), request(acr_values=["urn:gold"])
+    ),
+    "a name that the provider did not give again": Case(
+        Step.FINISH, signed_in(5, is_fresh=True, is_federated=True), request(acr_values=["urn:gold"])
+    ),
+    "an essential name": Case(Step.SIGN_IN, signed_in(), request(acr_values=["urn:gold"], acr_essential=True)),
+    "an essential name, not reached": Case(
+        Step.UNMET, signed_in(5, is_fresh=True), request(acr_values=["urn:gold"], acr_essential=True)
+    ),
+    "another person, and not well enough": Case(
+        Step.WRONG_ACCOUNT, signed_in(5, is_fresh=True), request(acr_values=[TWO_FACTORS], hint_user_id="u2")
+    ),
+    "may not use the application": Case(Step.NOT_ALLOWED, signed_in(may_use=False)),
+    "may not, and is not asked for consent": Case(Step.NOT_ALLOWED, signed_in(may_use=False), consented=frozenset()),
+    "may not, and wants another account": Case(
+        Step.CHOOSE_ACCOUNT, signed_in(may_use=False), request(prompt=["select_account"])
+    ),
+    "may not, and has to sign in first": Case(Step.SIGN_IN, signed_in(may_use=False), request(prompt=["login"])),
     "sign-in comes before consent": Case(Step.SIGN_IN, None, request(prompt=["consent"]), consented=frozenset()),
 }
 
 
-@pytest.mark.spec("OpenID Connect Core 3.1.2.3")
+@pytest.mark.spec("OpenID Connect Core 3.1.2.3, 5.5.1.1; RFC 9470 4, 5")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_next_step(case: Case) -> None:
     assert (
@@ -124,6 +164,8 @@ def test_next_step(case: Case) -> None:
         (Step.WRONG_ACCOUNT, OAuthCode.LOGIN_REQUIRED),
         (Step.CHOOSE_ACCOUNT, OAuthCode.ACCOUNT_SELECTION_REQUIRED),
         (Step.CONSENT, OAuthCode.CONSENT_REQUIRED),
+        (Step.NOT_ALLOWED, OAuthCode.ACCESS_DENIED),
+        (Step.UNMET, OAuthCode.UNMET_AUTHENTICATION_REQUIREMENTS),
     ],
 )
 def test_silent_request_is_told_what_would_have_to_be_shown(step: Step, error: OAuthCode) -> None:

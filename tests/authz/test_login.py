@@ -1,5 +1,6 @@
 """`/login`: the password form, its refusals, and the ways to providers."""
 
+import re
 import secrets
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -9,6 +10,7 @@ from tests.authz.conftest import HASH, ISSUER, PASSWORD, Rig, Visit
 
 from watchword_database import bus
 from watchword_database.engine import transaction
+from watchword_events.exports import Exported, ProviderExport
 from watchword_events.handovers import UpstreamStart
 from watchword_events.names import Service
 from watchword_testkit.pages import Page
@@ -37,6 +39,7 @@ async def test_user_name_or_address_signs_in(rig: Rig, by: str) -> None:
     assert (await visit.code()).user_id == user.id
 
 
+@pytest.mark.row(52)
 @pytest.mark.parametrize("who", ["unknown name", "unknown address", "wrong password", "no password", "disabled", "odd"])
 async def test_every_refusal_reads_the_same(rig: Rig, who: str) -> None:
     visit = await at_login(rig)
@@ -61,6 +64,17 @@ async def test_every_refusal_reads_the_same(rig: Rig, who: str) -> None:
     other = await at_login(rig)
     await other.enter(secrets.token_hex(8), "x")
     assert told(page) == told(other.browser.page)
+
+
+async def test_who_was_enabled_a_moment_ago_signs_in(rig: Rig) -> None:
+    """Also while no event arrives: with the right password, directory is asked."""
+    user = await rig.person(active=False)
+    visit = await at_login(rig)
+    await visit.enter(user.username)
+    assert visit.browser.page.status == 400
+    rig.owners.users[user.id] = Exported(id=user.id, version=2, data=user.model_copy(update={"active": True}))
+    await visit.enter(user.username)
+    assert (await visit.code()).user_id == user.id
 
 
 async def test_empty_fields_read_like_a_wrong_password(rig: Rig) -> None:
@@ -89,6 +103,7 @@ async def test_set_password_is_taken_at_sign_in(rig: Rig) -> None:
     assert (await visit.code()).user_id == user.id
 
 
+@pytest.mark.row(30)
 @pytest.mark.spec("RFC 9700 4.7")
 @pytest.mark.parametrize(
     ("headers", "csrf"),
@@ -139,6 +154,7 @@ async def test_flow_that_is_none(rig: Rig, flow: str) -> None:
         assert flow == ""
 
 
+@pytest.mark.row(29)
 async def test_session_is_new_at_sign_in_and_nothing_before_counts(rig: Rig) -> None:
     """Fixation: a cookie that was planted before is worth nothing, before and after."""
     user, visit = await rig.person(), await at_login(rig)
@@ -166,6 +182,7 @@ async def test_garbage_session_cookie_is_nobody(rig: Rig, cookie: str) -> None:
     assert "error=login_required" in page.location
 
 
+@pytest.mark.row(31, 32)
 @pytest.mark.spec("RFC 9700 4.12")
 async def test_answers_are_not_stored_framed_or_reposted(rig: Rig) -> None:
     user, visit = await rig.person(), await at_login(rig)
@@ -181,6 +198,7 @@ async def test_answers_are_not_stored_framed_or_reposted(rig: Rig) -> None:
     assert visit.browser.page.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.row(31)
 async def test_hostile_names_are_escaped(rig: Rig) -> None:
     client = rig.client(client_name="<script>alert(1)</script>")
     visit = Visit(rig, rig.browser(), client, {"login_hint": '"><img src=x>'})
@@ -315,3 +333,149 @@ async def test_nobody_is_sent_elsewhere_after_signing_in(rig: Rig, target: str) 
     answer = await rig.browser().client.get(f"{ISSUER}/login", params={"return_to": target})
     assert answer.status_code == 400
     assert "location" not in answer.headers
+
+
+async def test_the_page_speaks_the_language_that_the_person_chooses(rig: Rig) -> None:
+    """By the browser at first, then by a choice that stays, unless an application asks for another one."""
+    browser = rig.browser()
+    browser.client.headers["Accept-Language"] = "de-CH, en;q=0.5"
+    page = await browser.open(f"{ISSUER}/login")
+    assert '<html lang="de">' in page.body
+    page = await browser.submit("username", "sign-in", username="nobody", password="wrong")
+    assert "ist nicht richtig" in page.body
+    await browser.open(f"{ISSUER}/login")
+    at = browser.page.url
+    page = await browser.submit("back", "language-en")
+    assert (page.url, '<html lang="en">' in page.body) == (at, True)
+    visit = Visit(rig, browser, rig.client(), {"ui_locales": "de"})
+    await visit.start()
+    assert '<html lang="de">' in browser.page.body
+    assert not browser.page.has("language-en"), "the application asked already"
+
+
+@pytest.mark.parametrize("back", ["https://evil.example/", "//evil.example", "/\\evil.example", ""])
+async def test_a_choice_of_language_leads_nowhere_else(rig: Rig, back: str) -> None:
+    browser = rig.browser()
+    await browser.open(f"{ISSUER}/login")
+    form = {"language": "de", "back": back}
+    answer = await browser.client.post(f"{ISSUER}/login/language", data=form, headers={"Origin": ISSUER})
+    assert answer.headers["location"] == "/login"
+    answer = await browser.client.post(
+        f"{ISSUER}/login/language", data=form, headers={"Origin": "https://evil.example"}
+    )
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
+async def test_person_is_spoken_to_in_the_language_of_their_profile(rig: Rig) -> None:
+    user = await rig.person(claims={"name": "Ann", "locale": "de-AT"})
+    visit = Visit(rig, rig.browser(), rig.client(require_consent=True))
+    await visit.start()
+    assert '<html lang="en">' in visit.browser.page.body
+    await visit.enter(user.username, PASSWORD)
+    assert '<html lang="de">' in visit.browser.page.body
+    assert "Zugriff für" in visit.browser.page.body
+
+
+# the name first, where a provider claims domains ----------------------------------------------------------------------
+
+
+async def claiming(rig: Rig, **changes: object) -> tuple[ProviderExport, str]:
+    """A provider, and a domain whose people it signs in."""
+    domain = f"corp-{secrets.token_hex(3)}.test"
+    provider = rig.provider(domains=(domain,), **changes)
+    await rig.know_provider(provider)
+    return provider, domain
+
+
+async def handed_over(rig: Rig, page: Page) -> UpstreamStart:
+    """What federation is told by the redirect."""
+    ticket = parse_qs(urlsplit(page.location).query)["ticket"][0]
+    async with transaction(rig.db(Service.FEDERATION)) as session:
+        taken = await bus.take(session, UpstreamStart, ticket, now=rig.clock())
+    assert taken is not None
+    return taken.payload
+
+
+@pytest.mark.parametrize("typed", ["Ann@{}", " ann@{} ", "ANN@{}"])
+async def test_a_name_leads_to_the_provider_of_its_domain(rig: Rig, typed: str) -> None:
+    """Without a script: by the page's Refresh header, or its link; the provider is told the name."""
+    provider, domain = await claiming(rig, organization="org-1")
+    visit = await at_login(rig)
+    assert not visit.browser.page.has(f"provider-{provider.id}"), "of an organization: shown to nobody else"
+    name = typed.format(domain.upper() if typed.isupper() else domain)
+    page = await visit.browser.submit("username", "sign-in", username=name)
+    link = page.links[f"provider-{provider.id}"]
+    assert (page.status, page.headers["refresh"]) == (200, f"0; url={link.removeprefix(ISSUER)}")
+    gone = await visit.browser.send("GET", link)
+    assert (await handed_over(rig, gone)).login_hint == name.strip()
+
+
+@pytest.mark.row(52)
+async def test_the_first_step_does_not_tell_who_is_known(rig: Rig) -> None:
+    _, domain = await claiming(rig)
+    known = [await rig.person(email=f"{secrets.token_hex(4)}@{domain}"), await rig.person()]
+    without = rig.user(password=None)
+    pages: dict[bool, set[str]] = {True: set(), False: set()}
+    for name in (
+        known[0].email or "",
+        f"nobody@{domain}",
+        known[1].email or "",
+        "nobody@demo.test",
+        without.username,
+        "nobody-here",
+    ):
+        visit = await at_login(rig)
+        page = await visit.browser.submit("username", "sign-in", username=name)
+        said = page.body.replace(name, "NAME").replace(visit.client.client_name, "").replace(visit.flow_id, "FLOW")
+        pages[name.endswith(domain)].add(re.sub(r'(name="(csrf|challenge)" value=|data-request=)"[^"]*"', "", said))
+        assert page.status == 200
+    assert {kind: len(shown) for kind, shown in pages.items()} == {True: 1, False: 1}
+
+
+async def test_local_passwords_stay_good_where_a_provider_claims_the_domain(rig: Rig) -> None:
+    """In one post, as password managers and scripts send it, and by way of the link."""
+    _, domain = await claiming(rig)
+    user = await rig.person(email=f"{secrets.token_hex(4)}@{domain}")
+    visit = await at_login(rig)
+    await visit.enter(user.email or "")
+    assert (await visit.code()).user_id == user.id
+    visit = await at_login(rig)
+    await visit.browser.submit("username", "sign-in", username=user.email or "")
+    page = await visit.browser.click("use-password")
+    assert page.form_with("username").fields["username"] == user.email
+    assert 'aria-hidden="true" id' not in page.body
+    await visit.browser.submit("username", "sign-in", password=PASSWORD)
+    assert (await visit.code()).user_id == user.id
+
+
+async def test_login_hint_leads_straight_to_the_provider(rig: Rig) -> None:
+    provider, domain = await claiming(rig)
+    visit = Visit(rig, rig.browser(), rig.client(), {"login_hint": f"ann@{domain}"})
+    page = await visit.browser.send("GET", visit.url)
+    assert page.location.startswith(f"{ISSUER}/login/provider/{provider.id}?flow=")
+    assert (await handed_over(rig, await visit.browser.send("GET", page.location))).login_hint == f"ann@{domain}"
+    await claiming(rig)  # another one changes nothing
+    other, _ = await claiming(rig)
+    await rig.know_provider(rig.provider(domains=other.domains))
+    visit = Visit(rig, rig.browser(), rig.client(), {"login_hint": f"ann@{other.domains[0]}"})
+    await visit.start()
+    assert visit.browser.page.has("sign-in"), "two claim it: the person chooses"
+    page = await visit.browser.submit("username", "sign-in")
+    assert "refresh" not in page.headers
+    assert len([name for name in page.links if name.startswith("provider-")]) == 2
+
+
+async def test_the_way_taken_last_is_marked_in_this_browser(rig: Rig) -> None:
+    provider, _ = await claiming(rig, organization="org-2")
+    visit, user = await at_login(rig), await rig.person()
+    ticket = await visit.signed_in_ticket(user, provider)
+    await visit.browser.open(f"{ISSUER}/login/complete?ticket={ticket}")
+    again = Visit(rig, visit.browser, rig.client(), {"prompt": "login"})
+    await again.start()
+    assert "last used" in again.browser.page.body
+    assert again.browser.page.has(f"provider-{provider.id}")
+    assert not (await at_login(rig)).browser.page.has(f"provider-{provider.id}")
+    other = Visit(rig, rig.browser(), rig.client())
+    other.browser.client.cookies.set("ww-provider", '"><script>', domain="localhost")
+    await other.start()
+    assert "<script>" not in other.browser.page.body

@@ -40,12 +40,14 @@ FOREIGN = {
 }
 
 
+@pytest.mark.row(4)
 @pytest.mark.spec("OpenID Connect RP-Initiated Logout 1.0 3")
 @pytest.mark.parametrize("uri", FOREIGN.values(), ids=FOREIGN.keys())
 def test_foreign_uri_is_never_returned_to(uri: str) -> None:
     assert check({"post_logout_redirect_uri": uri}, CLIENT, Hint("u1", "c1", "s1")).target is None
 
 
+@pytest.mark.row(4)
 def test_uri_of_another_client_is_never_returned_to() -> None:
     other = ClientExport(client_id="c2", client_name="Other", post_logout_redirect_uris=("https://other.example/",))
     assert check({"post_logout_redirect_uri": BYE}, other, Hint("u1", "c2", None)).target is None

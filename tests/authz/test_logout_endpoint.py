@@ -1,6 +1,8 @@
 """`/oauth2/logout`: who may end a session, and where the person is sent (security.md 3, row 4)."""
 
 import hmac
+import html
+import re
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 from typing import Any
@@ -10,7 +12,9 @@ import pytest
 from joserfc import jwk, jwt
 from tests.authz.conftest import ISSUER, Rig, Visit
 
-from watchword_events.exports import ClientExport, UserExport
+from watchword_events.exports import ClientExport, Exported, UserExport
+from watchword_events.revocations import Claim
+from watchword_testkit.pages import Page
 
 BYE = "https://app.example/bye"
 
@@ -52,6 +56,7 @@ async def test_hint_ends_the_session_and_returns(rig: Rig) -> None:
     assert silent.answer["error"] == "login_required"
 
 
+@pytest.mark.row(29)
 async def test_old_session_cookie_is_dead_after_sign_out(rig: Rig) -> None:
     visit, user, _ = await signed_in(rig)
     secret = visit.browser.cookies["ww-session"]
@@ -83,6 +88,93 @@ async def test_plain_sign_out_is_confirmed_and_says_so(rig: Rig) -> None:
     assert visit.browser.page.status == 200
     assert visit.browser.page.has("sign-in-again")
     assert await is_over(rig, sid)
+
+
+def told(page: Page) -> list[str]:
+    """The frames of a page."""
+    return [html.unescape(src) for src in re.findall(r'<iframe src="([^"]*)"', page.body)]
+
+
+@pytest.mark.spec("OpenID Connect Front-Channel Logout 1.0 2, 3; CSP3 6.1.6")
+async def test_applications_of_the_session_are_told_in_frames(rig: Rig) -> None:
+    wiki = rig.client(frontchannel_logout_uri="https://app.example/out?x=1", frontchannel_logout_session_required=True)
+    mail = rig.client(frontchannel_logout_uri="https://mail.example:8443/out")
+    off = rig.client(frontchannel_logout_uri="https://off.example/out")
+    rig.client(frontchannel_logout_uri="https://never.example/out")
+    visit, user = Visit(rig, rig.browser(), wiki), await rig.person()
+    await visit.start()
+    await visit.enter(user.username)
+    sid = (await visit.code()).sid
+    for client in (mail, off, rig.client()):
+        await Visit(rig, visit.browser, client).start()
+    disabled = off.model_copy(update={"enabled": False})
+    rig.owners.clients[off.client_id] = Exported(id=off.client_id, version=2, data=disabled)
+    pool = await rig.db().raw_pool()
+    await pool.execute(
+        "UPDATE authz.client_copy SET version = 2, data = $2 WHERE id = $1",
+        off.client_id,
+        disabled.model_dump(mode="json"),
+    )
+    hint = rig.id_token(user.id, wiki, sid)
+    await log_out(visit, id_token_hint=hint, post_logout_redirect_uri=BYE, state="a&b")
+    page = visit.browser.page
+    query = urlencode({"iss": ISSUER, "sid": sid})
+    assert sorted(told(page)) == [f"https://app.example/out?x=1&{query}", f"https://mail.example:8443/out?{query}"]
+    policy = page.headers["content-security-policy"]
+    (frames,) = [part for part in policy.split("; ") if part.startswith("frame-src")]
+    assert set(frames.split(" ")[1:]) == {"https://app.example", "https://mail.example:8443"}
+    assert page.links["return"] == f"{BYE}?state=a%26b"
+    assert "continue.js" in page.body
+    assert await is_over(rig, sid)
+
+
+async def test_applications_are_told_before_the_provider_is_visited(rig: Rig) -> None:
+    client, provider = rig.client(frontchannel_logout_uri="https://app.example/out"), rig.provider()
+    await rig.know_provider(provider)
+    visit, user = Visit(rig, rig.browser(), client), rig.user()
+    await visit.start()
+    ticket = await visit.signed_in_ticket(user, provider, upstream_session="up-1")
+    await visit.browser.open(f"{ISSUER}/login/complete?ticket={ticket}")
+    sid = (await visit.code()).sid
+    await log_out(visit, id_token_hint=rig.id_token(user.id, client, sid), post_logout_redirect_uri=BYE)
+    page = visit.browser.page
+    assert (page.status, len(told(page))) == (200, 1)
+    on = page.links["continue-sign-out"]
+    assert on.startswith(f"{ISSUER}/api/auth/sso/logout/{provider.id}?ticket=")
+    assert page.headers["refresh"] == f"5; url={on.removeprefix(ISSUER)}"
+    assert "frame-src https://app.example;" in page.headers["content-security-policy"]
+    assert await is_over(rig, sid)
+
+
+async def test_nobody_is_told_twice_or_without_an_end(rig: Rig) -> None:
+    client = rig.client(frontchannel_logout_uri="https://app.example/out")
+    visit, user = Visit(rig, rig.browser(), client), await rig.person()
+    await visit.start()
+    await visit.enter(user.username)
+    sid = (await visit.code()).sid
+    await log_out(visit)
+    assert told(visit.browser.page) == []
+    await visit.browser.submit("sign-out", "sign-out")
+    assert len(told(visit.browser.page)) == 1
+    assert "continue.js" not in visit.browser.page.body
+    await log_out(visit, id_token_hint=rig.id_token(user.id, client, sid), post_logout_redirect_uri=BYE)
+    assert visit.browser.page.location == BYE
+
+
+@pytest.mark.row(4)
+async def test_foreign_address_is_not_gone_on_to_by_itself(rig: Rig) -> None:
+    client = rig.client(frontchannel_logout_uri="https://app.example/out")
+    visit, user = Visit(rig, rig.browser(), client), await rig.person()
+    await visit.start()
+    await visit.enter(user.username)
+    sid = (await visit.code()).sid
+    await log_out(
+        visit, id_token_hint=rig.id_token(user.id, client, sid), post_logout_redirect_uri="https://evil.example/"
+    )
+    page = visit.browser.page
+    assert "evil.example" not in page.body
+    assert "continue.js" not in page.body
+    assert len(told(page)) == 1
 
 
 NOT_BELIEVED: dict[str, dict[str, Any]] = {
@@ -157,6 +249,7 @@ FORGED = [
 ]  # fmt: skip
 
 
+@pytest.mark.row(4)
 @pytest.mark.spec("RFC 8725 3.1, 3.11")
 @pytest.mark.parametrize("kind", FORGED)
 async def test_forged_hint_ends_nothing(rig: Rig, kind: str) -> None:
@@ -225,3 +318,13 @@ async def test_expired_session_is_nobody(own_rig: Rig) -> None:
     own_rig.clock.advance(timedelta(days=8))
     await log_out(visit)
     assert visit.browser.page.has("sign-in-again")
+
+
+async def test_a_sign_out_that_was_rolled_back_is_made_again(rig: Rig) -> None:
+    """The session counts as dead here for a while; only the row and the ledger end it for everyone."""
+    visit, user, sid = await signed_in(rig)
+    rig.feed.pend(10**9, Claim.SID, sid)
+    await log_out(visit, id_token_hint=rig.id_token(user.id, visit.client, sid))
+    row = await rig.session(sid)
+    assert row is not None
+    assert row.ended_at is not None

@@ -83,6 +83,7 @@ async def test_public_url_with_a_path(postgres: Postgres, database_template: Tem
         assert browser.page.links["sign-in-again"] == f"{issuer}/login"
 
 
+@pytest.mark.row(52)
 async def test_refusal_leaves_no_sooner_than_the_floor(
     postgres: Postgres, database_template: Template, tmp_path: Path
 ) -> None:

@@ -126,6 +126,7 @@ async def guess(rig: Rig, name: str, password: str = "wrong", address: str | Non
     return visit.browser.page.status
 
 
+@pytest.mark.row(53)
 async def test_hundred_parallel_guesses_verify_five(rig: Rig) -> None:
     user = await rig.person()
     visit = Visit(rig, rig.browser("198.51.100.1"), rig.client())
@@ -243,6 +244,7 @@ async def test_one_address_cannot_try_many_accounts(
     assert told == [400, 400, 400, 400, 429, 429]
 
 
+@pytest.mark.row(53)
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
 async def test_stranger_does_not_choose_the_address(own_rig: Rig, header: str) -> None:
     """authentik CVE-2023-36456: only a named proxy is believed."""

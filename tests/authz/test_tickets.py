@@ -96,6 +96,7 @@ async def test_twenty_parallel_uses_of_a_ticket_start_one_session(rig: Rig) -> N
     assert await pool.fetchval("SELECT count(*) FROM authz.session WHERE user_id = $1", user.id) == 1
 
 
+@pytest.mark.row(46)
 @pytest.mark.parametrize("change", [{"enabled": False}, {"sign_in": False}])
 async def test_provider_that_was_switched_off_meanwhile(rig: Rig, change: dict[str, bool]) -> None:
     visit = Visit(rig, rig.browser(), rig.client())
@@ -105,6 +106,7 @@ async def test_provider_that_was_switched_off_meanwhile(rig: Rig, change: dict[s
     assert (page.status, page.error_code) == (403, "provider_disabled")
 
 
+@pytest.mark.row(46)
 async def test_disabled_user_is_refused(rig: Rig) -> None:
     visit, provider = await at_login(rig)
     ticket = await visit.signed_in_ticket(rig.user(active=False), provider)

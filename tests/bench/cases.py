@@ -6,11 +6,29 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
 
 from tests.bench.generator import Load, Measured, run_wrk
 from tests.bench.peers import Peer
-from tests.bench.seeding import Seeds
+from tests.bench.seeding import BILLING, REDIRECT_URI, SCOPE, Seeds
 
+EXCHANGE = urlencode(
+    {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "audience": BILLING,
+    }
+)
+REQUEST = urlencode(
+    {
+        "response_type": "code",
+        "redirect_uri": REDIRECT_URI,
+        "scope": SCOPE,
+        "state": "a state of some characters",
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+)
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -78,6 +96,20 @@ CASES = (
         15_000,
     ),
     Case("userinfo, opaque", "tokens.lua", "userinfo", lambda s, _: [str(s.access_opaque), "userinfo"]),
+    Case(
+        "token exchange",
+        "tokens.lua",
+        "token",
+        lambda s, _: [str(s.access_jwt), "exchange", f"{EXCHANGE}&{s.exchange.form}"],
+    ),
+    Case(
+        "client_credentials, DPoP",
+        "proofs.lua",
+        "token",
+        lambda s, _: [str(s.proofs()), f"grant_type=client_credentials&{s.jwt.form}"],
+    ),
+    Case("pushed request", "form.lua", "par", lambda s, _: [f"{REQUEST}&{s.jwt.form}"]),
+    Case("device's codes", "form.lua", "device_authorization", lambda s, _: [f"scope=openid&{s.device.form}"]),
 )
 
 

@@ -25,6 +25,7 @@ from tests.bench.seeding import Seeds, seed
 from watchword.supervisor import Running, running
 
 SERVER, GENERATOR = 0, 1  # cores
+MOST_PROOFS_PER_S = 10_000  # more than the server checks
 
 
 def main() -> None:
@@ -68,7 +69,15 @@ async def measure(chosen: argparse.Namespace, home: Path) -> None:
 async def under_load(chosen: argparse.Namespace, found: Running, home: Path) -> None:
     """The table of rates."""
     runs = chosen.rounds + 1
-    seeds = await seed(found, home, grants=chosen.grants, users=chosen.users, tokens=chosen.tokens, runs=runs)
+    seeds = await seed(
+        found,
+        home,
+        grants=chosen.grants,
+        users=chosen.users,
+        tokens=chosen.tokens,
+        runs=runs,
+        proofs=int(chosen.seconds * MOST_PROOFS_PER_S),
+    )
     rows = [Row(case) for case in CASES if chosen.only in case.name]
     pin(found.workers[0].pid, SERVER)
     pin(found.nats.pid, GENERATOR)

@@ -1,6 +1,7 @@
 """Warm tables of realistic size, and tokens to ask with."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,11 +19,16 @@ from watchword_events.exports import UserExport
 from watchword_events.names import Service
 from watchword_runtime.clock import utc_now
 from watchword_runtime.keyring import Keyring
+from watchword_testkit.holder import Holder
 from watchword_token.families import Families
 from watchword_token.keys import Keys
 from watchword_token.tokens import compact
 
 SCOPE = "openid profile email"
+REDIRECT_URI = "https://app.example.test/callback"
+BILLING = "https://billing.example.test"
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 _OTHERS = """
 INSERT INTO token.grants (id, version, user_id, client_id, sid, session_bound, scope, resource, rev, auth_time, amr,
                           code_hash, created_at, expires_at, seq, cur_hash, prev_hash, rotated_at, idle_at)
@@ -49,28 +55,46 @@ class App:
 
 @dataclass(frozen=True)
 class Seeds:
-    """What the load scripts work with: two clients, and files with a token a line; refresh tokens for each run."""
+    """What the load scripts work with: clients, and files with a token a line; refresh tokens for each run.
 
+    issuer: of the installation.  data: where files go.  proofs_count: how many proofs one run may use up.
+    """
+
+    issuer: str
+    data: Path
+    proofs_count: int
     jwt: App
     opaque: App
+    exchange: App
+    device: App
     refresh_jwt: list[Path]
     refresh_opaque: list[Path]
     access_jwt: Path
     access_opaque: Path
 
+    def proofs(self) -> Path:
+        """Fresh DPoP proofs for the token endpoint, a line each, with a nonce that the server gave just now."""
+        holder, url = Holder(), f"{self.issuer}/oauth2/token"
+        form = {"grant_type": "client_credentials", "client_id": self.jwt.client_id, "client_secret": self.jwt.secret}
+        answer = httpx2.post(url, data=form, headers={"DPoP": holder.proof("POST", url)}, trust_env=False)
+        nonce = answer.headers.get("DPoP-Nonce")
+        return _write(
+            self.data / "proofs.txt", [holder.proof("POST", url, nonce=nonce) for _ in range(self.proofs_count)]
+        )
 
-async def register(api: httpx2.AsyncClient, *, access_token_format: str) -> App:
+
+async def register(api: httpx2.AsyncClient, **metadata: object) -> App:
     """A client as an administrator makes one."""
     answer = await api.post(
         "/api/v1/clients",
         json={
-            "client_name": f"bench {access_token_format}",
-            "redirect_uris": ["https://app.example.test/callback"],
+            "client_name": "bench",
+            "redirect_uris": [REDIRECT_URI],
             "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
             "token_endpoint_auth_method": "client_secret_post",
             "scope": f"{SCOPE} offline_access read",
-            "access_token_format": access_token_format,
             "access_token_lifetime_s": 36_000,
+            **metadata,
         },
     )
     answer.raise_for_status()
@@ -78,22 +102,38 @@ async def register(api: httpx2.AsyncClient, *, access_token_format: str) -> App:
     return App(made["client_id"], made["client_secret"])
 
 
-async def seed(running: Running, data: Path, *, grants: int, users: int, tokens: int, runs: int) -> Seeds:
+async def seed(
+    running: Running,
+    data: Path,
+    *,
+    grants: int,
+    users: int,
+    tokens: int,
+    runs: int,
+    proofs: int,
+    people: Sequence[str] | None = None,
+) -> Seeds:
     """`grants` grants of strangers, `users` users, `tokens` access tokens of each kind, refresh tokens for `runs` runs.
 
+    proofs: how many a run may use.  people: ids of users that are there already, in place of new ones.
     Tokens are made with the installation's own keys, as the service makes them; no two are the same.
     """
-    installation = Installation.load(data / "secrets")
+    installation = Installation.opened(data / "secrets")
     headers = {"Watchword-API-Key": running.admin.admin_token}
     async with httpx2.AsyncClient(base_url=running.issuer, headers=headers, timeout=30) as api:
         jwt = await register(api, access_token_format="jwt")
         opaque = await register(api, access_token_format="opaque")
+        policy = {"audiences": [BILLING], "scope": SCOPE, "subject_clients": [jwt.client_id]}
+        exchange = await register(
+            api, grant_types=[EXCHANGE], redirect_uris=[], response_types=[], exchange_policies=[policy]
+        )
+        device = await register(api, grant_types=[DEVICE_CODE], redirect_uris=[], response_types=[])
     connection = await asyncpg.connect(running.postgres.url(DATABASE))
     try:
         position = await connection.fetchval("SELECT position FROM bus.ledger")
         for first in range(1, grants + 1, _PIECE):
             await connection.execute(_OTHERS, position, first, min(first + _PIECE - 1, grants))
-        people = await _people(connection, users)
+        people = people or await _people(connection, users)
         maker = await _Maker.opened(installation, running, data)
         refresh = [
             [await maker.families(connection, app, people, f"{name}-{run}", position) for run in range(runs)]
@@ -109,7 +149,9 @@ async def seed(running: Running, data: Path, *, grants: int, users: int, tokens:
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
-    return Seeds(jwt, opaque, refresh[0], refresh[1], access[0], access[1])
+    return Seeds(
+        running.issuer, data, proofs, jwt, opaque, exchange, device, refresh[0], refresh[1], access[0], access[1]
+    )
 
 
 async def _people(connection: asyncpg.Connection, users: int) -> list[str]:
@@ -158,7 +200,7 @@ class _Maker:
         await self._database.dispose()
 
     async def families(
-        self, connection: asyncpg.Connection, app: App, people: list[str], name: str, position: int
+        self, connection: asyncpg.Connection, app: App, people: Sequence[str], name: str, position: int
     ) -> Path:
         """Grants with a known first refresh token, a line each."""
         now = datetime.now(UTC)
@@ -180,7 +222,7 @@ class _Maker:
         )
         return self._write(f"refresh-{name}", lines)
 
-    def access_tokens(self, app: App, people: list[str], count: int, position: int, *, is_opaque: bool) -> Path:
+    def access_tokens(self, app: App, people: Sequence[str], count: int, position: int, *, is_opaque: bool) -> Path:
         """Access tokens of people, a line each."""
         now_s = int(utc_now().timestamp())
         key = self._keys.signing("ES256")
@@ -206,7 +248,10 @@ class _Maker:
         return self._write(f"access-{app.client_id}", lines)
 
     def _write(self, name: str, lines: list[str]) -> Path:
-        path = self._data / f"{name}.txt"
-        path.write_text("\n".join(lines) + "\n")
-        path.chmod(0o600)
-        return path
+        return _write(self._data / f"{name}.txt", lines)
+
+
+def _write(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o600)
+    return path

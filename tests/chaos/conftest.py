@@ -1,35 +1,168 @@
 """What every story about a fault needs: people who sign in meanwhile, and what must be true afterwards."""
 
 import asyncio
+import json
 import os
 import secrets
+import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
 import asyncpg
-import httpx2
+import pytest
 from nats.aio.client import Client
+from tests.chaos.sentries import BOUND_S, Ring, ring_of, within_bound
 
 from watchword.embedded.nats import NatsServer
+from watchword.provision import watch
 from watchword.workers import Worker
 from watchword_events.catalogue import durables
 from watchword_events.names import Service
 from watchword_runtime.durables import consumer_config
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
+from watchword_testkit.databases import Template
 from watchword_testkit.docker import DockerNats
-from watchword_testkit.factory import WorkerPlatform
-from watchword_testkit.platform import READY_WITHIN_S
-from watchword_testkit.servers import Broker
+from watchword_testkit.factory import WorkerPlatform, in_processes
+from watchword_testkit.http import http_client
+from watchword_testkit.platform import READY_WITHIN_S, prepared
+from watchword_testkit.servers import Broker, Postgres
 from watchword_testkit.signin import Party, SignIn
 
 PASSWORD = "correct horse battery staple"
 # How long an installation may take to be whole again after a fault; far more than it needs, far less than for ever.
 HEALS_WITHIN_S = 60.0
+_PROPERTY = "bound observed"
+
+Observe = Callable[..., float]
+
+
+@pytest.fixture
+def observed(record_property: Callable[[str, object], None]) -> Observe:
+    """Notes how long after their revocation tokens were still accepted; pytest prints it at the end.
+
+    Raises AssertionError when that was longer than the staleness bound.
+    """
+
+    def note(*seconds: float, bound_s: float = BOUND_S) -> float:
+        worst = within_bound(seconds, bound_s)
+        record_property(_PROPERTY, [worst, bound_s])
+        return worst
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each scenario: how long after its revocation a token was still accepted."""
+    lines = [
+        f"{worst * 1000:7.0f} ms of {bound_s:g} s  {report.nodeid.removeprefix('tests/chaos/')}"
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call"
+        for name, (worst, bound_s) in (each for each in report.user_properties if each[0] == _PROPERTY)
+    ]
+    if lines:
+        terminalreporter.section("last acceptance after a revocation, and the bound that was promised")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="module")
+async def installation(
+    postgres: Postgres, database_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[WorkerPlatform]:
+    """Two workers and a NATS, shared by the stories of a module: each leaves them whole."""
+    home = tmp_path_factory.mktemp("installation")
+    async with prepared(postgres, database_template, home) as site, in_processes(site, 2) as running:
+        yield running
+        await assert_whole(running)
+
+
+@pytest.fixture
+async def ring(installation: WorkerPlatform) -> AsyncIterator[Ring]:
+    """Both workers as sentries, a verifier on HTTP and one on NATS. Afterwards all is well without a restart.
+
+    Ends with a new token that everybody accepts until it is revoked. Only what the test killed has another process.
+    """
+    pids = {worker.name: worker.pid for worker in installation.workers}
+    async with ring_of(installation) as made:
+        made.add_doors()
+        await made.add_verifier("verifier on HTTP")
+        await made.add_verifier("verifier on NATS", nats_at=installation.nats.url)
+        yield made
+        await assert_healed(made)
+    for worker in installation.workers:
+        assert worker.pid == pids[worker.name] or worker.name in made.killed
+
+
+async def assert_healed(ring: Ring) -> None:
+    """Whatever happened is over: a new token is good everywhere until it is revoked, and then nowhere."""
+    token = await ring.token()
+    await ring.all_accept(token)
+
+    async def all_fresh() -> bool:
+        return all(verifier.is_fresh for verifier in ring.verifiers)
+
+    await until(all_fresh, "a verifier stays stale")
+    within_bound([await ring.last_acceptance_s(token, since=await ring.revoke(token))])
+
+
+def replace_killed(ring: Ring, platform: WorkerPlatform, worker: Worker) -> None:
+    """A worker dies and another takes its place; until the end of the test it is no sentry."""
+    worker.kill()
+    ring.killed.add(worker.name)
+    ring.sentries = [each for each in ring.sentries if each.name != worker.name]
+    revive(platform, worker)
+
+
+def leader_of(platform: WorkerPlatform, event: str = "ledger.leading", **fields: str) -> Worker:
+    """The worker that said last that it leads."""
+    said = []
+    for worker in platform.workers:
+        for line in worker.log.read_text(errors="replace").splitlines():
+            if event in line:
+                entry = json.loads(line)
+                if entry["event"] == event and fields.items() <= entry.items():
+                    said.append((entry["timestamp"], worker))
+    assert said, f"nobody said {event}"
+    return max(said, key=lambda each: each[0])[1]
+
+
+@contextmanager
+def suspended(worker: Worker) -> Iterator[None]:
+    """A worker stands still during the block, its connections open."""
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        if worker.is_alive:
+            os.kill(worker.pid, signal.SIGCONT)
+
+
+def wipe(platform: WorkerPlatform) -> None:
+    """The killed nats-server forgets everything that it had stored."""
+    match platform.nats:
+        case NatsServer():
+            shutil.rmtree(platform.site.home / "js")
+        case DockerNats():
+            platform.nats.remove()
+        case _:
+            raise AssertionError(f"do not know how to wipe {platform.nats!r}")
+
+
+@asynccontextmanager
+async def provisioner(platform: WorkerPlatform) -> AsyncIterator[None]:
+    """Streams that are missing are made again during the block, as `watchword provision --watch` does."""
+    async with platform.nats_client() as client:
+        watching = asyncio.create_task(watch(client.jetstream()))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
 
 @dataclass
@@ -64,7 +197,7 @@ class Crowd:
 
     async def is_refused(self, token: str) -> bool:
         """Whether ten requests in a row, at whichever worker, find the token dead."""
-        async with httpx2.AsyncClient(trust_env=False, timeout=20) as http:
+        async with http_client(timeout=20) as http:
             for _ in range(10):  # "close": the next one may meet another worker
                 headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
                 answer = await http.get(f"{self.platform.issuer}/oauth2/userinfo", headers=headers)

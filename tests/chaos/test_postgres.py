@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import time
 
 import httpx2
 import pytest
-from tests.chaos.conftest import HEALS_WITHIN_S, Crowd, assert_whole, until
+from tests.chaos.conftest import HEALS_WITHIN_S, Crowd, Observe, assert_healed, assert_whole, until
+from tests.chaos.sentries import Ring, ring_of
 
 from watchword.embedded.postgres import PostgresServer
 from watchword_testkit.canary import Canary
@@ -144,3 +146,47 @@ async def test_a_clean_restart_heals_without_another(platform_factory: PlatformF
     assert (await crowd.party.userinfo(tokens["access_token"])).status_code == 200
     await platform.until_ready()
     await assert_whole(platform)
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_revocations_around_a_restart_are_obeyed_within_the_bound(
+    platform_factory: PlatformFactory, observed: Observe, seed: int
+) -> None:
+    """A revocation that was acknowledged is obeyed; one that was not can be made again."""
+    chance = random.Random(seed)
+    platform = await platform_factory(workers=2, own_postgres=True)
+    async with ring_of(platform) as ring:
+        ring.add_doors()
+        await ring.add_verifier("verifier on HTTP")
+        await ring.add_verifier("verifier on NATS", nats_at=platform.nats.url)
+        tokens = [await ring.token() for _ in range(12)]
+        looking: list[asyncio.Task[float]] = []
+        restarting = asyncio.create_task(restart_after(platform, chance.uniform(0.1, 0.5)))
+        for token in tokens:
+            since = await revoked_at_last(ring, token)
+            looking.append(asyncio.create_task(ring.last_acceptance_s(token, since=since)))
+        await restarting
+        observed(*await asyncio.gather(*looking))
+        await assert_healed(ring)
+        for token in tokens:
+            assert not any([await sentry.accepts(token) for sentry in ring.sentries])
+    await assert_whole(platform)
+
+
+async def restart_after(platform: WorkerPlatform, seconds: float) -> None:
+    """PostgreSQL stops in order and starts, in a thread, so that everybody else goes on."""
+    await asyncio.sleep(seconds)
+    await asyncio.to_thread(server_of(platform).restart)
+
+
+async def revoked_at_last(ring: Ring, token: str) -> float:
+    """When a revoking call was acknowledged; it is made again until then."""
+
+    async def is_acknowledged() -> bool:
+        try:
+            return (await ring.machine.ask("revoke", token=token)).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    await until(is_acknowledged, "nobody can revoke")
+    return time.monotonic()

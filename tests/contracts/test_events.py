@@ -83,6 +83,17 @@ def test_schemas_and_asyncapi_cover_the_catalogue() -> None:
     channels = made["channels"]
     assert isinstance(channels, dict)
     assert set(channels) == set(BY_TYPE)
+    servers = made["servers"]
+    assert isinstance(servers, dict)
+    assert "nats" in servers
+    reader = made["x-reader"]
+    assert isinstance(reader, dict)
+    assert reader["requests"] == {
+        "look at its consumer": "$JS.events.API.CONSUMER.INFO.EVENTS.{name}",
+        "fetch from its consumer": "$JS.events.API.CONSUMER.MSG.NEXT.EVENTS.{name}",
+        "read again": "$JS.events.API.DIRECT.GET.EVENTS",
+        "acknowledge": "$JS.ACK.EVENTS.{name}.>",
+    }
     assert all(json_schema(row.event)["type"] == "object" for row in CATALOGUE)
 
 

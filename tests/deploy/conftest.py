@@ -9,10 +9,11 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,23 @@ def caddy() -> Path:
     return Path(found)
 
 
+@pytest.fixture(scope="session")
+def uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The version of uv that the Dockerfile names: the one at hand, else from the index."""
+    pinned = re.search(r"uv==(\S+)", (ROOT / "Dockerfile").read_text())
+    assert pinned is not None
+    ours = ROOT / ".uv" / "bin" / "uv"  # where `make setup` puts it
+    at_hand = str(ours) if ours.exists() else os.environ.get("UV") or shutil.which("uv")
+    if at_hand is not None:
+        said = subprocess.run([at_hand, "--version"], check=True, capture_output=True, text=True).stdout
+        if said.split()[1] == pinned[1]:
+            return Path(at_hand)
+    home = tmp_path_factory.mktemp("uv")
+    subprocess.run([sys.executable, "-m", "venv", home], check=True, capture_output=True)
+    subprocess.run([home / "bin" / "pip", "install", "--quiet", pinned[0]], check=True, capture_output=True)
+    return home / "bin" / "uv"
+
+
 @dataclass
 class Gateway:
     """A running Caddy. log: what it wrote."""
@@ -104,9 +122,28 @@ def running_gateway(
             assert child.is_alive, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
+        assert child.is_alive, f"somebody else answers on port {port}: {log.read_text()}"
         yield Gateway(port, log)
     finally:
         child.stop()
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that nobody else gets until the end of the block; Caddy, which shares ports, may listen on it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield int(holder.getsockname()[1])
+
+
+def free_ports(count: int) -> list[int]:
+    """Different loopback TCP ports that were free a moment ago."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def at(*ports: int) -> str:

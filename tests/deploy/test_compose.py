@@ -1,17 +1,22 @@
 """compose.yaml: everything it names exists, and no container may do or see more than it needs."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import typer.main
+from ruamel.yaml import YAML
 from tests.deploy.conftest import ROOT, SERVICES, Document, read_compose
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.testing import CliRunner
 
 from watchword.cli import MANAGEMENT_PORT, app
 from watchword.composition import main_of
-from watchword.containers import save_for_containers
+from watchword.containers import configure_nats, save_for_containers
+from watchword.embedded.process import free_port
+from watchword.grants import load_grants
 from watchword.installation import BrokenInstallation, Installation, Operator
 from watchword_events.names import Service
 from watchword_runtime.settings import PREFIX, ServiceSettings
@@ -19,6 +24,7 @@ from watchword_runtime.settings import PREFIX, ServiceSettings
 ONE_SHOT = ("init", "migrate")
 OURS = (*ONE_SHOT, "provision", *SERVICES)
 NATS = ("nats", "nats-2", "nats-3")
+OBSERVERS = ("prometheus", "grafana")
 ACCOUNT = "10001:10001"
 
 
@@ -48,7 +54,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_five_services_their_jobs_servers_and_a_gateway_are_there(compose: Document) -> None:
-    assert set(compose["services"]) == {*OURS, "postgres", *NATS, "gateway"}
+    assert set(compose["services"]) == {*OURS, "postgres", *NATS, "gateway", *OBSERVERS}
     assert set(SERVICES) == {service.value for service in Service}
 
 
@@ -69,7 +75,7 @@ def test_the_streams_are_watched(compose: Document) -> None:
     assert given["watch"] is True
 
 
-@pytest.mark.parametrize("name", [*OURS, *NATS, "gateway"])
+@pytest.mark.parametrize("name", [*OURS, *NATS, "gateway", *OBSERVERS])
 def test_containers_are_read_only_and_without_privileges(compose: Document, name: str) -> None:
     container = compose["services"][name]
     assert container["read_only"] is True
@@ -79,7 +85,7 @@ def test_containers_are_read_only_and_without_privileges(compose: Document, name
         assert container["cap_add"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
         assert container["network_mode"] == "none"
     else:
-        assert container["user"] == ACCOUNT
+        assert container["user"] == ("65534:65534" if name == "prometheus" else ACCOUNT)
         assert container.get("cap_add", []) == (["NET_BIND_SERVICE"] if name == "gateway" else [])
 
 
@@ -119,6 +125,8 @@ def test_the_other_containers_see_no_more_secrets_than_they_need(compose: Docume
         "nats-2": {"nats"},
         "nats-3": {"nats"},
         "gateway": set(),
+        "prometheus": set(),
+        "grafana": set(),
     }
 
 
@@ -199,13 +207,52 @@ def test_each_starts_after_what_it_needs(compose: Document) -> None:
         assert containers[name]["restart"] == "no"
 
 
-def test_only_the_gateway_is_published_and_only_federation_talks_to_the_world(compose: Document) -> None:
+def test_what_is_published_is_on_loopback_and_only_federation_talks_to_the_world(compose: Document) -> None:
     containers = compose["services"]
-    assert [name for name, each in containers.items() if each.get("ports")] == ["gateway"]
-    assert containers["gateway"]["ports"] == ["127.0.0.1:8080:8080"]
+    assert {name: each["ports"] for name, each in containers.items() if each.get("ports")} == {
+        "gateway": ["127.0.0.1:8080:8080"],
+        "nats": ["127.0.0.1:4222:4222"],
+        "nats-2": ["127.0.0.1:4223:4222"],
+        "nats-3": ["127.0.0.1:4224:4222"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
     assert compose["networks"]["inside"] == {"internal": True}
     outside = {name for name, each in containers.items() if "outside" in each["networks"]}
     assert outside == {"gateway", "federation"}
+
+
+def test_other_teams_reach_nats_alone_on_a_network_without_a_way_out(compose: Document, drawn: Path) -> None:
+    assert {name for name, each in compose["services"].items() if "teams" in each["networks"]} == set(NATS)
+    assert compose["networks"]["teams"] == {"driver_opts": {"com.docker.network.bridge.enable_ip_masquerade": "false"}}
+    conf = (drawn / "nats" / "nats.conf").read_text()
+    assert 'listen: "0.0.0.0:4222"' in conf
+    assert 'http: "127.0.0.1:8222"' in conf, "the monitoring endpoint knows no authentication"
+    published = read_compose({"WATCHWORD_NATS_PUBLISH": "192.0.2.1:14222"})["services"]["nats"]["ports"]
+    assert published == ["192.0.2.1:14222:4222"]
+
+
+def test_a_grant_can_be_made_in_a_container_and_is_seen_by_its_readers(
+    compose: Document, drawn: Path, tmp_path: Path
+) -> None:
+    """`docker compose run migrate watchword events grant`: what it writes, nats and provision have mounted."""
+    migrate, provision = compose["services"]["migrate"], compose["services"]["provision"]
+    assert secrets_of(migrate) == {"": migrate["environment"]["WATCHWORD_SECRETS"]}
+    assert not any(mount.endswith(":ro") for mount in migrate["volumes"])
+    shutil.copytree(drawn, tmp_path / "secrets")
+    port = free_port()
+    done = CliRunner().invoke(
+        app,
+        ["events", "grant", "billing"],
+        env={"WATCHWORD_SECRETS": str(tmp_path / "secrets"), "WATCHWORD_NATS_URL": f"nats://127.0.0.1:{port}"},
+    )
+    assert done.exit_code == 1, "no server runs here"
+    assert "written down, but not in force" in done.output
+    (grant,) = load_grants(tmp_path / "secrets" / next(iter(secrets_of(provision))) / "grants.json")
+    assert grant.name == "billing"
+    assert grant.public_key in (tmp_path / "secrets" / "nats" / "nats.conf").read_text()
+    configure_nats(tmp_path / "secrets", owner=None)
+    assert grant.public_key in (tmp_path / "secrets" / "nats" / "nats.conf").read_text(), "init keeps what is granted"
+    assert Installation.load(tmp_path / "secrets") == Installation.load(drawn)
 
 
 def test_every_service_scales(compose: Document) -> None:
@@ -243,7 +290,7 @@ def test_the_nats_servers_read_what_init_writes(compose: Document, drawn: Path) 
 def test_three_nats_nodes_are_a_profile(compose: Document) -> None:
     three = read_compose(_ha_environment())["services"]
     profiles = {name: each["profiles"] for name, each in three.items() if "profiles" in each}
-    assert profiles == {"nats-2": ["ha"], "nats-3": ["ha"]}
+    assert profiles == {"nats-2": ["ha"], "nats-3": ["ha"], **{each: ["observability"] for each in OBSERVERS}}
     for name in (*SERVICES, "provision"):
         assert three[name]["environment"]["WATCHWORD_NATS_URL"].split(",") == [f"nats://{node}:4222" for node in NATS]
         assert compose["services"][name]["environment"]["WATCHWORD_NATS_URL"] == "nats://nats:4222"
@@ -251,17 +298,44 @@ def test_three_nats_nodes_are_a_profile(compose: Document) -> None:
     assert {each: three[each]["environment"]["WATCHWORD_NATS_NAME"] for each in NATS} == {each: each for each in NATS}
 
 
+def test_a_profile_watches_every_instance_and_shows_the_dashboard_to_nobody_else(compose: Document) -> None:
+    def read(path: str) -> Document:
+        return dict(YAML(typ="safe").load(ROOT / "deploy" / path))
+
+    prometheus, grafana = (compose["services"][name] for name in OBSERVERS)
+    mounts = {each.split(":")[1]: each.split(":")[0] for each in (*prometheus["volumes"], *grafana["volumes"])}
+    config = read("prometheus/prometheus.yaml")
+    assert mounts["/etc/prometheus/prometheus.yml"] == "./deploy/prometheus/prometheus.yaml"
+    assert [mounts[each] for each in config["rule_files"]] == ["./deploy/prometheus/alerts.yaml"]
+    (job,) = config["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    assert (set(found["names"]), found["type"], found["port"]) == (set(SERVICES), "A", MANAGEMENT_PORT)
+    assert prometheus["networks"] == ["inside"]
+    (source,) = read("grafana/datasources.yaml")["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (dashboards,) = read("grafana/dashboards.yaml")["providers"]
+    shown = f"{dashboards['options']['path']}/watchword.json"
+    assert mounts[shown] == "./deploy/grafana/watchword.json"
+    environment = grafana["environment"]
+    assert environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == shown
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true", "there is no admin:admin"
+    assert "masquerade" in str(compose["networks"]["observers"])
+
+
 def test_an_interrupted_init_is_begun_again(drawn: Path, tmp_path: Path) -> None:
     for path in drawn.rglob("*"):
-        if path.is_file() and path.name != "master.key":
+        if path.is_file():
             (tmp_path / path.relative_to(drawn)).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path.relative_to(drawn)).write_text("half")
+    (tmp_path / ".unfinished").touch()
     assert not Installation.exists(tmp_path)
-    with pytest.raises(BrokenInstallation):
+    with pytest.raises(BrokenInstallation, match="unfinished"):
         Installation.load(tmp_path)
     fresh = Installation.drawn()
     save_for_containers(fresh, tmp_path, database="postgres:5432/watchword", owner=None)
-    assert Installation.load(tmp_path) == fresh
+    assert Installation.opened(tmp_path) == fresh
 
 
 def test_the_builder_is_sent_no_secret() -> None:

@@ -59,22 +59,6 @@ def tracked() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The version of uv that the Dockerfile names: the one at hand, else from the index."""
-    pinned = next(word for step in Recipe.read().runs for word in step if word.startswith("uv=="))
-    ours = ROOT / ".uv" / "bin" / "uv"  # where `make setup` puts it
-    at_hand = str(ours) if ours.exists() else os.environ.get("UV") or shutil.which("uv")
-    if at_hand is not None:
-        said = subprocess.run([at_hand, "--version"], check=True, capture_output=True, text=True).stdout
-        if said.split()[1] == pinned.removeprefix("uv=="):
-            return Path(at_hand)
-    home = tmp_path_factory.mktemp("uv")
-    subprocess.run([sys.executable, "-m", "venv", home], check=True, capture_output=True)
-    subprocess.run([home / "bin" / "pip", "install", "--quiet", pinned], check=True, capture_output=True)
-    return home / "bin" / "uv"
-
-
-@pytest.fixture(scope="module")
 def built(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The environment that the image carries at /opt/watchword; the sources are gone, as in the last stage."""
     recipe, home = Recipe.read(), tmp_path_factory.mktemp("image")

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +20,16 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
+from watchword import teams
 from watchword.containers import save_for_containers
 from watchword.embedded.nats import find_nats_server
 from watchword.embedded.process import Child, Step, free_port, spawn
+from watchword.grants import Grant
 from watchword.installation import Installation
 from watchword.nats_conf import FEED_STREAM
+from watchword.teams import NotInForce, Place, container_text
 from watchword_events.names import Service
+from watchword_testkit.http import http_client
 
 NODES: Final = ("nats", "nats-2", "nats-3")
 WATCHWORD: Final = Path(sys.executable).with_name("watchword")
@@ -35,6 +40,7 @@ class Node:
     """One server. port: for clients.  route: for other servers."""
 
     name: str
+    home: Path
     port: int
     route: int
     monitor: int
@@ -43,7 +49,7 @@ class Node:
     async def is_well(self) -> bool:
         """What the container's health check asks."""
         try:
-            async with httpx2.AsyncClient(trust_env=False, timeout=2) as http:
+            async with http_client(timeout=2) as http:
                 return (await http.get(f"http://127.0.0.1:{self.monitor}/healthz")).status_code == 200
         except httpx2.TransportError:
             return False
@@ -55,6 +61,18 @@ class Cluster:
 
     secrets: Path
     nodes: list[Node]
+
+    @property
+    def place(self) -> Place:
+        """Where grants are made; the servers have a copy each of the file that they share in containers."""
+
+        def text(installation: Installation, grants: Sequence[Grant]) -> str:
+            conf = container_text(installation, grants)
+            for node in self.nodes:
+                (node.home / "nats.conf").write_text(on_this_machine(conf, node.home, node.port, node.monitor))
+            return conf
+
+        return Place(self.secrets, tuple(self.urls), self.secrets / "nats" / "nats.conf", text)
 
     @property
     def urls(self) -> list[str]:
@@ -88,9 +106,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         for name in NODES:
             home, port, monitor = tmp_path / name, free_port(), free_port()
             home.mkdir()
-            here = re.sub(r'^listen: ".*"$', f'listen: "127.0.0.1:{port}"', base, flags=re.MULTILINE)
-            here = re.sub(r"^http: .*$", f'http: "127.0.0.1:{monitor}"', here, flags=re.MULTILINE)
-            (home / "nats.conf").write_text(here.replace("/data/jetstream", str(home / "jetstream")))
+            (home / "nats.conf").write_text(on_this_machine(base, home, port, monitor))
             (home / "cluster.conf").write_text(text.replace("0.0.0.0:6222", f"127.0.0.1:{routes[name]}"))
             child = spawn(
                 name,
@@ -101,8 +117,15 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
                 env={"WATCHWORD_NATS_NAME": name},
             )
             stack.callback(child.stop)
-            nodes.append(Node(name, port, routes[name], monitor, child))
+            nodes.append(Node(name, home, port, routes[name], monitor, child))
         yield Cluster(secrets, nodes)
+
+
+def on_this_machine(conf: str, home: Path, port: int, monitor: int) -> str:
+    """nats.conf of a container with a directory and ports of its own."""
+    here = re.sub(r'^listen: ".*"$', f'listen: "127.0.0.1:{port}"', conf, flags=re.MULTILINE)
+    here = re.sub(r"^http: .*$", f'http: "127.0.0.1:{monitor}"', here, flags=re.MULTILINE)
+    return here.replace("/data/jetstream", str(home / "jetstream"))
 
 
 async def within(seconds: float, condition: Callable[[], Awaitable[bool]], why: str) -> None:
@@ -113,9 +136,10 @@ async def within(seconds: float, condition: Callable[[], Awaitable[bool]], why: 
         await asyncio.sleep(0.1)
 
 
-async def test_streams_survive_the_death_of_their_leader(cluster: Cluster, tmp_path: Path) -> None:
+async def provisioned(cluster: Cluster) -> None:
+    """The servers are well and have the streams."""
     for node in cluster.nodes:
-        await within(30, node.is_well, f"{node.name}: {(tmp_path / node.name / 'nats.log').read_text()}")
+        await within(30, node.is_well, f"{node.name}: {(node.home / 'nats.log').read_text()}")
     env = {
         "PATH": "/usr/bin:/bin",
         "WATCHWORD_SECRETS": str(cluster.secrets / "provision"),
@@ -124,6 +148,10 @@ async def test_streams_survive_the_death_of_their_leader(cluster: Cluster, tmp_p
     }
     done = await asyncio.to_thread(lambda: subprocess.run([WATCHWORD, "provision"], env=env, capture_output=True))
     assert done.returncode == 0, done.stderr.decode()
+
+
+async def test_streams_survive_the_death_of_their_leader(cluster: Cluster) -> None:
+    await provisioned(cluster)
     provision = await cluster.connect("provision")
     streams = {service.stream for service in Service} | {FEED_STREAM}
     for stream in streams:
@@ -139,6 +167,40 @@ async def test_streams_survive_the_death_of_their_leader(cluster: Cluster, tmp_p
     assert second > first.seq, "nothing that was acknowledged is lost"
     for client in (token, provision):
         await client.close()
+
+
+async def test_a_grant_holds_at_every_server_and_a_revocation_too(cluster: Cluster) -> None:
+    await provisioned(cluster)
+    _, file = await teams.grant(cluster.place, "billing", subjects=(), feed=False, since=None, now=datetime.now(UTC))
+    seed = file.read_text()
+    token = await cluster.connect(Service.TOKEN)
+    readers = [await nats.connect(url, nkeys_seed_str=seed, allow_reconnect=False) for url in cluster.urls]
+    heard = [await reader.subscribe("auth.>") for reader in readers]
+    for reader in readers:
+        await reader.flush()
+    await asyncio.sleep(1)  # until every server knows who listens at the others
+    await token.jetstream(timeout=5).publish("auth.token.key.rotated", b"{}", stream=Service.TOKEN.stream)
+    for each in heard:
+        assert (await each.next_msg(5)).data == b"{}"
+    fetching = await readers[1].jetstream(domain="events", timeout=5).pull_subscribe_bind("billing", "EVENTS")
+    (kept,) = await fetching.fetch(1, timeout=10)
+    await kept.ack_sync(timeout=5)
+
+    await teams.revoke(cluster.place, "billing")
+
+    async def are_disconnected() -> bool:
+        return all(reader.is_closed for reader in readers)
+
+    await within(10, are_disconnected, "a server lets a revoked program listen")
+    assert token.is_connected
+    await token.close()
+    for url in cluster.urls:
+        with pytest.raises(NatsError, match=r"(?i)authorization"):
+            await nats.connect(url, nkeys_seed_str=seed, allow_reconnect=False, max_reconnect_attempts=0)
+
+    cluster.nodes[2].child.kill()
+    with pytest.raises(NotInForce, match="2 of 3 nats-servers answered"):
+        await teams.grant(cluster.place, "crm", subjects=(), feed=False, since=None, now=datetime.now(UTC))
 
 
 async def published(js: JetStreamContext, body: bytes) -> int:
@@ -157,7 +219,7 @@ async def test_nobody_joins_without_the_password(cluster: Cluster) -> None:
     reader, writer = await opened(port)
     assert (await reader.readline()).startswith(b"INFO ")
     writer.write(b'CONNECT {"name":"stranger","user":"route","pass":"guessed","cluster":"watchword"}\r\nPING\r\n')
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert b"Authorization Violation" in await reader.read()
     writer.close()
 

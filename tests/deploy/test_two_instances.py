@@ -19,16 +19,17 @@ from typing import Final
 
 import httpx2
 import pytest
-from tests.deploy.conftest import STOP_STEPS, Names, running_gateway
+from tests.deploy.conftest import STOP_STEPS, Names, free_ports, reserved_port, running_gateway
 
 from watchword.embedded.nats import NatsServer
 from watchword.embedded.postgres import PostgresServer
-from watchword.embedded.process import Child, free_port, spawn
+from watchword.embedded.process import Child, spawn
 from watchword.installation import Installation
 from watchword_events.names import Service
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.signin import Party, SignIn
 
 WATCHWORD: Final = Path(sys.executable).with_name("watchword")
@@ -68,7 +69,7 @@ class Instance:
 
     async def metric(self, name: str) -> float:
         """A number that it tells about itself."""
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with http_client() as http:
             answer = await http.get(f"{self.management}/metrics")
         return float(next(line for line in answer.text.splitlines() if line.startswith(f"{name} ")).split(" ")[1])
 
@@ -128,14 +129,15 @@ def nats_of(secrets: Path, home: Path) -> NatsServer:
 async def fleet(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     """The whole installation answers at one origin; every process is ended afterwards."""
     home = tmp_path_factory.mktemp("fleet")
-    secrets, gateway_port, database_port = home / "secrets", free_port(), free_port()
-    names = Names({service.value: list(ADDRESSES) for service in Service})
-    fleet = Fleet(f"http://localhost:{gateway_port}", home, secrets, names)
-    run("init", "--directory", str(secrets), "--database", f"127.0.0.1:{database_port}/watchword", env={})
-    superuser = Installation.load(secrets).superuser_password
-    postgres = PostgresServer(home / "pg", password=superuser, log=home / "pg.log", port=database_port)
-    nats = nats_of(secrets, home / "nats")
     async with AsyncExitStack() as stack:
+        secrets, (database_port, *instance_ports) = home / "secrets", free_ports(1 + 2 * len(Service))
+        names = Names({service.value: list(ADDRESSES) for service in Service})
+        gateway_port = stack.enter_context(reserved_port())
+        fleet = Fleet(f"http://localhost:{gateway_port}", home, secrets, names)
+        run("init", "--directory", str(secrets), "--database", f"127.0.0.1:{database_port}/watchword", env={})
+        superuser = Installation.load(secrets).superuser_password
+        postgres = PostgresServer(home / "pg", password=superuser, log=home / "pg.log", port=database_port)
+        nats = nats_of(secrets, home / "nats")
         for server in (postgres, nats):
             stack.callback(server.stop)
             server.start()
@@ -148,7 +150,7 @@ async def fleet(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
             home, "provision", ["provision", "--watch"], {**common, "WATCHWORD_SECRETS": str(secrets / "provision")}
         )
         stack.callback(provision.stop)
-        ports = {service: (free_port(), free_port()) for service in Service}
+        ports = dict(zip(Service, zip(instance_ports[::2], instance_ports[1::2], strict=True), strict=True))
         for number, address in enumerate(ADDRESSES):
             urls = json.dumps({service: f"http://{address}:{ports[service][0]}" for service in Service})
             for service, (port, management_port) in ports.items():
@@ -191,7 +193,7 @@ async def all_ready(fleet: Fleet) -> None:
     """Every instance says at its management port that it is ready."""
     deadline = time.monotonic() + READY_WITHIN_S
     waiting = list(fleet.instances)
-    async with httpx2.AsyncClient(trust_env=False, timeout=5) as http:
+    async with http_client(timeout=5) as http:
         while waiting:
             each = waiting[0]
             log = (fleet.home / f"{each.child.name}.log").read_text()
@@ -216,7 +218,7 @@ async def signed_in(fleet: Fleet, party: Party, username: str, password: str, sc
 
 async def statuses(instances: list[Instance], path: str, token: str) -> dict[str, int]:
     """How each instance answers a GET with the token."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=10) as http:
+    async with http_client(timeout=10) as http:
         headers = {"Authorization": f"Bearer {token}"}
         return {
             each.child.name: (await http.get(f"{each.url}{path}", headers=headers)).status_code for each in instances
@@ -287,7 +289,7 @@ async def test_a_disabled_user_is_signed_out_everywhere(fleet: Fleet) -> None:
 
 
 async def test_nothing_internal_is_reachable_through_the_origin(fleet: Fleet) -> None:
-    async with httpx2.AsyncClient(trust_env=False, base_url=fleet.issuer) as http:
+    async with http_client(base_url=fleet.issuer) as http:
         for path in ("/internal/export/client?limit=1", "/livez", "/readyz", "/metrics"):
             assert (await http.get(path)).status_code == 404, path
 

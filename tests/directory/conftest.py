@@ -15,6 +15,7 @@ from watchword_events.names import Service
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.platform import Platform
 
 
@@ -49,7 +50,7 @@ class Person:
         canary.add("flow cookie", self.secret)
         self.federation = platform.database.open(Service.FEDERATION, pool_size=2)
         self.authz = platform.database.open(Service.AUTHZ, pool_size=2)
-        self.http = httpx2.AsyncClient(trust_env=False, follow_redirects=False, timeout=20)
+        self.http = http_client(follow_redirects=False, timeout=20)
 
     @property
     def binding(self) -> str:
@@ -62,9 +63,10 @@ class Person:
         self.canary.add("ticket", ticket)
         return ticket
 
-    async def ticket_for(self, identity: VerifiedIdentity, *, binding: str = "") -> str:
-        """What federation hands over."""
-        return await self.issue(self.federation, Identity(binding=binding or self.binding, identity=identity))
+    async def ticket_for(self, identity: VerifiedIdentity, *, binding: str = "", solicited: bool = True) -> str:
+        """What federation hands over. solicited: False for a sign-in that began at the provider."""
+        handed_over = Identity(binding=binding or self.binding, identity=identity, solicited=solicited)
+        return await self.issue(self.federation, handed_over)
 
     async def send(self, ticket: str, *, secret: str | None = None) -> Step:
         """What the browser does with a ticket. secret: of the flow cookie; "" for no cookie."""
@@ -151,6 +153,26 @@ async def provider(api: Api) -> str:
     return provider_id
 
 
+@pytest.fixture
+def configure(api: Api) -> "Configure":
+    """Configures providers with ids of the test's own."""
+
+    async def make(**settings: object) -> str:
+        provider_id = f"Corp-{secrets.token_hex(5)}"
+        await api.create(
+            "/providers",
+            id=provider_id,
+            display_name="Corp",
+            issuer="https://login.corp.example",
+            client_id="watchword",
+            **settings,
+        )
+        return provider_id
+
+    return make
+
+
+Configure = Callable[..., Awaitable[str]]
 Describe = Callable[..., VerifiedIdentity]
 Register = Callable[..., Awaitable[dict[str, object]]]
 

@@ -1,4 +1,4 @@
-"""The edge of `/api/v1/users` and `/api/v1/identities`: who may call, what is refused, how lists go on."""
+"""The edge of the directory's part of `/api/v1`: who may call, what is refused of users, how lists go on."""
 
 import secrets
 
@@ -8,6 +8,7 @@ from tests.directory.conftest import Register
 
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party
 
@@ -19,6 +20,38 @@ ROUTES = {
     "change a user": ("PATCH", "/users/x"),
     "delete a user": ("DELETE", "/users/x"),
     "set roles": ("PUT", "/users/x/roles"),
+    "read rights": ("GET", "/users/x/rights"),
+    "list groups": ("GET", "/groups"),
+    "create a group": ("POST", "/groups"),
+    "read a group": ("GET", "/groups/x"),
+    "replace a group": ("PUT", "/groups/x"),
+    "change a group": ("PATCH", "/groups/x"),
+    "delete a group": ("DELETE", "/groups/x"),
+    "list members": ("GET", "/groups/x/members"),
+    "change members": ("POST", "/groups/x/members"),
+    "list organizations": ("GET", "/organizations"),
+    "create an organization": ("POST", "/organizations"),
+    "read an organization": ("GET", "/organizations/x"),
+    "replace an organization": ("PUT", "/organizations/x"),
+    "change an organization": ("PATCH", "/organizations/x"),
+    "delete an organization": ("DELETE", "/organizations/x"),
+    "list domains": ("GET", "/organizations/x/domains"),
+    "add a domain": ("POST", "/organizations/x/domains"),
+    "verify a domain": ("POST", "/organizations/x/domains/corp.example/verify"),
+    "remove a domain": ("DELETE", "/organizations/x/domains/corp.example"),
+    "list roles": ("GET", "/roles"),
+    "create a role": ("POST", "/roles"),
+    "read a role": ("GET", "/roles/x"),
+    "replace a role": ("PUT", "/roles/x"),
+    "change a role": ("PATCH", "/roles/x"),
+    "delete a role": ("DELETE", "/roles/x"),
+    "list assignments": ("GET", "/assignments"),
+    "give a role": ("POST", "/assignments"),
+    "read an assignment": ("GET", "/assignments/x"),
+    "take a role": ("DELETE", "/assignments/x"),
+    "list attributes": ("GET", "/attributes"),
+    "declare an attribute": ("PUT", "/attributes/x"),
+    "withdraw an attribute": ("DELETE", "/attributes/x"),
     "list identities": ("GET", "/identities"),
     "read an identity": ("GET", "/identities/x"),
     "unlink an identity": ("DELETE", "/identities/x"),
@@ -38,7 +71,11 @@ ASSIGNMENTS: dict[str, dict[str, object]] = {
     "provider": {"provider_id": "Okta"},
     "password hash": {"password_hash": "$argon2id$v=19$m=8,t=1,p=1$AAAA$AAAA"},
     "deletion": {"deleted_at": None},
-    "organization, not yet": {"organization": "acme"},
+    "organization that does not exist": {"organization": "no-such-organization"},
+    "verified phone": {"phone_number_verified": True},
+    "permissions": {"permissions": ["orders.read"]},
+    "home": {"home": {"id": "acme"}},
+    "assignments": {"assignments": []},
     "prototype": {"__proto__": {"active": False}},
 }
 
@@ -66,6 +103,24 @@ MALFORMED: dict[str, dict[str, object]] = {
     "long name": {"username": "ana", "name": "a" * 257},
     "script as picture": {"username": "ana", "picture": "javascript:alert(1)"},
     "active as text": {"username": "ana", "active": "perhaps"},
+    "phone without a country": {"username": "ana", "phone_number": "0791234567"},
+    "phone with spaces": {"username": "ana", "phone_number": "+41 79 123 45 67"},
+    "phone of letters": {"username": "ana", "phone_number": "+1800FLOWERS"},
+    "endless phone": {"username": "ana", "phone_number": "+" + "1" * 30},
+    "birthday that never was": {"username": "ana", "birthdate": "2001-02-29"},
+    "birthday in words": {"username": "ana", "birthdate": "yesterday"},
+    "time zone as a path": {"username": "ana", "zoneinfo": "../../etc/passwd"},
+    "script as website": {"username": "ana", "website": "javascript:alert(1)"},
+    "script as profile": {"username": "ana", "profile": "data:text/html,x"},
+    "address as text": {"username": "ana", "address": "Main Street 1"},
+    "address with an unknown part": {"username": "ana", "address": {"planet": "Mars"}},
+    "address with a nul": {"username": "ana", "address": {"formatted": "a\u0000b"}},
+    "attributes as list": {"username": "ana", "attributes": []},
+    "attribute that is not declared": {"username": "ana", "attributes": {"never_declared": "x"}},
+    "attribute with a strange name": {"username": "ana", "attributes": {"__proto__": "x"}},
+    "too many attributes": {"username": "ana", "attributes": {f"a{n}": "x" for n in range(65)}},
+    "organization as number": {"username": "ana", "organization": 7},
+    "empty organization": {"username": "ana", "organization": ""},
 }
 
 IMPOSSIBLE_CHANGES: dict[str, dict[str, object]] = {
@@ -73,12 +128,14 @@ IMPOSSIBLE_CHANGES: dict[str, dict[str, object]] = {
     "no password any more": {"password": None},
     "neither active nor not": {"active": None},
     "name of an address that is not the own": {"username": "other@corp.example"},
+    "no groups any more": {"groups": None},
+    "no attributes any more": {"attributes": None},
 }
 
 
 async def call(platform: Platform, method: str, path: str, **headers: str) -> httpx2.Response:
     """A request with exactly these headers."""
-    async with httpx2.AsyncClient(trust_env=False, timeout=20) as http:
+    async with http_client(timeout=20) as http:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await http.request(method, f"{platform.issuer}/api/v1{path}", json=BODIES.get(method), headers=named)
 
@@ -234,10 +291,22 @@ async def test_a_cursor_fits_no_other_list(api: Api, register: Register) -> None
     assert (await api.call("GET", "/identities", None, cursor=cursor)).status_code == 400
 
 
-@pytest.mark.parametrize("roles", [["owner"], ["administrator", "root"], "administrator", None, [1]])
+@pytest.mark.parametrize(
+    "roles",
+    [
+        pytest.param(["administrator", "root"], id="one that does not exist"),
+        pytest.param(["organization-administrator"], id="one that counts within an organization only"),
+        pytest.param("administrator", id="a text"),
+        pytest.param(None, id="null"),
+        pytest.param([1], id="a number"),
+        pytest.param([""], id="no name"),
+        pytest.param([f"role-{number}" for number in range(65)], id="too many"),
+    ],
+)
 async def test_only_known_roles_are_given(api: Api, register: Register, roles: object) -> None:
     user = await register()
     assert (await api.call("PUT", f"/users/{user['id']}/roles", {"roles": roles})).status_code == 400
+    assert await api.get(f"/users/{user['id']}") == user
 
 
 async def test_roles_are_given_and_taken(api: Api, register: Register) -> None:

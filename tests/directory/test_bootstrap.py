@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from watchword_database import bus, transaction
-from watchword_directory import store
+from watchword_directory import role_table, store
 from watchword_directory.bootstrap import ensure_administrator
 from watchword_directory.names import InvalidUsername
+from watchword_directory.standing import standing_of
 from watchword_events.handovers import SetPassword
 from watchword_events.names import Service
 from watchword_runtime.clock import utc_now
@@ -30,8 +31,10 @@ async def test_the_administrator_is_made_once_however_often_it_is_asked_for(data
     assert [each.created for each in made].count(True) == 1
     async with transaction(directory) as session:
         user = await store.find_user_by_username(session, "admin")
-    assert user is not None
-    assert user.roles == [store.ADMINISTRATOR]
+        assert user is not None
+        standing = await standing_of(session, user.id)
+    assert standing.given == ("owner",)
+    assert standing.roles == ("administrator", "owner"), "an owner is an administrator"
     async with transaction(authz) as session:
         (taken,) = await bus.take_flow(session, SetPassword, flow=f"user:{user.id}", now=utc_now())
     assert (await passwords.verify(taken.payload.password_hash, PASSWORD)).ok
@@ -52,13 +55,12 @@ async def test_an_existing_user_gets_the_role_but_keeps_the_password(database: T
     async with transaction(directory) as session:
         known = await store.find_user_by_username(session, "admin")
         assert known is not None
-        user = await store.get_user_for_change(session, known.id)
-        user.roles = []
+        await role_table.take_all_from(session, known.id)
     assert not await ensure()
     async with transaction(directory) as session:
         again = await store.find_user_by_username(session, "admin")
-    assert again is not None
-    assert again.roles == [store.ADMINISTRATOR]
+        assert again is not None
+        assert (await standing_of(session, again.id)).given == ("owner",)
     assert again.version == 2
     async with transaction(authz) as session:
         assert len(await bus.take_flow(session, SetPassword, flow=f"user:{again.id}", now=utc_now())) == 1

@@ -61,6 +61,7 @@ def test_addresses_have_one_canonical_form(given_address: str, canonical: str) -
     assert canonical_email(given_address) == canonical
 
 
+@pytest.mark.row(42)
 @pytest.mark.spec("RFC 5891 4")
 @pytest.mark.spec("RFC 5892")
 @pytest.mark.parametrize("address", REFUSED.values(), ids=REFUSED)

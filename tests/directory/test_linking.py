@@ -38,6 +38,7 @@ async def links_of(api: Api, user_id: object) -> list[dict[str, object]]:
     return items
 
 
+@pytest.mark.row(41)
 @pytest.mark.parametrize("given", CLASHES.values(), ids=CLASHES)
 async def test_the_address_of_an_account_links_nothing_by_itself(
     person: Person, identity: Describe, api: Api, register: Register, given: dict[str, object]
@@ -68,6 +69,7 @@ async def test_a_proof_links_the_identity_that_waited(
     assert again.user_id == account["id"]
 
 
+@pytest.mark.row(44)
 async def test_a_proof_counts_once(person: Person, identity: Describe, register: Register) -> None:
     account = await register()
     asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
@@ -85,6 +87,7 @@ async def test_a_proof_counts_for_the_account_that_was_asked_for(
     assert await links_of(api, account["id"]) == []
 
 
+@pytest.mark.row(44)
 async def test_a_proof_counts_for_the_identity_of_its_own_flow(
     people: Callable[[], Person], identity: Describe, api: Api, register: Register
 ) -> None:
@@ -127,6 +130,7 @@ async def test_an_account_that_is_disabled_is_not_asked_for(
     assert (await person.arrive(identity(email=str(account["email"])))).error == "account_disabled"
 
 
+@pytest.mark.row(40)
 @pytest.mark.spec("OpenID Connect Core 5.7")
 async def test_an_identity_of_another_provider_or_issuer_is_another_identity(
     people: Callable[[], Person], identity: Describe, api: Api

@@ -38,6 +38,7 @@ CLAIMS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
 }
 
 
+@pytest.mark.row(45)
 @pytest.mark.parametrize("claims", RIGHTS.values(), ids=RIGHTS)
 async def test_claims_about_rights_give_none(
     person: Person, identity: Describe, api: Api, claims: dict[str, object]
@@ -88,6 +89,7 @@ async def test_a_taken_user_name_gets_a_number(
     assert (await api.get(f"/users/{signed_in.user_id}"))["username"] == f"{taken}-2"
 
 
+@pytest.mark.row(43)
 async def test_an_unverified_address_reserves_nothing(
     people: Callable[[], Person], identity: Describe, api: Api, register: Register
 ) -> None:
@@ -102,6 +104,7 @@ async def test_an_unverified_address_reserves_nothing(
     assert (await api.get(f"/users/{squatter.user_id}"))["email"] is None
 
 
+@pytest.mark.row(43)
 async def test_an_administrator_may_give_an_address_that_somebody_only_claimed(
     person: Person, identity: Describe, api: Api, register: Register
 ) -> None:

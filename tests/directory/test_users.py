@@ -84,7 +84,8 @@ async def test_a_deleted_user_is_dead_and_leaves_no_personal_data(
 
 async def test_claims_rise_only_with_what_changes_them(platform: Platform, api: Api, register: Register) -> None:
     user_id = str((await register())["id"])
-    async with platform.nats_client() as client, expect_events(client, (UserUpdated, user_id)) as seen:
+    twice = ((UserUpdated, user_id), (UserUpdated, user_id))
+    async with platform.nats_client() as client, expect_events(client, *twice) as seen:
         changed = await api.change(f"/users/{user_id}", name="Neo Name")
         await api.change(f"/users/{user_id}", name="Neo Name")
         with_password = await api.change(f"/users/{user_id}", password=PASSWORD)
@@ -152,7 +153,7 @@ async def test_of_parallel_renamings_to_one_name_one_wins(api: Api, register: Re
     assert wanted not in refused.text
 
 
-async def test_the_last_administrator_stays(own_platform: Platform) -> None:
+async def test_the_last_owner_stays(own_platform: Platform) -> None:
     api = own_platform.api()
     path = f"/users/{await administrator_of(api)}"
     for method, place, body in (
@@ -163,14 +164,14 @@ async def test_the_last_administrator_stays(own_platform: Platform) -> None:
     ):
         refused = await api.call(method, place, body)
         assert refused.status_code == 409, f"{method} {place}: {refused.text}"
-        assert refused.json()["title"] == "The last administrator"
+        assert refused.json()["title"] == "The last owner"
 
 
-async def test_two_administrators_who_remove_each_other_do_not_both_succeed(own_platform: Platform) -> None:
+async def test_two_owners_who_remove_each_other_do_not_both_succeed(own_platform: Platform) -> None:
     api = own_platform.api()
     first = await administrator_of(api)
     second = await api.create("/users", username="second")
-    await api.call("PUT", f"/users/{second['id']}/roles", {"roles": ["administrator"]})
+    await api.call("PUT", f"/users/{second['id']}/roles", {"roles": ["owner"]})
     answers = await asyncio.gather(
         api.call("PUT", f"/users/{first}/roles", {"roles": []}),
         api.call("PUT", f"/users/{second['id']}/roles", {"roles": []}),

@@ -7,10 +7,12 @@ import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import pytest
 import uvicorn
@@ -18,8 +20,9 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from tests.federation.saml_idp import Idp, Pair, pair
 
 from watchword_events.exports import ProviderExport
 from watchword_events.names import Service
@@ -45,7 +48,7 @@ class Upstream:
     """An OpenID provider that plays by the rules until a test changes one of its parts.
 
     Each `…_answer`, when set, replaces what that endpoint answers; `alter` changes the claims of each ID token; `sign`
-    replaces how it is signed.
+    replaces how it is signed.  renewable: whether it gives refresh tokens.
     """
 
     issuer: str = ""
@@ -61,11 +64,17 @@ class Upstream:
     keys_answer: Response | None = None
     userinfo_answer: Response | None = None
     metadata_answer: Response | None = None
+    groups_answer: Response | None = None
+    registered: list[str] | None = None
     token_response: Claims = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     token_requests: list[dict[str, str]] = field(default_factory=list)
+    renewable: bool = False
+    exchanges: list[dict[str, str]] = field(default_factory=list)
+    exchange_answer: Response | None = None
     _codes: dict[str, Claims] = field(default_factory=dict)
     _tokens: dict[str, str] = field(default_factory=dict)
+    _refresh: set[str] = field(default_factory=set)
 
     def authorize(self, url: str, **answer: str) -> dict[str, str]:
         """The parameters with which the person comes back after signing in at `url`."""
@@ -112,6 +121,14 @@ class Upstream:
         }
         return self.metadata_answer or JSONResponse({name: value for name, value in document.items() if value != ""})
 
+    async def _authorize(self, request: Request) -> Response:
+        """For a browser that nobody is signed in with. registered: the callbacks that are known here; None for all."""
+        asked = request.query_params
+        if self.registered is not None and asked["redirect_uri"] not in self.registered:
+            return Response("redirect_uri", 400)
+        answer = urlencode({"error": "login_required", "state": asked["state"]})
+        return RedirectResponse(f"{asked['redirect_uri']}?{answer}", 303)
+
     async def _keys(self, _request: Request) -> Response:
         self.asked.append("keys")
         return self.keys_answer or JSONResponse({"keys": [self.key.as_dict(private=False)]})
@@ -124,7 +141,11 @@ class Upstream:
         self.token_requests.append({"scheme": scheme, **form})
         if scheme != "Basic" or unquote(client_id) != CLIENT_ID or unquote(secret) != CLIENT_SECRET:
             return JSONResponse({"error": "invalid_client"}, 401)
+        if form["grant_type"] == "refresh_token":
+            return self._renewed(form["refresh_token"])
         asked = self._codes.pop(form["code"], None)
+        if asked is None and self.token_answer is not None:
+            return self.token_answer
         if form["grant_type"] != "authorization_code" or asked is None or asked["redirect_uri"] != form["redirect_uri"]:
             return JSONResponse({"error": "invalid_grant"}, 400)
         if "code_challenge" in asked:
@@ -137,9 +158,41 @@ class Upstream:
             "access_token": access_token,
             "token_type": "Bearer",
             "id_token": self.id_token(asked, access_token),
+            "refresh_token": self._refresh_token(),
             **self.token_response,
         }
         return self.token_answer or JSONResponse({name: value for name, value in answer.items() if value != ""})
+
+    def _refresh_token(self) -> str:
+        """Good once; "" where this provider gives none."""
+        token = secrets.token_urlsafe(16) if self.renewable else ""
+        self._refresh.add(token)
+        return token
+
+    def _renewed(self, refresh_token: str) -> Response:
+        if self.token_answer is not None:
+            return self.token_answer
+        if not refresh_token or refresh_token not in self._refresh:
+            return JSONResponse({"error": "invalid_grant"}, 400)
+        self._refresh.remove(refresh_token)
+        access_token = secrets.token_urlsafe(16)
+        return JSONResponse(
+            {
+                "access_token": access_token,
+                "token_type": "Bearer",
+                "expires_in": 300,
+                "id_token": self.id_token({}, access_token),
+                "refresh_token": self._refresh_token(),
+            }
+        )
+
+    async def _exchange(self, request: Request) -> Response:
+        """Another token for a token: what was asked stands in `exchanges`, with the header that authenticates."""
+        form = dict(parse_qsl((await request.body()).decode(), strict_parsing=True))
+        self.exchanges.append({"authorization": request.headers.get("authorization", ""), **form})
+        return self.exchange_answer or JSONResponse(
+            {"access_token": "downstream", "token_type": "Bearer", "expires_in": 60}
+        )
 
     async def _userinfo(self, request: Request) -> Response:
         self.asked.append("userinfo")
@@ -148,14 +201,23 @@ class Upstream:
             return Response(status_code=401)
         return self.userinfo_answer or JSONResponse({"sub": subject, **(self.userinfo or {})})
 
+    async def _groups(self, request: Request) -> Response:
+        self.asked.append("groups")
+        if request.headers["authorization"].removeprefix("Bearer ") not in self._tokens:
+            return Response(status_code=401)
+        return self.groups_answer or Response(status_code=404)
+
     def app(self) -> Starlette:
         """The provider as a web application."""
         return Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self._metadata),
+                Route("/authorize", self._authorize),
                 Route("/keys", self._keys),
                 Route("/token", self._token, methods=["POST"]),
+                Route("/exchange", self._exchange, methods=["POST"]),
                 Route("/userinfo", self._userinfo),
+                Route("/groups", self._groups, methods=["POST"]),
             ]
         )
 
@@ -180,6 +242,20 @@ class _Server(uvicorn.Server):
     def install_signal_handlers(self) -> None: ...
 
 
+@asynccontextmanager
+async def serving(config: uvicorn.Config, listening: socket.socket) -> AsyncIterator[None]:
+    """The application answers at the socket until the block ends."""
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
+
+
 class Stage:
     """A port on which one provider after another plays."""
 
@@ -192,15 +268,11 @@ class Stage:
         await self.playing.app()(scope, receive, send)
 
     async def serve(self) -> AsyncIterator["Stage"]:
-        server = _Server(
-            uvicorn.Config(self._app, interface="asgi3", log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            self._app, interface="asgi3", log_config=None, lifespan="off", timeout_graceful_shutdown=1
         )
-        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        yield self
-        server.should_exit = True
-        await serving
+        async with serving(config, self._listener):
+            yield self
 
     def play(self, upstream: Upstream) -> Upstream:
         upstream.issuer = self.issuer
@@ -230,6 +302,24 @@ def upstream(first_stage: Stage) -> Upstream:
 def other_upstream(second_stage: Stage) -> Upstream:
     """A second provider, which has nothing to do with the first."""
     return second_stage.play(Upstream(user={"sub": "alice-1", "email": "mallory@evil.test"}))
+
+
+@pytest.fixture(scope="session")
+def idp_keys() -> Pair:
+    """What Acme's SAML provider signs with."""
+    return pair("idp.acme.test")
+
+
+@pytest.fixture(scope="session")
+def expired_keys() -> Pair:
+    """A key whose certificate is no longer in time."""
+    return pair("expired", days=-1)
+
+
+@pytest.fixture
+def idp(idp_keys: Pair, tmp_path: Path) -> Idp:
+    """Acme's SAML provider, which does not know us yet."""
+    return Idp(tmp_path, idp_keys)
 
 
 MASTER = b"m" * 32

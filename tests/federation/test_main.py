@@ -57,4 +57,4 @@ def test_a_secret_that_is_not_this_providers_is_not_used(stored: str, log_lines:
 
 
 def test_the_gateway_sends_the_paths_of_upstream_sign_ins_here() -> None:
-    assert PATHS == ("/api/auth/sso/",)
+    assert PATHS == ("/api/auth/sso/", "/api/v1/upstream", "/api/v1/providers/*/test")

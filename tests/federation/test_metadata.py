@@ -104,6 +104,7 @@ def test_documents_of_real_providers_are_accepted(extra: dict[str, JsonValue]) -
     assert found.sends_issuer is ("authorization_response_iss_parameter_supported" in extra)
 
 
+@pytest.mark.row(49)
 @pytest.mark.spec("OpenID Connect Discovery 4.3")
 @pytest.mark.parametrize(
     "issuer",

@@ -3,51 +3,45 @@
 import base64
 import json
 import secrets
-from collections.abc import Iterator
 
-import oidc_provider_mock
 import pytest
 
+from watchword_database import transaction
+from watchword_events.names import Service
+from watchword_federation import store
+from watchword_federation.flows import hash_of
+from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party, SignIn
-
-
-@pytest.fixture(scope="module")
-def mock_issuer() -> Iterator[str]:
-    """The issuer of a provider at which alice and bob are known."""
-    users = [
-        oidc_provider_mock.User(
-            sub=name,
-            claims={
-                "email": f"{name}-{secrets.token_hex(4)}@mock.test",
-                "email_verified": True,
-                "name": name.title(),
-                "groups": ["dev"],
-            },
-        )
-        for name in ("alice", "bob")
-    ]
-    with oidc_provider_mock.run_server_in_thread(require_nonce=True, user_claims=users) as server:
-        yield f"http://localhost:{server.server_port}"
+from watchword_testkit.upstream import configure_mock
 
 
 @pytest.fixture
 async def mock_provider(api: Api, mock_issuer: str) -> str:
     """The id under which an administrator configured it."""
+    return await configure_mock(api, mock_issuer)
+
+
+async def test_a_new_kind_of_provider_needs_one_yaml_file(
+    platform: Platform, api: Api, mock_issuer: str, canary: Canary
+) -> None:
+    """The preset `mock` is a file in a directory that the installation's settings name."""
     made = await api.create(
         "/providers",
-        id=f"Mock-{secrets.token_hex(4)}",
-        preset="oidc",
-        enabled=True,
-        display_name="Mock",
-        issuer=mock_issuer,
+        id=f"Preset-{secrets.token_hex(4)}",
+        preset="mock",
+        base=mock_issuer,
         client_id=f"watchword-{secrets.token_hex(4)}",
         client_secret="mock-secret-4711",
     )
-    return str(made["id"])
+    assert (made["display_name"], made["issuer"], made["parameters"]) == ("Mock", mock_issuer, {"base": mock_issuer})
+    party = await Party.registered(api, platform.issuer, canary)
+    async with platform.browser(canary) as browser:
+        tokens = await SignIn(browser, party).through(str(made["id"]), sub="bob")
+    assert claims_of(tokens["id_token"])["name"] == "Bob"
 
 
 def claims_of(token: str) -> dict[str, object]:
@@ -70,12 +64,25 @@ async def test_a_person_signs_in_through_it_twice_and_is_the_same_user(
     assert len(subjects) == 1
 
 
+async def test_a_session_that_ends_there_while_the_sign_in_is_on_its_way_never_begins_here(
+    api: Api, platform: Platform, mock_provider: str, browser_session: Browser, canary: Canary
+) -> None:
+    party = await Party.registered(api, platform.issuer, canary)
+    await SignIn(browser_session, party).start()
+    page = await browser_session.click_soon(f"provider-{mock_provider}")
+    await browser_session.open(page.location)
+    async with transaction(platform.database.open(Service.FEDERATION)) as session:  # as its logout token does
+        await store.note_ended(session, mock_provider, subject_hash=hash_of("alice"), session_hash=None, now=utc_now())
+    page = await browser_session.submit("sub", sub="alice")
+    assert (page.status, page.error_code) == (403, "access_denied")
+
+
 async def test_a_denial_that_forgets_the_state_is_nobodys_answer(
     api: Api, platform: Platform, mock_provider: str, browser_session: Browser, canary: Canary
 ) -> None:
     party = await Party.registered(api, platform.issuer, canary)
     await SignIn(browser_session, party).start()
-    page = await browser_session.click(f"provider-{mock_provider}")
+    page = await browser_session.click_soon(f"provider-{mock_provider}")
     await browser_session.open(page.location)
     page = await browser_session.submit("action", "deny")
     # RFC 6749 4.1.2.1 requires it also beside an error; this provider leaves it out.

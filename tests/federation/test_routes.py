@@ -201,6 +201,7 @@ async def test_a_provider_id_can_be_anything(person: Person, path: str) -> None:
 # Coming back ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(13)
 @pytest.mark.spec("OpenID Connect Core 3.1.2.7")
 async def test_an_answer_counts_once(person: Person, acme: str, upstream: Any) -> None:
     params = await signed_in_upstream(person, upstream, acme)
@@ -212,6 +213,7 @@ async def test_an_answer_counts_once(person: Person, acme: str, upstream: Any) -
     assert upstream.asked.count("token") == 1
 
 
+@pytest.mark.row(63)
 async def test_twenty_at_once_use_an_answer_once(person: Person, acme: str, upstream: Any) -> None:
     params = await signed_in_upstream(person, upstream, acme)
     pages = await asyncio.gather(*[person.come_back(acme, params) for _ in range(20)])
@@ -219,6 +221,7 @@ async def test_twenty_at_once_use_an_answer_once(person: Person, acme: str, upst
     assert upstream.asked.count("token") == 1
 
 
+@pytest.mark.row(13)
 @pytest.mark.spec("RFC 9700 4.7.1")
 async def test_an_answer_in_another_browser_is_refused_and_not_used_up(
     person: Person, platform: Platform, acme: str, upstream: Any
@@ -234,6 +237,7 @@ async def test_an_answer_in_another_browser_is_refused_and_not_used_up(
     await person.identity(await person.come_back(acme, params))
 
 
+@pytest.mark.row(11)
 @pytest.mark.spec("RFC 9700 4.4.2.2")
 async def test_an_answer_at_another_providers_callback_sends_nothing(
     person: Person, api: Api, acme: str, upstream: Any, other_upstream: Any
@@ -246,6 +250,7 @@ async def test_an_answer_at_another_providers_callback_sends_nothing(
     assert "token" not in other_upstream.asked
 
 
+@pytest.mark.row(13)
 @pytest.mark.parametrize("state", [None, "", "x", "x" * 43, "x" * 5000])
 async def test_an_answer_without_a_known_state_is_refused(person: Person, acme: str, state: str | None) -> None:
     params = {"code": "c"} if state is None else {"code": "c", "state": state}
@@ -261,6 +266,7 @@ async def test_a_repeated_parameter_is_refused(person: Person, acme: str, upstre
     assert "token" not in upstream.asked
 
 
+@pytest.mark.row(13)
 async def test_an_answer_after_ten_minutes_is_refused(person: Person, acme: str, upstream: Any) -> None:
     params = await signed_in_upstream(person, upstream, acme)
     async with person.platform.site.database.postgres.admin(person.platform.site.database.name) as connection:
@@ -295,6 +301,7 @@ async def test_refusals_have_a_page_and_one_line_in_the_log(
     assert "C4nary" not in str(log_lines)
 
 
+@pytest.mark.row(11)
 async def test_mix_up_is_seen_before_the_code_leaves(person: Person, acme: str, upstream: Any) -> None:
     params = await signed_in_upstream(person, upstream, acme, iss="https://evil.test")
     page = await person.come_back(acme, params)

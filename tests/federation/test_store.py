@@ -96,3 +96,56 @@ async def test_of_two_documents_the_one_that_was_asked_for_later_is_kept(federat
         assert await store.find_document(session, "acme", kind, url, fresh_since=later) is None
         await store.drop_documents(session, ["acme"])
         assert await store.find_document(session, "acme", kind, url, fresh_since=NOW) is None
+
+
+PERSON, OTHER, SESSION = b"person", b"other", b"session"
+# What the provider said ended (subject, session), a sign-in that arrives (subject, session), and whether it is over.
+ENDINGS = {
+    "the session by its name": ((None, SESSION), (PERSON, SESSION), True),
+    "the session by its name and person": ((PERSON, SESSION), (PERSON, SESSION), True),
+    "all of the person's": ((PERSON, None), (PERSON, SESSION), True),
+    "all of the person's, one without a name": ((PERSON, None), (PERSON, None), True),
+    "a named one, and ours has no name": ((PERSON, SESSION), (PERSON, None), True),
+    "a named one of nobody in particular, and ours has no name": ((None, SESSION), (PERSON, None), False),
+    "another session of the person": ((PERSON, b"another"), (PERSON, SESSION), False),
+    "the same name of somebody else": ((OTHER, SESSION), (PERSON, SESSION), False),
+    "all of somebody else's": ((OTHER, None), (PERSON, SESSION), False),
+}
+
+
+@pytest.mark.parametrize(("ended", "arriving", "is_over"), ENDINGS.values(), ids=ENDINGS)
+async def test_a_session_that_ended_while_its_sign_in_was_on_its_way(
+    federation: Database, ended: tuple[bytes | None, bytes | None], arriving: tuple[bytes, bytes | None], is_over: bool
+) -> None:
+    provider, began = secrets.token_hex(4), NOW - timedelta(seconds=1)
+    async with transaction(federation) as session:
+        await store.note_ended(session, provider, subject_hash=ended[0], session_hash=ended[1], now=NOW)
+    subject_hash, session_hash = arriving
+
+    async def has_ended(provider_id: str, since: datetime) -> bool:
+        async with transaction(federation) as session:
+            return await store.has_ended(
+                session, provider_id, subject_hash=subject_hash, session_hash=session_hash, since=since
+            )
+
+    assert await has_ended(provider, began) is is_over
+    assert not await has_ended(provider, NOW + timedelta(seconds=1)), "that sign-in began afterwards"
+    assert not await has_ended("another", began)
+
+
+async def test_no_session_begins_while_its_provider_ends_it(federation: Database) -> None:
+    """A sign-in that asked first is waited for: whoever ends sessions then sees its row."""
+    provider, order = secrets.token_hex(4), list[str]()
+
+    async def end() -> None:
+        async with transaction(federation) as session:
+            await store.note_ended(session, provider, subject_hash=PERSON, session_hash=None, now=NOW)
+            order.append("ended")
+
+    async with transaction(federation) as session:
+        assert not await store.has_ended(session, provider, subject_hash=PERSON, session_hash=None, since=NOW)
+        ending = asyncio.create_task(end())
+        await asyncio.sleep(0.2)
+        order.append("began")
+    await ending
+    assert order == ["began", "ended"]

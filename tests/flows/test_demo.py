@@ -4,8 +4,10 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from email.message import EmailMessage
 from pathlib import Path
 
+import aiosmtplib
 import pytest
 
 from watchword import demo
@@ -16,29 +18,26 @@ from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.pages import Page
 from watchword_testkit.platform import Platform
+from watchword_testkit.signin import Party
 
 
 @pytest.fixture(scope="module")
-async def running(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[demo.Started]:
+async def running(session_platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[demo.Started]:
     """The demo beside the session's installation."""
     home = tmp_path_factory.mktemp("demo")
-    started = await start(platform, home)
+    started = await start(session_platform, home)
     yield started
     started.stop()
-    platform.canary.check("the demo's log files", [log.read_text() for log in home.rglob("*.log")])
+    session_platform.canary.check("the demo's log files", [log.read_text() for log in home.rglob("*.log")])
 
 
 async def start(platform: Platform, home: Path) -> demo.Started:
     (home / "run").mkdir(exist_ok=True)
     secret = secrets.token_urlsafe(24)
     platform.canary.add("client secret", secret)
-    return await demo.start(
-        run=home / "run",
-        data=home / "data",
-        issuer=platform.issuer,
-        admin_token=platform.admin.admin_token,
-        secret=secret,
-    )
+    started = demo.begin(run=home / "run", data=home / "data", issuer=platform.issuer)
+    await started.configured(admin_token=platform.admin.admin_token, secret=secret)
+    return started
 
 
 async def arrive(browser: Browser, page: Page) -> Page:
@@ -96,6 +95,46 @@ async def test_two_clicks_show_claims_token_userinfo_and_events(
     assert "accepts" in page.texts["token-state"]
     assert browser.cookies[COOKIE] != cookie_before, "a session gets a new name when somebody signs in"
     await events_of(browser, running, "session.started")
+
+
+async def through_labs(browser: Browser) -> Page:
+    """Back from Demo Labs, whose page a browser with scripts sends on by itself."""
+    assert browser.page.has("SAMLResponse"), browser.page.body
+    return await arrive(browser, await browser.submit("SAMLResponse"))
+
+
+@pytest.mark.spec("SAML Profiles 4.1")
+async def test_two_clicks_sign_in_through_a_saml_provider(
+    platform: Platform, running: demo.Started, browser_session: Browser, api: Api, canary: Canary
+) -> None:
+    """pysaml2, which was told nothing but where Watchword is."""
+    browser = browser_session
+    await browser.open(running.app_url)
+    await click(browser, "sign-in")
+    page = await click(browser, "provider-demo-labs")
+    assert page.url.startswith(f"{running.saml_url}/sso")
+    page = await through_labs(browser)
+    assert page.texts["user"] == "Erin Eriksen"
+    assert json.loads(page.texts["userinfo"])["given_name"] == "Erin"
+    (erin,) = (await api.get("/users", search="erin@demo.test"))["items"]
+    assert (erin["provider_id"], erin["email_verified"]) == ("demo-labs", False)
+    subject = json.loads(page.texts["access-token"])["sub"]
+    async with platform.browser(canary) as another:
+        await another.open(running.app_url)
+        await click(another, "sign-in-choose")
+        assert (await click(another, "provider-demo-labs")).has("person-frank"), "the provider asks, as it was asked to"
+        await another.submit("SAMLRequest", "person-frank")
+        page = await through_labs(another)
+    assert page.texts["user"] == "Frank Falk"
+    assert json.loads(page.texts["access-token"])["sub"] != subject
+
+
+async def test_what_the_saml_provider_cannot_answer_is_no_crash(
+    running: demo.Started, browser_session: Browser
+) -> None:
+    for query in ("", "SAMLRequest=AAAA", "SAMLRequest=", "RelayState=x"):
+        page = await browser_session.open(f"{running.saml_url}/sso?{query}")
+        assert (page.status, "AAAA" in page.body) == (400, False)
 
 
 async def test_the_page_works_without_javascript_and_allows_nothing_foreign(
@@ -156,6 +195,34 @@ async def test_a_session_that_an_administrator_ends_is_seen_at_once(
     assert status["live"] is False
     assert "refuses" in status["state"]
     await events_of(browser_session, running, "session.ended")
+    await told(browser_session, running)
+
+
+async def told(browser: Browser, running: demo.Started) -> None:
+    """The application was told over the back channel, within a few seconds."""
+    async with asyncio.timeout(30):
+        while not (await browser.client.get(f"{running.app_url}/status")).json()["told"]:
+            await asyncio.sleep(0.05)
+    assert "sign-in-again" in (await browser.open(running.app_url)).links
+
+
+@pytest.mark.row(65)
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"logout_token": ""}, {"logout_token": "a.b.c"}, {"logout_token": ["a.b.c", "a.b.c"]}, {"logout_token": None}],
+    ids=["nothing", "empty", "no token", "two", "an access token"],
+)
+@pytest.mark.spec("OpenID Connect Back-Channel Logout 1.0 2.4 to 2.8; OpenID Connect Back-Channel Logout 1.0 2.6")
+async def test_only_a_logout_token_signs_anybody_out(
+    platform: Platform, running: demo.Started, browser_session: Browser, api: Api, form: dict[str, object]
+) -> None:
+    await signed_in(browser_session, running)
+    if form.get("logout_token", "") is None:
+        machine = await Party.registered(api, platform.issuer, grant_types=["client_credentials"], redirect_uris=[])
+        form = {"logout_token": (await machine.tokens(grant_type="client_credentials"))["access_token"]}
+    answer = await browser_session.client.post(f"{running.app_url}/backchannel-logout", data=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert (await browser_session.client.get(f"{running.app_url}/status")).json()["told"] == ""
 
 
 @pytest.mark.spec("OpenID Connect RP-Initiated Logout 2")
@@ -167,6 +234,8 @@ async def test_signing_out_here_is_signing_out_at_watchword(
     page = await arrive(browser, await browser.submit("sign-out"))
     if page.has("sign-out"):  # Watchword may ask first
         page = await arrive(browser, await browser.submit("sign-out"))
+    assert "/oauth2/end_session" in page.url, "the demo's provider asks, too"
+    page = await arrive(browser, await browser.submit("redirect_uri"))
     assert page.url == f"{running.app_url}/"
     assert "sign-in" in page.links
     page = await click(browser, "sign-in")
@@ -184,6 +253,39 @@ async def test_a_password_signs_in_too(
     await click(browser, "sign-in")
     page = await arrive(browser, await browser.submit("username", "sign-in", username="carol", password=password))
     assert page.texts["user"] == "Carol Christensen"
+
+
+async def test_what_is_mailed_is_shown_and_nothing_else(running: demo.Started, browser_session: Browser) -> None:
+    browser, subject = browser_session, f"Grüße <b>{secrets.token_hex(4)}</b>"
+    page = await browser.open(running.app_url)
+    await browser.open(page.links["mail"])
+    assert browser.page.url == running.mail_url
+    link = "http://localhost:8080/login/reset?ticket=a_-b&x=1"
+    async with asyncio.timeout(20):
+        await mailed(running, subject, f"Open this:\n{link}\n<script>alert(1)</script>\n")
+        while subject not in browser.page.links:
+            await asyncio.sleep(0.05)
+            await browser.open(running.mail_url)
+    page = await browser.click(subject)
+    assert (page.texts["subject"], page.texts["to"]) == (subject, "Carol <carol@demo.test>")
+    assert page.links[link] == link
+    assert "<script>" not in page.body
+    assert "<b>" not in page.body
+    assert "unsafe" not in page.headers["content-security-policy"]
+    for path in ("1", "..%2fdemo.json", f"{page.url.rpartition('/')[2]}.eml"):
+        assert (await browser.open(f"{running.mail_url}/{path}")).status == 404
+    # A page of the Internet whose name was made to lead here reads nobody's links.
+    rebound = await browser.client.get(running.mail_url, headers={"Host": "rebound.example"})
+    assert rebound.status_code == 400
+
+
+async def mailed(running: demo.Started, subject: str, text: str) -> None:
+    """A mail that was handed to the demo's server."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "sso@demo.test", "Carol <carol@demo.test>", subject
+    mail.set_content(text)
+    at = running.mail_settings
+    await aiosmtplib.send(mail, hostname=at["smtp_host"], port=int(at["smtp_port"]), start_tls=False)
 
 
 async def test_an_answer_from_elsewhere_or_used_before_signs_nobody_in(

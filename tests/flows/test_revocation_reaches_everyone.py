@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-import httpx2
 import pytest
 
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
 from watchword_testkit.factory import WorkerPlatform
+from watchword_testkit.http import http_client
 from watchword_testkit.signin import Party, SignIn
 from watchword_verifier import ClientCredentials, HttpFeed, TokenRefused, Verifier
 
@@ -107,7 +107,7 @@ CAUSES: list[Callable[[Signed], Awaitable[None]]] = [
 
 async def userinfo_status(signed: Signed) -> set[int]:
     """The statuses of many requests, so that each worker answered some."""
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with http_client() as http:
         headers = {"Authorization": f"Bearer {signed.tokens['access_token']}", "Connection": "close"}
         url = f"{signed.platform.issuer}/oauth2/userinfo"
         answers = await asyncio.gather(*[http.get(url, headers=headers) for _ in range(24)])
@@ -116,11 +116,12 @@ async def userinfo_status(signed: Signed) -> set[int]:
 
 async def refused_soon(check: Callable[[], Awaitable[bool]]) -> None:
     """The promise is milliseconds; the bound here only tells a slow machine from a broken one."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not await check():
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.row(25)
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.__name__)
 @pytest.mark.spec("RFC 7009 2.1")
 async def test_a_cause_of_death_is_obeyed_by_every_worker_and_verifier(
@@ -152,6 +153,25 @@ async def test_a_cause_of_death_is_obeyed_by_every_worker_and_verifier(
         assert refresh.status_code in {400, 401}
     if cause is not disable_client:
         assert await signed.party.introspect(access_token) == {"active": False}
+
+
+async def test_a_preview_counts_grants_and_sessions_and_ends_nothing(signed: Signed) -> None:
+    async def counted(**body: object) -> tuple[int, int]:
+        answer = await signed.api.call("POST", "/revocations", body, dry_run="true")
+        assert answer.status_code == 200, answer.text
+        shares = {each["id"]: (each["grants"], each["sessions"]) for each in answer.json()["by_user"]}
+        return shares.get(signed.user_id, (0, 0))
+
+    (session,) = (await signed.api.get("/sessions", user_id=signed.user_id))["items"]  # type: ignore[misc]  # a list
+    assert await counted(claim="sub", value=signed.user_id) == (1, 1)
+    assert await counted(claim="sid", value=session["id"]) == (1, 1)
+    assert await counted(claim="client_id", value=signed.party.client_id) == (1, 0)
+    assert await counted(claim="idp", value="nobody") == (0, 0)
+    assert await counted(claim="all") == (1, 1)
+    assert await counted(claim="all", issued_before=session["auth_time"]) == (0, 0)
+    assert await userinfo_status(signed) == {200}
+    await end_session(signed)
+    assert await counted(claim="sub", value=signed.user_id) == (0, 0)
 
 
 async def test_tokens_from_before_stay_dead_when_the_user_is_enabled_again(signed: Signed) -> None:

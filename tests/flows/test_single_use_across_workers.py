@@ -57,7 +57,7 @@ async def test_of_50_redemptions_of_a_code_one_succeeds_and_its_tokens_die(
     assert Counter(answer.status_code for answer in answers) == {200: 1, 400: 49}
     assert {answer.json()["error"] for answer in answers if answer.status_code == 400} == {"invalid_grant"}
     tokens = next(answer.json() for answer in answers if answer.status_code == 200)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await party.userinfo(tokens["access_token"])).status_code != 401:
             await asyncio.sleep(0.01)
     refreshed = await party.ask("token", grant_type="refresh_token", refresh_token=tokens["refresh_token"])
@@ -94,6 +94,7 @@ async def test_a_wrong_redemption_uses_nothing_up(
     assert (await redeem(party, sign_in, code)).status_code == 200
 
 
+@pytest.mark.row(20)
 @pytest.mark.spec("RFC 6749 6; RFC 9700 4.14.2")
 async def test_20_parallel_refreshes_leave_one_head_and_reuse_kills_the_family(
     workers: WorkerPlatform, api: Api, party: Party, canary: Canary
@@ -109,7 +110,7 @@ async def test_20_parallel_refreshes_leave_one_head_and_reuse_kills_the_family(
     third = (await party.tokens(grant_type="refresh_token", refresh_token=str(second)))["refresh_token"]
     reused = await party.ask("token", grant_type="refresh_token", refresh_token=first)
     assert reused.json()["error"] == "invalid_grant"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await party.userinfo(tokens["access_token"])).status_code != 401:
             await asyncio.sleep(0.01)
     assert (await party.ask("token", grant_type="refresh_token", refresh_token=third)).status_code == 400
@@ -126,7 +127,7 @@ async def test_new_clients_and_users_work_at_once_while_nats_is_down(
             tokens = await SignIn(workers.browser(canary), party).with_password(username, PASSWORD)
             user_id = (await party.userinfo(tokens["access_token"])).json()["sub"]
             await api.change(f"/users/{user_id}", active=False)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while (await party.userinfo(tokens["access_token"])).status_code != 401:
                     await asyncio.sleep(0.01)
     finally:

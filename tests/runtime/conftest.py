@@ -49,6 +49,7 @@ async def database(package_database: TestDatabase) -> AsyncIterator[TestDatabase
     await package_database.close()
     async with package_database.postgres.admin(package_database.name) as admin:
         await admin.execute(
+            "TRUNCATE bus.followers, bus.receipts;"
             "TRUNCATE bus.revocations RESTART IDENTITY; UPDATE bus.ledger SET position = 1::bigint << 40;"
             "TRUNCATE authz.dead_letter, authz.copy_state; DROP TABLE IF EXISTS authz.thing_copy"
         )
@@ -67,7 +68,7 @@ def broker_for(settings_for: SettingsFor, database: TestDatabase) -> BrokerFor:
     return make
 
 
-async def eventually(condition: Callable[[], bool], within: float = 5.0) -> None:
+async def eventually(condition: Callable[[], bool], within: float = 30.0) -> None:
     """Returns as soon as the condition holds. Raises AssertionError when it does not in time."""
     deadline = time.monotonic() + within
     while not condition():

@@ -18,7 +18,7 @@ from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.access import Access, AccessDenied, Caller
 from watchword_runtime.broker import Broker
-from watchword_runtime.feed import Feed
+from watchword_runtime.feed import Feed, FeedAway
 from watchword_runtime.internal import InternalClients, Unreachable
 from watchword_runtime.jwks import Genuine
 from watchword_runtime.service import Receive, Scope, Send
@@ -67,6 +67,7 @@ class World:
             "eve": UserExport(id="eve", username="eve", claims_version=1, roles=("administrator",), active=False),
         }
         self.api_keys: dict[str, ApiKeyExport] = {}
+        self.ends_meanwhile = False
         self.database = database.open(Service.TOKEN)
         settings = settings_for(Service.TOKEN)
         self.feed = Feed(self.database, Broker(settings, self.database))
@@ -76,6 +77,8 @@ class World:
             return self.users.get(user_id)
 
         async def find_api_key(key_id: str) -> ApiKeyExport | None:
+            if self.ends_meanwhile:
+                await self.feed.stop()
             return self.api_keys.get(key_id)
 
         async def open_opaque(token: str) -> Genuine | None:
@@ -201,6 +204,7 @@ SECONDS = int(NOW.timestamp())
 DEEP = base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=")
 
 
+@pytest.mark.row(15, 17)
 @pytest.mark.spec("RFC 8725 3.1")
 @pytest.mark.spec("RFC 8725 3.11")
 @pytest.mark.spec("RFC 9068 4")
@@ -242,6 +246,8 @@ DEEP = base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=")
         pytest.param(lambda: f"{token().split('.')[0]}.{DEEP}.AA", id="deep payload"),
         pytest.param(lambda: "bm90IGpzb24.e30.AA", id="header is no JSON"),
         pytest.param(lambda: "W10.e30.AA", id="header is no object"),
+        pytest.param(lambda: token(cnf={"jkt": "x"}), id="bound to a key"),
+        pytest.param(lambda: token(cnf={"x5t#S256": "x"}), id="bound to a certificate"),
         pytest.param(lambda: token(sub="nobody"), id="unknown user"),
         pytest.param(lambda: token(sub="eve"), id="disabled user"),
     ],
@@ -274,8 +280,16 @@ async def test_what_was_revoked_is_refused(world: World, claim: Claim, value: st
 
 async def test_nobody_is_believed_before_the_ledger_was_loaded(world: World) -> None:
     await world.feed.stop()
-    with pytest.raises(AccessDenied):
+    with pytest.raises(FeedAway):  # 503: nobody is dead either
         await world.bearer(token())
+
+
+async def test_nobody_is_dead_because_looking_up_took_too_long(world: World) -> None:
+    headers = {"watchword-api-key": api_key(world)}
+    assert (await world.access.caller(headers)).user_id
+    world.ends_meanwhile = True
+    with pytest.raises(FeedAway):
+        await world.access.caller(headers)
 
 
 @pytest.mark.spec("RFC 6750 3")
@@ -306,8 +320,9 @@ async def test_an_opaque_token_is_refused_in_words(world: World) -> None:
 
 async def test_where_opaque_tokens_can_be_opened_they_count(world: World) -> None:
     world.opaque = {"a..b.c.d": Genuine(claims(), "enc"), "e..b.c.d": Genuine(claims(aud="client"), "enc")}
+    world.opaque["f..b.c.d"] = Genuine(claims(cnf={"jkt": "x"}), "enc")
     assert (await world.introspecting.caller({"authorization": "Bearer a..b.c.d"})).is_administrator
-    for other in ("e..b.c.d", "x..b.c.d"):
+    for other in ("e..b.c.d", "x..b.c.d", "f..b.c.d"):
         with pytest.raises(AccessDenied):
             await world.introspecting.caller({"authorization": f"Bearer {other}"})
 

@@ -15,7 +15,22 @@ from watchword.installation import NATS_USERS, NatsUser, Operator
 from watchword.nats_conf import render
 from watchword.provision import connected, provision
 from watchword_events.catalogue import durables
-from watchword_events.contracts import ApiKeyCreated, ClientUpdated, Event, ProviderConfigured, UserProvisioned
+from watchword_events.contracts import (
+    ApiKeyCreated,
+    BrandingChanged,
+    ClientUpdated,
+    Event,
+    IdentityUnlinked,
+    IssuerTrusted,
+    OrganizationCreated,
+    ProviderConfigured,
+    ResourceChanged,
+    RuleChanged,
+    ScopeChanged,
+    SessionEnded,
+    UpstreamSessionEnded,
+    UserProvisioned,
+)
 from watchword_events.names import Service
 from watchword_runtime.broker import Broker
 from watchword_runtime.tail import Tail
@@ -28,9 +43,18 @@ from .test_tail import Cache
 
 EVENTS: dict[str, Event] = {
     "client": ClientUpdated(id="a", version=1),
+    "branding": BrandingChanged(id="a", version=1),
     "provider": ProviderConfigured(id="a", version=1),
     "user": UserProvisioned(id="a", version=1, claims_version=1, origin="api"),
     "api_key": ApiKeyCreated(id="a", version=1, user_id="u"),
+    "identity": IdentityUnlinked(id="a", version=1, user_id="u", provider_id="Corp"),
+    "issuer": IssuerTrusted(id="a", version=1),
+    "organization": OrganizationCreated(id="a", version=1),
+    "resource": ResourceChanged(id="a", version=1),
+    "rule": RuleChanged(id="a", version=1),
+    "scope": ScopeChanged(id="a", version=1),
+    "session": SessionEnded(id="a", version=1, user_id="u", reason="sign-out"),
+    "upstream_session": UpstreamSessionEnded(id="a", version=1, provider_id="Corp"),
 }
 
 
@@ -84,7 +108,9 @@ async def test_every_service_can_do_its_work_and_nothing_is_denied(
         broker.hint("sys.hint.outbox.test")
         for durable in durables():
             if durable.service is service:
-                await publish(installation, EVENTS[durable.subject.split(".")[2]])
+                _, owner, entity, _ = durable.subject.split(".")
+                every = (event for event in EVENTS.values() if event.owner == owner)
+                await publish(installation, EVENTS.get(entity) or next(every))
         await eventually(lambda: all("a" in handler.ids for handler in handlers.values()))
         await eventually(lambda: b"" in heard)
         await asyncio.sleep(1.2)  # a pull and a heartbeat more

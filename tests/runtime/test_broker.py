@@ -91,7 +91,7 @@ async def patience(owner: Owner, seconds: float) -> None:
 
 
 async def finished(owner: Owner) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while await owner.unfinished():
         assert time.monotonic() < deadline, "events are still unfinished"
         await asyncio.sleep(0.02)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -350,6 +351,34 @@ async def test_filling_waits_for_the_owner(world: World, monkeypatch: pytest.Mon
     await eventually(lambda: world.copy.ready)
     assert not before
     await world.copy.stop()
+
+
+async def test_a_copy_that_was_emptied_begins_anew_in_every_instance(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a back-up was restored: what was newer is gone, and what was made of it is forgotten."""
+    monkeypatch.setattr(copies, "LOOK_S", 0.02)
+    world.owner.clients = {"kept": (5, "five"), "lost": (1, "one")}
+    both, forgotten = [world.copy, world.another_instance()], [0, 0]
+
+    def forget(number: int) -> None:
+        forgotten[number] += 1
+
+    for number, copy in enumerate(both):
+        copy.on_emptied(partial(forget, number))
+        copy.start()
+    await eventually(lambda: all(copy.ready for copy in both))
+    assert forgotten == [0, 0]
+
+    world.owner.clients = {"kept": (3, "three")}
+    pool = await world.database.raw_pool()
+    await pool.execute("WITH gone AS (DELETE FROM authz.thing_copy) DELETE FROM authz.copy_state")
+    await eventually(lambda: forgotten == [1, 1])
+    await eventually(lambda: all(copy.ready for copy in both))
+    assert (await name_of(world, "kept"), await name_of(world, "lost")) == ("three", None)
+    for copy in both:
+        await copy.stop()
+    assert forgotten == [1, 1]
 
 
 async def test_filling_can_be_given_up(world: World) -> None:

@@ -13,10 +13,10 @@ import pytest
 from nats.aio.client import Client
 
 from watchword_database import Database, bus, transaction
-from watchword_events.names import Service, position_of
+from watchword_events.names import EPOCH_SHIFT, Service, position_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime import feed as feed_module
-from watchword_runtime.feed import SUBJECT, Feed
+from watchword_runtime.feed import SUBJECT, Feed, FeedAway
 from watchword_testkit.databases import TestDatabase
 from watchword_testkit.servers import Broker as Server
 
@@ -376,6 +376,53 @@ async def test_what_is_heard_never_makes_something_live_or_deaf(
         assert feed.is_live(user(sub="eve"))
 
 
+# What is reported ----------------------------------------------------------------------------------------------------
+
+
+async def reported(admin: asyncpg.Connection, position: int, kids: list[str] | None = None) -> None:
+    """The one follower is known to be there, with these keys."""
+    async with asyncio.timeout(30):
+        while [tuple(row) for row in await admin.fetch("SELECT position, kids FROM bus.followers")] != [
+            (position, kids)
+        ]:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("deaf_to_the_table")
+async def test_what_was_applied_is_reported_and_a_clean_stop_signs_off(
+    broker_for: BrokerFor, database: TestDatabase, admin: asyncpg.Connection, nats_server: Server
+) -> None:
+    async with following(broker_for, nats_server.url) as feed, heard_leader(database, admin, nats_server.url) as leader:
+        await reported(admin, FIRST)
+        entry = await leader.revoke(Claim.SUB, "ada")
+        await reached(feed, entry)
+        await reported(admin, entry.position)
+    assert await admin.fetchval("SELECT count(*) FROM bus.followers") == 0
+    assert await admin.fetchval("SELECT count(*) FROM bus.receipts WHERE position = $1", entry.position) == 1
+
+
+async def test_keys_are_reported_when_they_change(broker_for: BrokerFor, admin: asyncpg.Connection) -> None:
+    async with following(broker_for) as feed:
+        await reported(admin, FIRST)
+        feed.kids = lambda: ["k-1"]
+        feed.report_soon()
+        await reported(admin, FIRST, ["k-1"])
+
+
+async def test_a_report_that_fails_does_not_keep_anybody_from_following(
+    broker_for: BrokerFor, leader: Leader, admin: asyncpg.Connection
+) -> None:
+    await admin.execute("REVOKE INSERT ON bus.followers FROM watchword_authz")
+    try:
+        async with following(broker_for) as feed:
+            entry = await leader.revoke(Claim.SUB, "ada")
+            await reached(feed, entry)
+            assert feed.ready
+            assert not feed.is_live(user())
+    finally:
+        await admin.execute("GRANT INSERT ON bus.followers TO watchword_authz")
+
+
 # When the ledger is not what it was ----------------------------------------------------------------------------------
 
 
@@ -409,17 +456,51 @@ async def test_a_new_epoch_is_loaded_from_the_table(broker_for: BrokerFor, leade
         assert feed.is_live(user(rev=cut.position))
 
 
-async def test_a_restored_ledger_is_loaded_again(broker_for: BrokerFor, leader: Leader) -> None:
+@pytest.mark.parametrize("epoch", [1, 0], ids=["of the same epoch", "of an older one"])
+async def test_a_ledger_that_lost_entries_makes_everything_dead_until_a_new_epoch(
+    broker_for: BrokerFor, leader: Leader, epoch: int
+) -> None:
     async with following(broker_for) as feed:
         for name in ("ada", "bob"):
             last = await leader.revoke(Claim.SUB, name)
         await reached(feed, last)
         async with leader.admin.transaction():
             await leader.admin.execute("DELETE FROM bus.revocations WHERE value = 'bob'")
-            await leader.admin.execute("UPDATE bus.ledger SET position = $1", last.position - 1)
-        await eventually(lambda: feed.position == last.position - 1)
-        assert feed.is_live(user(sub="bob"))
-        assert not feed.is_live(user())
+            restored = last.position - 1 - ((1 - epoch) << EPOCH_SHIFT)
+            await leader.admin.execute("UPDATE bus.ledger SET position = $1", restored)
+        await eventually(lambda: not feed.ready)
+        assert not any(feed.is_live(user(sub=name, rev=last.position)) for name in ("ada", "bob", "eve"))
+        with pytest.raises(FeedAway):
+            feed.require()
+        # Entries that are written meanwhile do not make it whole, however many.
+        for _ in range(3):
+            await leader.revoke(Claim.SUB, "carol")
+        await asyncio.sleep(1.1)
+        assert not feed.ready
+
+        begun = position_of(2, 7)
+        await leader.admin.execute("UPDATE bus.ledger SET position = $1", begun)
+        await eventually(lambda: feed.ready)
+        assert feed.position == begun
+        cut = await leader.revoke(Claim.ALL, "")
+        await reached(feed, cut)
+        assert not feed.is_live(user(sub="bob", rev=last.position))
+        assert feed.is_live(user(sub="bob", rev=cut.position))
+
+
+async def test_a_position_that_was_given_out_twice_makes_everything_dead(broker_for: BrokerFor, leader: Leader) -> None:
+    """PostgreSQL failed over to a server that lagged by one entry, and the next one took its place at once."""
+    async with following(broker_for) as feed:
+        await reached(feed, await leader.revoke(Claim.SUB, "ada"))
+        lost = await leader.revoke(Claim.SUB, "bob")
+        await reached(feed, lost)
+        await asyncio.sleep(1.1)  # it was read from the table, too
+        await leader.admin.execute(
+            "UPDATE bus.revocations SET value = 'carol', at = at + interval '1 second' WHERE position = $1",
+            lost.position,
+        )
+        await eventually(lambda: not feed.ready)
+        assert not feed.is_live(user(sub="carol", rev=lost.position - 1))
 
 
 @pytest.mark.chaos

@@ -50,6 +50,11 @@ def test_provider_secrets_are_admins_and_federations() -> None:
     assert keyring(Service.ADMIN).key("provider-secrets") == keyring(Service.FEDERATION).key("provider-secrets")
 
 
+def test_facts_of_decisions_are_authzs_and_tokens() -> None:
+    holders = {service for service in Service if "decision-facts" in derive_service_keys(MASTER, service)}
+    assert holders == {Service.AUTHZ, Service.TOKEN}
+
+
 @pytest.mark.spec("RFC 5869 2")
 def test_keys_are_stable() -> None:
     """A changed derivation would lose every signing key and provider secret of every installation."""
@@ -59,8 +64,8 @@ def test_keys_are_stable() -> None:
     assert expected.hex() == "fc42c6c7417d34b3fefef990aac82011f6c4892f852c22b98903f87f989c94e3"
 
 
-def test_a_short_master_key_is_refused() -> None:
-    with pytest.raises(KeyringError, match="master key"):
+def test_a_short_root_is_refused() -> None:
+    with pytest.raises(KeyringError, match="root"):
         derive_service_keys(b"short", Service.TOKEN)
 
 

@@ -39,6 +39,7 @@ def test_lines_of_libraries_are_json_too(capsys: pytest.CaptureFixture[str]) -> 
     assert parsed["service"] == "token"
 
 
+@pytest.mark.row(55)
 @pytest.mark.parametrize("name", ["authlib", "httpx2", "uvicorn.access", "nats"])
 def test_libraries_that_write_whole_requests_are_quiet(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     configure("token", "debug")
@@ -46,6 +47,7 @@ def test_libraries_that_write_whole_requests_are_quiet(name: str, capsys: pytest
     assert "canary" not in capsys.readouterr().out
 
 
+@pytest.mark.row(55)
 @pytest.mark.parametrize("name", [None, "some.library"], ids=["ours", "a library's"])
 def test_an_exception_shows_its_place_and_not_its_text(name: str | None, capsys: pytest.CaptureFixture[str]) -> None:
     """A database error's text holds the row: e-mail addresses, hashes."""

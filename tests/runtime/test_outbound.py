@@ -72,6 +72,7 @@ async def demo(settings_for: SettingsFor) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize(
     "url",
     [
@@ -124,6 +125,7 @@ async def test_what_is_no_url_is_refused(production: httpx2.AsyncClient, url: st
         await outbound.fetch_json(production, url)
 
 
+@pytest.mark.row(48)
 async def test_the_addresses_of_the_connection_decide_however_a_name_resolved_before(
     production: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +236,7 @@ async def test_a_bad_answer_is_refused(demo: httpx2.AsyncClient, answer: bytes |
             await outbound.fetch_json(demo, f"http://127.0.0.1:{port}/")
 
 
+@pytest.mark.row(48)
 async def test_a_redirect_is_never_followed(demo: httpx2.AsyncClient) -> None:
     async with upstream(response(b"{}")) as inside:
         location = f"Location: http://127.0.0.1:{inside}/"

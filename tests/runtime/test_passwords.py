@@ -25,6 +25,7 @@ async def test_a_password_verifies_against_its_hash_only(pool: Passwords) -> Non
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19 * 1024, 2, 1)
 
 
+@pytest.mark.row(52)
 async def test_an_unknown_user_costs_the_same_work_and_never_fits(
     pool: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,6 +42,7 @@ async def test_an_unknown_user_costs_the_same_work_and_never_fits(
     assert extract_parameters(checked[0]).memory_cost == passwords.MEMORY_KIB
 
 
+@pytest.mark.row(54)
 async def test_a_weaker_hash_is_replaced_at_the_next_sign_in(pool: Passwords) -> None:
     old = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash("old but right")
     verified = await pool.verify(old, "old but right")
@@ -54,6 +56,7 @@ async def test_what_is_no_argon2_hash_fits_nothing(pool: Passwords, stored: str)
     assert not (await pool.verify(stored, "")).ok
 
 
+@pytest.mark.row(54)
 async def test_a_megabyte_is_refused_without_hashing(pool: Passwords) -> None:
     stored = await pool.hash("x" * 1024)
     assert not (await pool.verify(stored, "x" * 1_000_000)).ok
@@ -66,6 +69,7 @@ async def test_any_text_is_a_password(pool: Passwords, password: str) -> None:
     assert not (await pool.verify(None, password)).ok
 
 
+@pytest.mark.row(54)
 async def test_more_than_the_queue_holds_is_refused_at_once(pool: Passwords) -> None:
     tries = [asyncio.create_task(pool.verify(None, "x")) for _ in range(10)]
     results = await asyncio.gather(*tries, return_exceptions=True)

@@ -56,6 +56,7 @@ def test_the_canary_never_shows_the_secret_itself() -> None:
     assert "correct horse" not in str(refused.value)
 
 
+@pytest.mark.row(55)
 def test_a_test_that_prints_its_secret_fails(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

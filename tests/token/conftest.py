@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,22 +24,26 @@ from watchword.provision import provision
 from watchword_database import Database, bus, transaction
 from watchword_database.ids import new_id
 from watchword_events.catalogue import row_of
-from watchword_events.contracts import Event
+from watchword_events.contracts import Event, RuleChanged, ScopeChanged
 from watchword_events.envelope import headers_of
-from watchword_events.exports import ClientExport, ClientSecret, Export, Exported, UserExport
+from watchword_events.exports import ClientExport, ClientSecret, Export, Exported, RuleExport, ScopeExport, UserExport
 from watchword_events.handovers import Code
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.audit_log import AuditLog
 from watchword_runtime.broker import Broker
 from watchword_runtime.feed import Feed
-from watchword_runtime.internal import ExportQuery, InternalClients
+from watchword_runtime.internal import Exporter, ExportQuery, InternalClients
 from watchword_runtime.internal import router as internal_router
 from watchword_runtime.keyring import Keyring, derive_service_keys
+from watchword_runtime.positions import Positions
 from watchword_runtime.service import ASGIApp, ServiceApp
 from watchword_runtime.shared import Shared
+from watchword_runtime.telemetry import Telemetry
 from watchword_testkit.canary import Canary
 from watchword_testkit.clock import TestClock
 from watchword_testkit.databases import Template, TestDatabase
+from watchword_testkit.holder import Holder
 from watchword_testkit.servers import Broker as NatsServer
 from watchword_testkit.servers import Postgres, own_broker
 from watchword_token.bootstrap import create_admin_key
@@ -56,24 +60,42 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 
 @dataclass
 class Owners:
-    """What admin and directory own, behind the real way in which services pull from each other."""
+    """What admin, directory and authz own, behind the real way in which services pull from each other."""
 
-    owned: dict[str, dict[str, Exported[Any]]] = field(default_factory=lambda: {"client": {}, "user": {}})
+    owned: dict[str, dict[str, Exported[Any]]] = field(
+        default_factory=lambda: {
+            "branding": {},
+            "client": {},
+            "issuer": {},
+            "resource": {},
+            "rule": {},
+            "scope": {},
+            "session": {},
+            "user": {},
+        }
+    )
     pulls: int = 0
 
-    def app(self, owner: Service, entity: str) -> ASGIApp:
+    def app(self, owner: Service, *entities: str) -> ASGIApp:
         """The owner's application, as far as this service sees it."""
+        keyring = Keyring(json.dumps(derive_service_keys(MASTER, owner)))
+        app = FastAPI()
+        lookups = {"session": frozenset({"user_id"}), "issuer": frozenset({"iss"})}
+        exporters = {entity: self._exporter(entity) for entity in entities}
+        app.include_router(internal_router(keyring, owner, exporters, lookups=lookups))
+        return app
 
+    def _exporter(self, entity: str) -> Exporter:
         async def export(query: ExportQuery) -> list[Exported[Any]]:
             self.pulls += 1
             known = self.owned[entity]
+            if query.lookup is not None:
+                name, value = query.lookup
+                return [each for each in known.values() if each.data and getattr(each.data, name) == value]
             ids = query.ids or tuple(sorted(i for i in known if i > query.after)[: query.limit])
             return [known[i] for i in ids if i in known]
 
-        keyring = Keyring(json.dumps(derive_service_keys(MASTER, owner)))
-        app = FastAPI()
-        app.include_router(internal_router(keyring, owner, {entity: export}))
-        return app
+        return export
 
 
 @dataclass
@@ -145,6 +167,37 @@ class Site:
         await self._own("user", export.id, export, version, copied=copied)
         return export
 
+    async def rule(self, app: App, expression: str, *, version: int = 1, rule_id: str = "", **given: Any) -> RuleExport:
+        """A rule of admin for a client, which this instance knows."""
+        name = rule_id or f"r-{secrets.token_hex(4)}"
+        export = RuleExport(id=name, name=name, expression=expression, clients=frozenset({app.id}), **given)
+        self.owners.owned["rule"][name] = Exported(id=name, version=version, data=export)
+        await self.publish(RuleChanged(id=name, version=version))
+        await self._until_heard(name, version)
+        return export
+
+    async def scope(self, name: str, *claims: dict[str, Any]) -> None:
+        """A scope of admin with these claims, which this instance knows."""
+        export = ScopeExport(id=name, name=name, description="Something", claims=claims)
+        self.owners.owned["scope"][name] = Exported(id=name, version=1, data=export)
+        await self.publish(ScopeChanged(id=name, version=1))
+        async with asyncio.timeout(30):
+            while name not in (await self.http.get("/.well-known/openid-configuration")).json()["scopes_supported"]:
+                await asyncio.sleep(0.01)
+
+    async def drop_rule(self, rule: RuleExport, version: int) -> None:
+        """The rule is gone, and this instance knows."""
+        self.owners.owned["rule"][rule.id] = Exported(id=rule.id, version=version, deleted=True)
+        await self.publish(RuleChanged(id=rule.id, version=version))
+        await self._until_heard(rule.id, version)
+
+    async def _until_heard(self, rule_id: str, version: int) -> None:
+        pool = await self.db(Service.TOKEN).raw_pool()
+        async with asyncio.timeout(30):
+            while await pool.fetchval("SELECT version FROM token.rule_copy WHERE id = $1", rule_id) != version:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # from the copy into memory
+
     async def _own(self, entity: str, entity_id: str, export: Export, version: int, *, copied: bool) -> None:
         """The owner has it, and a row of the copy too; nobody was told."""
         self.owners.owned[entity][entity_id] = Exported(id=entity_id, version=version, data=export)
@@ -165,7 +218,7 @@ class Site:
 
     async def service_memory_follows(self, app: App) -> None:
         """The instance has noticed a client that was written behind its back, as its poll would within seconds."""
-        deadline = asyncio.get_running_loop().time() + 10
+        deadline = asyncio.get_running_loop().time() + 30
         origin = next(iter(app.export.allowed_origins))
         while (
             "access-control-allow-origin"
@@ -281,6 +334,29 @@ class Site:
         """Whether introspection calls the token active."""
         return bool((await self.introspect(app, token))["active"])
 
+    async def prove(
+        self, app: App, form: Mapping[str, str], proof: str | None, path: str = "/oauth2/token"
+    ) -> httpx2.Response:
+        """A form from a client with a DPoP proof, which is None for none."""
+        headers = {} if proof is None else {"DPoP": proof}
+        fields = dict(form) if app.basic is not None else {**app.form, **form}
+        return await self.http.post(path, data=fields, auth=app.basic, headers=headers)
+
+    async def nonce(self, app: App) -> str:
+        """The nonce that the token endpoint gives out to who brings none."""
+        refused = await self.prove(app, {"grant_type": "client_credentials"}, self.proof(Holder()))
+        assert refused.json()["error"] == "use_dpop_nonce", refused.text
+        return refused.headers["dpop-nonce"]
+
+    def proof(self, holder: Holder, **changes: Any) -> str:
+        """A proof for the token endpoint."""
+        return holder.proof(
+            changes.pop("method", "POST"),
+            changes.pop("url", f"{ISSUER}/oauth2/token"),
+            now=changes.pop("now", self.clock().timestamp()),
+            **changes,
+        )
+
     async def userinfo(self, token: str) -> httpx2.Response:
         """What userinfo answers to a bearer."""
         return await self.http.get("/oauth2/userinfo", headers={b"Authorization": f"Bearer {token}".encode()})
@@ -308,7 +384,8 @@ async def running(
     database = TestDatabase(postgres, await postgres.create_database(template=template.name), template.passwords)
     async with postgres.admin(database.name) as connection:
         await connection.execute(
-            "INSERT INTO token.copy_state (entity, filled_at) VALUES ('user', now()), ('client', now())"
+            "INSERT INTO token.copy_state (entity, filled_at)"
+            " VALUES ('user', now()), ('client', now()), ('rule', now())"
         )
     with own_broker(home) as nats_server:
         connection = await nats.connect(nats_server.url)
@@ -347,14 +424,31 @@ async def instance(
     feed = Feed(feed_database, feed_broker, clock)
     owners = owners or Owners()
     apps = {
-        Service.ADMIN: owners.app(Service.ADMIN, "client"),
+        Service.ADMIN: owners.app(Service.ADMIN, "branding", "client", "issuer", "resource", "rule", "scope"),
         Service.DIRECTORY: owners.app(Service.DIRECTORY, "user"),
+        Service.AUTHZ: owners.app(Service.AUTHZ, "session"),
     }
     internal = InternalClients(apps, clock)
-    service = build(own, Shared(feed=feed, internal=internal, now=clock, instance=new_id()))
+    telemetry = Telemetry("test")
+    service = build(
+        own,
+        Shared(
+            feed,
+            internal,
+            clock,
+            new_id(),
+            AuditLog(feed_database, telemetry),
+            telemetry,
+            Positions(feed_database, feed),
+        ),
+    )
     await feed_broker.start()
     await feed.start()
     await service.start()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            while service.ready():
+                await asyncio.sleep(0.01)
     front = HotPaths(service.app, service.hot)
     apps[Service.TOKEN] = front
     # Failures must reach the test as answers, as they reach a client.

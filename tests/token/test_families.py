@@ -10,6 +10,9 @@ from watchword_token.families import Families
 
 FAMILIES = Families(bytes(range(32)))
 OTHERS = Families(bytes(32))
+# Made by 0.1.0; never edited.
+EARLIER = "01a20592-6a79-7239-94e1-1a5baaf67c66.AAAAAWRlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn-AgYKD9y5eRG_llmiJMpbn"
+ITS_SUCCESSOR = "01a20592-6a79-7239-94e1-1a5baaf67c66.AAAAAk3U8m8cB3dfjysNE7NDxcJl2n2lAdvnQ75rj-dSejm3Try5_xl1vakLd0aC"
 
 
 def test_a_token_is_read_as_what_it_was_made() -> None:
@@ -24,6 +27,13 @@ def test_a_successor_is_the_same_each_time_and_nobody_elses() -> None:
     assert FAMILIES.successor(token).seq == token.seq + 1
     assert FAMILIES.successor(token).text != OTHERS.successor(token).text
     assert FAMILIES.first(token.gid).text != token.text
+
+
+def test_tokens_of_earlier_releases_are_read_and_continued_as_they_were() -> None:
+    token = FAMILIES.read(EARLIER)
+    assert token is not None
+    assert token.seq == 1
+    assert FAMILIES.successor(token).text == ITS_SUCCESSOR
 
 
 @given(st.integers(0, 100), st.characters(max_codepoint=255))

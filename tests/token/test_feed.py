@@ -1,6 +1,7 @@
 """The feed over HTTP, as the verifier library uses it."""
 
 import asyncio
+import hashlib
 import json
 from datetime import timedelta
 from typing import Any
@@ -44,14 +45,15 @@ async def test_a_snapshot_and_what_came_after_hold_the_entries(site: Site, reade
     later = await get(site, "/revocations", reader, after=before + 1)
     assert [entry["value"] for entry in later["entries"]] == users[1:]
     newest = await get(site, "/revocations/position", reader)
-    assert newest == {"position": before + 3, "age_s": 0.0}
+    jwks = hashlib.sha256((await site.http.get("/oauth2/jwks")).content).hexdigest()[:32]
+    assert newest == {"position": before + 3, "age_s": 0.0, "jwks": jwks}
 
 
 async def test_a_snapshot_leaves_out_what_no_access_token_can_match(own_site: Site) -> None:
     app = await own_site.client(scope=["revocations:read"])
     await own_site.revoke(Claim.SUB, "short", by=Service.AUTHZ)
     own_site.clock.advance(timedelta(days=31))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not own_site.feed.ready:
             await asyncio.sleep(0.05)
     headers = {"Authorization": f"Bearer {await own_site.machine_token(app)}"}
@@ -118,7 +120,7 @@ async def test_a_stream_begins_behind_the_position_and_then_follows(own_site: Si
     stream.start()
     events = stream.stream(before)
     seen: list[str] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while seen != ["second"]:
             seen += [data["value"] for event, data in parsed(await anext(events)) if event == "revocation"]
         await own_site.revoke(Claim.SUB, "third", by=Service.AUTHZ, kind=RevocationKind.CUT)

@@ -6,13 +6,13 @@ import hashlib
 import pytest
 from tests.token.conftest import Site
 
-from watchword_token.id_token import LIFE_S, at_hash
+from watchword_token.id_token import LIFE_S, half_hash
 
 
 @pytest.mark.spec("OpenID Connect Core 3.1.3.6; OpenID Connect Core 3.1.3.6")
 def test_at_hash_of_the_examples() -> None:
     # OpenID Connect Core A.3: access_token jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y with RS256.
-    assert at_hash(b"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "RS256") == "77QmUPtjPfzWtF2AnpK9RQ"
+    assert half_hash(b"jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "RS256") == "77QmUPtjPfzWtF2AnpK9RQ"
 
 
 @pytest.mark.spec("OpenID Connect Core 2")
@@ -46,3 +46,13 @@ async def test_a_persons_claims_cannot_replace_the_protocols(site: Site) -> None
     claims = await site.claims(tokens["id_token"])
     assert (claims["sub"], claims["aud"]) == (user.id, app.id)
     assert (await site.userinfo(tokens["access_token"])).json()["sub"] == user.id
+
+
+async def test_a_client_may_be_told_about_the_person_at_userinfo_only(site: Site) -> None:
+    app = await site.client(userinfo_claims_only=True)
+    tokens = await site.sign_in(app, await site.user(groups=["ops"]), scope=("openid", "profile", "groups"))
+    claims = await site.claims(tokens["id_token"])
+    assert not {"name", "preferred_username", "groups"} & set(claims)
+    assert {"sub", "nonce", "auth_time", "sid", "at_hash"} <= set(claims)
+    told = (await site.userinfo(tokens["access_token"])).json()
+    assert (told["name"], told["groups"]) == ("Ada Lovelace", ["ops"])

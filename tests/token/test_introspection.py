@@ -24,6 +24,7 @@ async def test_a_live_token_is_described(site: Site, access_token_format: str) -
     assert answer.headers["content-type"] == "application/json"
 
 
+@pytest.mark.row(24)
 @pytest.mark.spec("RFC 7662 4")
 async def test_only_those_it_was_meant_for_learn_of_a_token(site: Site) -> None:
     resource, stranger = await site.client(), await site.client()
@@ -38,6 +39,7 @@ async def test_only_those_it_was_meant_for_learn_of_a_token(site: Site) -> None:
         assert [(await site.introspect(who, only))["active"] for who in (app, resource)] == [True, False]
 
 
+@pytest.mark.row(21)
 @pytest.mark.spec("RFC 7662 2.1")
 async def test_who_may_ask(site: Site) -> None:
     app, public = await site.client(), await site.client(token_endpoint_auth_method="none")

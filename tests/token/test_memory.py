@@ -107,7 +107,7 @@ async def wait_out_the_pause() -> None:
 
 async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
     """Returns when it is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await check():
             await asyncio.sleep(0.05)
 

@@ -28,7 +28,7 @@ async def refreshed(site: Site, app: App, token: str, **form: str) -> dict[str, 
 
 async def refreshed_until(site: Site, app: App, token: str, scope: str) -> None:
     """Refreshes until the answer carries this scope: within moments of the event."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             answer = await refreshed(site, app, token)
             if answer["scope"] == scope:
@@ -78,6 +78,7 @@ async def test_of_two_instances_with_the_same_token_both_answer_with_one_head(si
             first = answers[0]["refresh_token"]
 
 
+@pytest.mark.row(20)
 @pytest.mark.spec("RFC 9700 4.14.2")
 @pytest.mark.parametrize(
     ("method", "within", "beyond"),
@@ -139,6 +140,7 @@ async def test_who_knows_only_the_grants_id_can_end_nothing(site: Site) -> None:
     assert await refreshed(site, app, tokens["refresh_token"])
 
 
+@pytest.mark.row(20)
 @pytest.mark.spec("RFC 6749 5.2")
 async def test_refresh_tokens_that_must_be_refused(site: Site) -> None:
     app, other = await site.client(), await site.client()
@@ -150,6 +152,7 @@ async def test_refresh_tokens_that_must_be_refused(site: Site) -> None:
     assert await refreshed(site, app, tokens["refresh_token"])
 
 
+@pytest.mark.row(20)
 @pytest.mark.spec("RFC 6749 6")
 async def test_a_wider_scope_is_refused_and_costs_no_token(site: Site) -> None:
     app = await site.client(audience=["https://a.test", "https://b.test"])
@@ -164,6 +167,33 @@ async def test_a_wider_scope_is_refused_and_costs_no_token(site: Site) -> None:
     assert (await site.claims(narrowed["access_token"]))["aud"] == "https://a.test"
     again = await refreshed(site, app, narrowed["refresh_token"])
     assert again["scope"] == "openid read"
+
+
+@pytest.mark.spec("RFC 8707 2.2")
+async def test_tokens_are_for_all_or_some_of_the_resources_that_were_granted(site: Site) -> None:
+    a, b, c = "https://a.test", "https://b.test", "https://c.test"
+    app, user = await site.client(audience=[a, b, c]), await site.user()
+
+    async def code() -> str:
+        return await site.code(app, user, scope=("read",), resource=(a, b))
+
+    async def audience(answer: httpx2.Response) -> object:
+        assert answer.status_code == 200, answer.text
+        return (await site.claims(answer.json()["access_token"]))["aud"]
+
+    assert await audience(await site.redeem(app, await code())) == [a, b]
+    assert await audience(await site.redeem(app, await code(), resource=b)) == b
+    last: Any = await code()
+    for refused in ([a, c], [c], ["https://d.test"]):
+        assert (await site.redeem(app, last, resource=refused)).json()["error"] == "invalid_target"
+    first = await site.redeem(app, last, resource=[b, a])
+    assert await audience(first) == [b, a]
+    token = first.json()["refresh_token"]
+    assert await error_of(site, app, token, resource=[a, c]) == "invalid_target"
+    second = await site.token(app, grant_type="refresh_token", refresh_token=token, resource=[a, b])
+    assert await audience(second) == [a, b]
+    token = second.json()["refresh_token"]
+    assert await audience(await site.token(app, grant_type="refresh_token", refresh_token=token, resource=a)) == a
 
 
 async def test_a_retry_with_a_wider_scope_is_refused(site: Site) -> None:
@@ -181,6 +211,7 @@ async def test_what_the_client_may_no_longer_have_is_left_out(site: Site) -> Non
     await refreshed_until(site, app, tokens["refresh_token"], "openid read")
 
 
+@pytest.mark.row(23)
 async def test_a_role_that_was_removed_takes_its_scope_away(site: Site) -> None:
     app = await site.client(scope=["openid", "watchword:admin"])
     user = await site.user(roles=["administrator"])
@@ -213,6 +244,7 @@ async def test_an_id_token_comes_when_the_refresh_asks_for_openid(site: Site) ->
         pytest.param({"refresh_idle_s": 100, "refresh_max_s": 150}, False, id="older than it may get"),
     ],
 )
+@pytest.mark.seed(46)
 async def test_a_family_ends_by_itself(own_site: Site, client: dict[str, Any], idle: bool) -> None:
     app = await own_site.client(**client)
     token = (await own_site.sign_in(app))["refresh_token"]
@@ -222,6 +254,7 @@ async def test_a_family_ends_by_itself(own_site: Site, client: dict[str, Any], i
     assert await error_of(own_site, app, token) == "invalid_grant"
 
 
+@pytest.mark.row(25)
 @pytest.mark.parametrize(
     ("claim", "kind", "by"),
     [
@@ -249,6 +282,50 @@ async def test_every_cause_of_death_ends_access_and_refresh(
     assert await error_or_client(site, app, tokens["refresh_token"]) in {"invalid_grant", "invalid_client"}
 
 
+# What a client and a scope say about the person's session, and whether a grant outlives it.
+SESSIONS: list[tuple[dict[str, Any], tuple[str, ...], bool]] = [
+    ({}, ("openid",), False),
+    ({}, ("openid", "offline_access"), True),
+    ({"refresh_requires_session": False}, ("openid",), True),
+]
+
+
+async def granted_in(site: Site, sid: str) -> list[tuple[App, str, bool]]:
+    """Grants of one session of ten minutes, refreshed once: client, refresh token, whether they outlive the session."""
+    found = []
+    for settings, scope, lives in SESSIONS:
+        app = await site.client(**settings)
+        ends = site.clock() + timedelta(seconds=600)
+        token = (await site.sign_in(app, scope=scope, sid=sid, session_expires_at=ends))["refresh_token"]
+        found.append((app, (await refreshed(site, app, token))["refresh_token"], lives))
+    return found
+
+
+async def check_sessions(site: Site, grants: list[tuple[App, str, bool]]) -> None:
+    for app, token, lives in grants:
+        answer = await refresh(site, app, token)
+        assert (answer.status_code == 200) is lives, answer.text
+        if lives:
+            assert "sid" not in await site.claims(answer.json()["access_token"])
+        else:
+            assert answer.json()["error"] == "invalid_grant"
+
+
+@pytest.mark.seed(46)
+async def test_a_grant_ends_with_the_session_unless_it_was_granted_for_longer(site: Site) -> None:
+    sid = new_id()
+    grants = await granted_in(site, sid)
+    await site.revoke(Claim.SID, sid, by=Service.AUTHZ)
+    await check_sessions(site, grants)
+
+
+@pytest.mark.seed(46)
+async def test_a_grant_is_no_longer_than_the_session_unless_it_was_granted_for_longer(own_site: Site) -> None:
+    grants = await granted_in(own_site, new_id())
+    own_site.clock.advance(timedelta(seconds=601))
+    await check_sessions(own_site, grants)
+
+
 async def error_or_client(site: Site, app: App, token: str) -> str:
     return str((await refresh(site, app, token)).json()["error"])
 
@@ -264,6 +341,7 @@ async def test_a_new_sign_in_after_a_cut_lives(site: Site) -> None:
     assert await error_of(site, app, old["refresh_token"]) == "invalid_grant"
 
 
+@pytest.mark.row(57)
 @pytest.mark.spec("RFC 9700 2.2.2")
 async def test_only_hashes_are_stored(site: Site) -> None:
     app = await site.client()
@@ -294,3 +372,16 @@ async def test_refreshing_changes_the_row_in_place(site: Site) -> None:
                 break
             await asyncio.sleep(0.1)
     assert row["n_tup_hot_upd"] == row["n_tup_upd"]
+
+
+async def test_who_lost_the_permission_refreshes_no_more(site: Site) -> None:
+    app = await site.client(required_permission="orders.read")
+    user = await site.user(permissions=["orders.read"])
+    tokens = await site.sign_in(app, user)
+    tokens = await refreshed(site, app, tokens["refresh_token"])
+    await site.user(user_id=user.id, version=2, username=user.username)
+    await site.publish(UserUpdated(id=user.id, version=2, claims_version=2))
+    async with asyncio.timeout(30):
+        while (answer := await refresh(site, app, tokens["refresh_token"])).status_code == 200:
+            tokens = answer.json()
+    assert answer.json()["error"] == "invalid_grant"

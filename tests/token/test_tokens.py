@@ -88,6 +88,7 @@ async def forged(site: Site, app: App, tokens: dict[str, Any]) -> dict[str, str]
     }
 
 
+@pytest.mark.row(15, 16)
 @pytest.mark.spec("RFC 8725 3")
 @pytest.mark.spec("RFC 9068 4")
 @pytest.mark.parametrize("access_token_format", ["jwt", "opaque"])
@@ -117,6 +118,7 @@ async def test_an_altered_opaque_token_is_refused(site: Site) -> None:
                 assert not any((await places(site, app, altered)).values()), (place, replacement)
 
 
+@pytest.mark.row(18)
 async def test_refusing_garbage_is_quick(site: Site) -> None:
     app = await site.client()
     tokens = await site.sign_in(app)
@@ -136,6 +138,7 @@ async def test_an_expired_token_is_dead_everywhere(own_site: Site) -> None:
         assert not any((await places(own_site, app, tokens["access_token"])).values())
 
 
+@pytest.mark.row(62)
 async def test_a_token_of_another_installation_is_none_of_ours(site: Site) -> None:
     app = await site.client()
     now = int(time.time())

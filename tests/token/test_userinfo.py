@@ -19,17 +19,19 @@ async def test_each_scope_opens_its_claims(site: Site) -> None:
         groups=["ops"],
         claims={"name": "Ada", "picture": "https://x.test/a.png", "phone_number": "+1", "shoe_size": 7},
     )
-    app = await site.client(scope=["openid", "profile", "email", "phone", "groups", "read"])
+    app = await site.client(scope=["openid", "profile", "email", "phone", "groups", "groupstring", "read"])
     expected: dict[str, dict[str, Any]] = {
-        "profile": {"name": "Ada", "picture": "https://x.test/a.png", "preferred_username": "ada"},
+        "profile": {"name": "Ada", "picture": "https://x.test/a.png", "preferred_username": "ada", "username": "ada"},
         "email": {"email": "ada@example.test", "email_verified": True},
         "phone": {"phone_number": "+1"},
         "groups": {"groups": ["ops"]},
+        "groupstring": {"groupstring": '["ops"]'},
         "read": {},
     }
     for token_format in ("jwt", "opaque"):
         app = await site.client(
-            scope=["openid", "profile", "email", "phone", "groups", "read"], access_token_format=token_format
+            scope=["openid", "profile", "email", "phone", "groups", "groupstring", "read"],
+            access_token_format=token_format,
         )
         for scope, claims in expected.items():
             token = (await site.sign_in(app, user, scope=("openid", scope)))["access_token"]

@@ -5,11 +5,13 @@ It stands for the token service, which is another program; what it answers can b
 
 import asyncio
 import socket
+import time
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
@@ -25,11 +27,13 @@ from starlette.routing import Route
 
 from watchword_events.names import position_of
 from watchword_events.revocations import RevocationEntry
-from watchword_verifier import ClientCredentials, HttpFeed
+from watchword_verifier import ClientCredentials, HttpFeed, Reason, TokenRefused, Verifier, WhenStale
 
 CLIENT_ID, SECRET = "orders", "a secret: with % and ümlaut"
 AUDIENCE = "https://orders.example"
+BOUND: Final = timedelta(seconds=5)
 SigningKey = ECKey | RSAKey | OKPKey
+Instead = Callable[[], Awaitable[Response | None]]
 
 
 def b64(data: bytes) -> str:
@@ -59,6 +63,8 @@ class Issuer:
     heartbeat_s: float = 0.2
     streaming: bool = True  # False: connections stay open and say nothing of new entries
     broken: set[str] = field(default_factory=set)  # paths that answer 500
+    instead: dict[str, Instead] = field(default_factory=dict)  # by path: what answers there, or waits before it does
+    reported: list[dict[str, Any]] = field(default_factory=list)  # receipts
     raw_entries: list[dict[str, object]] = field(default_factory=list)  # as nobody should write them
     bearer: str = field(default_factory=lambda: uuid4().hex)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -129,17 +135,22 @@ class Issuer:
                 Route("/revocations", self._revocations),
                 Route("/revocations/stream", self._stream),
                 Route("/revocations/position", self._position),
+                Route("/revocations/receipts", self._receipts, methods=["POST"]),
+                Route("/revocations/receipts/{instance}", self._receipts, methods=["DELETE"]),
+                Route("/elsewhere", self._elsewhere, methods=["GET", "POST", "DELETE"]),
             ]
         )
 
-    def _refusal(self, request: Request) -> Response | None:
+    async def _refusal(self, request: Request) -> Response | None:
         path = request.url.path
         self.asked.append(path)
+        if path in self.instead and (answer := await self.instead[path]()) is not None:
+            return answer
         if path in self.broken:
             return Response("<html>sorry", 500)
         if path.startswith("/revocations") and request.headers.get("authorization") != f"Bearer {self.bearer}":
             return JSONResponse({"error": "invalid_token"}, 401)
-        if request.method == "POST":
+        if path.startswith("/oauth2") and request.method == "POST":
             pair = "orders:a+secret%3A+with+%25+and+%C3%BCmlaut"
             if request.headers.get("authorization") != f"Basic {b64encode(pair.encode()).decode()}":
                 return JSONResponse({"error": "invalid_client"}, 401)
@@ -147,29 +158,37 @@ class Issuer:
 
     async def _jwks(self, request: Request) -> Response:
         keys = self.keys or [self.key]
-        return self._refusal(request) or JSONResponse({"keys": [key.as_dict(private=False) for key in keys]})
+        return await self._refusal(request) or JSONResponse({"keys": [key.as_dict(private=False) for key in keys]})
 
     async def _token(self, request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode()))
         assert form == {"grant_type": "client_credentials", "scope": "revocations:read"}
-        return self._refusal(request) or JSONResponse(
+        return await self._refusal(request) or JSONResponse(
             {"access_token": self.bearer, "token_type": "Bearer", "expires_in": 300}
         )
 
     async def _introspect(self, request: Request) -> Response:
         token = dict(parse_qsl((await request.body()).decode()))["token"]
         if token in self.inactive:
-            return self._refusal(request) or JSONResponse({"active": False})
-        return self._refusal(request) or JSONResponse({"active": True, **self.opaque.get(token, {})})
+            return await self._refusal(request) or JSONResponse({"active": False})
+        return await self._refusal(request) or JSONResponse({"active": True, **self.opaque.get(token, {})})
 
     async def _revocations(self, request: Request) -> Response:
         after = int(request.query_params.get("after", "0"))
         entries = [entry.model_dump(mode="json") for entry in self.ledger if entry.position > after]
         body = {"position": self.position, "entries": entries + self.raw_entries}
-        return self._refusal(request) or JSONResponse(body)
+        return await self._refusal(request) or JSONResponse(body)
 
     async def _position(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse({"position": self.position, "age_s": self.age_s})
+        return await self._refusal(request) or JSONResponse({"position": self.position, "age_s": self.age_s})
+
+    async def _receipts(self, request: Request) -> Response:
+        if (refusal := await self._refusal(request)) is None and request.method == "POST":
+            self.reported.append(await request.json())
+        return refusal or Response(status_code=204)
+
+    async def _elsewhere(self, request: Request) -> Response:
+        return await self._refusal(request) or JSONResponse({})
 
     async def _stream(self, request: Request) -> Response:
         sent = int(request.query_params["after"])
@@ -188,7 +207,7 @@ class Issuer:
                 except TimeoutError:
                     continue
 
-        return self._refusal(request) or StreamingResponse(events(), media_type="text/event-stream")
+        return await self._refusal(request) or StreamingResponse(events(), media_type="text/event-stream")
 
     _stopping: bool = False
 
@@ -235,3 +254,66 @@ async def until(happens: Callable[[], bool], *, within_s: float = 5.0) -> None:
     while not happens():
         assert asyncio.get_running_loop().time() < end, "did not happen in time"
         await asyncio.sleep(0.005)
+
+
+@dataclass
+class Clock:
+    """Both clocks of a verifier: they run by themselves and jump when told."""
+
+    ahead_s: float = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+    def elapsed(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+Make = Callable[..., AbstractAsyncContextManager[Verifier]]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(issuer: Issuer, clock: Clock) -> Make:
+    """Verifiers of that issuer by that clock."""
+
+    @asynccontextmanager
+    async def verifier(
+        when_stale: WhenStale | Mapping[str, WhenStale] = WhenStale.INTROSPECT,
+        feed: HttpFeed | None = None,
+        remembered: int = 100,
+        audience: str | Sequence[str] = AUDIENCE,
+    ) -> AsyncIterator[Verifier]:
+        made = Verifier(
+            issuer.url,
+            audience,
+            feed=feed or issuer.feed(),
+            when_stale=when_stale,
+            staleness_bound=BOUND,
+            min_key_refetch=timedelta(milliseconds=200),
+            remembered_tokens=remembered,
+            now=clock.now,
+            elapsed=clock.elapsed,
+        )
+        async with made:
+            yield made
+
+    return verifier
+
+
+async def refused(verifier: Verifier, token: str) -> Reason | None:
+    try:
+        await verifier.verify(token)
+    except TokenRefused as error:
+        return error.reason
+    return None
+
+
+def cut_off(issuer: Issuer) -> None:
+    """The feed no longer answers; introspection does."""
+    issuer.streaming = False
+    issuer.broken |= {"/revocations", "/revocations/position", "/revocations/stream"}

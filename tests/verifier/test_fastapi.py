@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx2
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 from tests.verifier.conftest import AUDIENCE, Issuer
 
 from watchword_verifier import Claims, Verifier, WhenStale
@@ -86,3 +86,25 @@ async def test_while_nobody_can_know_the_answer_is_503(issuer: Issuer) -> None:
         answer = await client.get("/orders", headers={"Authorization": f"Bearer {issuer.token()}"})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     await verifier.aclose()
+
+
+async def test_a_websocket_is_refused_before_it_opens(issuer: Issuer, verifier: Verifier) -> None:
+    app, sent = FastAPI(), []
+    install(app.state, verifier)
+
+    @app.websocket("/orders")
+    async def follow_orders(
+        socket: WebSocket, claims: Annotated[Claims, Depends(require(scope="orders:read"))]
+    ) -> None:
+        await socket.accept(claims.subject)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message.get("status") or message.get("subprotocol"))
+
+    scope = {"type": "websocket", "path": "/orders", "query_string": b"", "subprotocols": []}
+    for token in ("a.b.c", issuer.token(scope="orders:list"), issuer.token()):
+        await app({**scope, "headers": [(b"authorization", f"Bearer {token}".encode())]}, receive, send)
+    assert [each for each in sent if each] == [401, 403, "ann"]

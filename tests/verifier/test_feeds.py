@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import nats
 import pytest
+from starlette.responses import Response
 from tests.verifier.conftest import CLIENT_ID, SECRET, Issuer, until
 
 from watchword_events.revocations import RevocationEntry
@@ -237,6 +238,68 @@ async def test_the_stream_is_taken_up_again_after_a_restart_of_the_issuer() -> N
         issuer.revoke("sub", "after")
         await until(lambda: is_dead(follower, "after"))
         await follower_of.__aexit__(None, None, None)
+
+
+FRAMES: Final = {
+    "an event of 100 KB": b"event: revocation\ndata: " + b"x" * 100_000 + b"\n\n",
+    "an event of many lines": b"event: revocation\n" + b"data: x\n" * 20_000 + b"\n",
+    "a line without an end": b"x" * 500_000,
+    "no entry": b"event: revocation\ndata: {}\n\n",
+    "an entry that is a list": b"event: revocation\ndata: [1]\n\n",
+    "5,000 brackets": b"event: revocation\ndata: " + b"[" * 5_000 + b"\n\n",
+    "no position": b"event: position\ndata: {}\n\n",
+    "a position of text": b'event: position\ndata: {"position": "7"}\n\n',
+    "a position that is no JSON": b"event: position\ndata: seven\n\n",
+    "a position of long ago": b'event: position\ndata: {"position": 0}\n\n',
+    "a position far ahead": b'event: position\ndata: {"position": 9007199254740991}\n\n',
+    "another event": b"event: shutdown\ndata: now\n\n",
+    "not UTF-8": b"event: revocation\ndata: \xff\xfe\n\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize(
+    ("frame", "media_type"),
+    [
+        *[pytest.param(frame, "text/event-stream", id=name) for name, frame in FRAMES.items()],
+        pytest.param(b"data: 7\n\n", "text/html", id="no stream of events"),
+    ],
+)
+async def test_a_stream_that_talks_nonsense_is_left_and_taken_up_again(
+    issuer: Issuer, frame: bytes, media_type: str
+) -> None:
+    nonsense = [frame]
+
+    async def answer() -> Response | None:
+        return Response(nonsense.pop(), media_type=media_type) if nonsense else None
+
+    issuer.instead["/revocations/stream"] = answer
+    async with following(issuer.feed()) as follower:
+        await until(lambda: issuer.asked.count("/revocations/stream") == 2)
+        issuer.revoke("sub", "ann")
+        await until(lambda: is_dead(follower, "ann"))
+        assert follower.is_fresh
+        assert len(follower.revoked) == 1
+
+
+async def test_an_epoch_that_starts_during_a_request_is_noticed(issuer: Issuer) -> None:
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        asked = len(issuer.asked)
+
+        async def restored_meanwhile() -> Response | None:
+            if issuer.epoch == 1:
+                issuer.restore([])
+                issuer.revoke("all", "")
+            return None
+
+        issuer.instead["/revocations"] = restored_meanwhile
+        issuer.revoke("sub", "ann")
+        follower.look()
+        await until(lambda: follower.revoked.position == issuer.position)
+        assert issuer.asked[asked:].count("/revocations") == 2  # what came after, and then all of it
+        assert is_dead(follower, "anybody", issuer.position - 1)
+        assert not is_dead(follower, "ann", issuer.position)
 
 
 async def publish(url: str, entry: RevocationEntry) -> None:

@@ -4,6 +4,9 @@ import asyncio
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from watchword_verifier.client import IssuerUnavailable
@@ -56,6 +59,21 @@ def test_a_key_is_good_for_one_algorithm(value: dict[str, object], alg: str) -> 
     key = read_key(value)
     assert key is not None
     assert key.alg == alg
+
+
+@pytest.mark.spec("RFC 7518 3.4")
+def test_an_es256_signature_is_r_and_s_of_32_bytes_each() -> None:
+    key = read_key(jwk(EC))
+    assert key is not None
+    message = b"header.payload"
+    der = EC.private_key.sign(message, ECDSA(SHA256()))
+    r, s = decode_dss_signature(der)
+    good = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    assert key.verifies(message, good)
+    swapped = good[32:] + good[:32]
+    for bad in (der, good[:-1], good + b"\0", b"", bytes(64), b"\xff" * 64, swapped):
+        assert not key.verifies(message, bad)
+    assert not key.verifies(b"another", good)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,9 @@ def set_of(*entries: RevocationEntry) -> RevocationSet:
 def carried(claims: Mapping[str, object], kid: str | None) -> set[tuple[str, object]]:
     """What entries can name of a token."""
     named = {("all", ""), *((name, claims[name]) for name in TOKEN_CLAIMS if name in claims)}
+    via = claims.get("via", [])
+    assert isinstance(via, list)
+    named |= {("client_id", each) for each in via}
     return named | ({("kid", kid)} if kid is not None else set())
 
 
@@ -80,6 +83,7 @@ claim_sets = st.fixed_dictionaries(
     optional={
         "rev": st.integers(0, 25),
         "iat": st.integers(-20, 20).map(lambda s: int(START.timestamp()) + s),
+        "via": st.lists(values, max_size=2),
         **dict.fromkeys(TOKEN_CLAIMS, values),
     },
 )
@@ -153,6 +157,19 @@ def test_a_cut_kills_what_was_minted_before_it_and_nothing_after(claim: str) -> 
     assert not revoked.is_live({**claims, "rev": 9}, kid)
     assert revoked.is_live({**claims, "rev": 10}, kid)
     assert revoked.is_live({claim: "y", "rev": 0}, "y")
+
+
+def test_what_was_exchanged_ends_with_each_client_on_the_way() -> None:
+    revoked = set_of(entry(10, "client_id", "first"), entry(11, "client_id", "off", "state"))
+    assert not revoked.is_live({"client_id": "last", "via": ["first"], "rev": 9})
+    assert revoked.is_live({"client_id": "last", "via": ["first"], "rev": 10})
+    assert not revoked.is_live({"client_id": "last", "via": ["first", "off"], "rev": 99})
+    assert revoked.is_live({"client_id": "last", "via": ["other"], "rev": 0})
+
+
+@pytest.mark.parametrize("via", ["first", {"first": 1}, [1], [None], 3])
+def test_a_way_that_cannot_be_compared_is_dead(via: object) -> None:
+    assert not set_of().is_live({"client_id": "last", "via": via, "rev": 99})
 
 
 def test_a_cut_of_all_needs_no_claim_to_match() -> None:
@@ -287,3 +304,18 @@ def test_position_moves_forward_without_entries() -> None:
     revoked.advance(9)
     revoked.advance(5)
     assert revoked.position == 9
+
+
+def test_what_is_under_way_is_no_cut() -> None:
+    """Whoever wants something dead asks whether it is for good; an announcement may be rolled back."""
+    revoked = RevocationSet()
+    revoked.pend("jti", "a", 7)
+    assert not revoked.is_live({"jti": "a", "rev": 5})
+    assert not revoked.is_cut(Claim.JTI, "a", 5)
+    revoked.unpend("jti", "a", 7)
+    assert not revoked.is_cut(Claim.JTI, "a", 5)
+    revoked.apply(entry(position=9, claim=Claim.JTI, value="a"))
+    assert revoked.is_cut(Claim.JTI, "a", 5)
+    assert not revoked.is_cut(Claim.JTI, "a", 9), "made later"
+    revoked.pend("jti", "a", 8)
+    assert revoked.is_cut(Claim.JTI, "a", 5)

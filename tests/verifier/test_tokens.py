@@ -13,6 +13,8 @@ from watchword_verifier.tokens import MAX_TOKEN_BYTES, Expected, check_claims, c
 
 ISSUER: Final = Issuer(url="https://sso.example")
 NOW_S: Final = 1_900_000_000.0
+NAN, BEYOND = b'{"exp":NaN}', b'{"exp":1e999}'
+HALF, MARKED = b'{"sub":"\\ud800"}', b"\xef\xbb\xbf{}"
 EXPECTED: Final = Expected("https://sso.example", frozenset({AUDIENCE}), 10.0)
 
 
@@ -55,7 +57,20 @@ def refused_claims(**changes: object) -> Reason | None:
         pytest.param(f"{b64(b'{')}.e30.AAAA", id="header is no JSON"),
         pytest.param(f"{b64(b'[' * 9000)}.e30.AAAA", id="header of 9,000 brackets"),
         pytest.param(f"{header_of(crit=['exp'])}.e30.AAAA", id="critical extension"),
+        pytest.param(f"{header_of(crit=[])}.e30.AAAA", id="empty crit"),
+        pytest.param(f"{header_of(b64=False, crit=['b64'])}.e30.AAAA", id="payload that is not encoded"),
+        pytest.param(f"{header_of(b64=False)}.e30.AAAA", id="payload that is not encoded, and not said to be critical"),
         pytest.param(f"{header_of(kid=None)}.e30.AAAA", id="no kid"),
+        pytest.param(f"{header_of(kid={'k1': 1})}.e30.AAAA", id="kid is an object"),
+        pytest.param(f"{header_of(alg=['ES256'])}.e30.AAAA", id="alg is a list"),
+        pytest.param(f"{header_of()}.e30.AAAA=", id="padding of the signature"),
+        pytest.param(f"{header_of()}.e30.AA#A", id="what stands for the other alphabet"),
+        pytest.param(f"{header_of()}.e30.AA\x00A", id="a zero byte"),
+        pytest.param(f"{header_of()}.{b64(NAN)}.AAAA", id="payload with NaN"),
+        pytest.param(f"{header_of()}.{b64(BEYOND)}.AAAA", id="payload with a number beyond all"),
+        pytest.param(f"{header_of()}.{b64(HALF)}.AAAA", id="payload with half a character"),
+        pytest.param(f"{header_of()}.{b64(b'{} {}')}.AAAA", id="payload with something after it"),
+        pytest.param(f"{header_of()}.{b64(MARKED)}.AAAA", id="payload with a byte order mark"),
         pytest.param(f"{header_of(kid=['k1'])}.e30.AAAA", id="kid is a list"),
         pytest.param(f"{header_of(alg=None)}.e30.AAAA", id="no alg"),
         pytest.param(f"{header_of()}.{b64(b'[' * 9000 + b']' * 2000)}.AAAA", id="payload of 9,000 brackets"),
@@ -74,6 +89,7 @@ def test_any_text_is_refused_and_never_an_error(token: str) -> None:
     refused(token)
 
 
+@pytest.mark.row(15)
 @pytest.mark.parametrize(
     "typ", [None, "", "JWT", "jwt", "logout+jwt", "at", "at+jwt;x", "dpop+jwt", 7, ["at+jwt"]], ids=repr
 )
@@ -99,6 +115,25 @@ def test_the_type_of_an_access_token_is_a_media_type(typ: str) -> None:
         pytest.param({"exp": "9999999999"}, Reason.MISSING_CLAIM, id="exp is text"),
         pytest.param({"exp": True}, Reason.MISSING_CLAIM, id="exp is true"),
         pytest.param({"exp": 1e300}, Reason.MISSING_CLAIM, id="exp after the end of time"),
+        pytest.param({"exp": 2**63}, Reason.MISSING_CLAIM, id="exp of 64 bits"),
+        pytest.param({"exp": [NOW_S + 300]}, Reason.MISSING_CLAIM, id="exp is a list"),
+        pytest.param({"exp": {"$gt": 0}}, Reason.MISSING_CLAIM, id="exp is an object"),
+        pytest.param({"exp": 0}, Reason.EXPIRED, id="exp is 0"),
+        pytest.param({"exp": -0.0}, Reason.EXPIRED, id="exp is -0"),
+        pytest.param({"exp": NOW_S - 10}, Reason.EXPIRED, id="expired to the second, leeway included"),
+        pytest.param({"iat": str(NOW_S)}, Reason.MISSING_CLAIM, id="iat is text"),
+        pytest.param({"nbf": True}, Reason.MALFORMED, id="nbf is true"),
+        pytest.param({"jti": ""}, Reason.MISSING_CLAIM, id="empty jti"),
+        pytest.param({"client_id": ["shop"]}, Reason.MISSING_CLAIM, id="client_id is a list"),
+        pytest.param({"iss": ["https://sso.example"]}, Reason.MISSING_CLAIM, id="iss is a list"),
+        pytest.param({"iss": "HTTPS://sso.example"}, Reason.WRONG_ISSUER, id="issuer in capitals"),
+        pytest.param({"iss": "https://\u0455so.example"}, Reason.WRONG_ISSUER, id="issuer with a Cyrillic letter"),
+        pytest.param({"aud": [[AUDIENCE]]}, Reason.WRONG_AUDIENCE, id="aud in a list in a list"),
+        pytest.param({"aud": [{"aud": AUDIENCE}]}, Reason.WRONG_AUDIENCE, id="aud in an object in a list"),
+        pytest.param({"aud": f"{AUDIENCE} other"}, Reason.WRONG_AUDIENCE, id="two audiences in one text"),
+        pytest.param({"aud": 7}, Reason.WRONG_AUDIENCE, id="aud is a number"),
+        pytest.param({"aud": "*"}, Reason.WRONG_AUDIENCE, id="aud is a star"),
+        pytest.param({"scope": 7}, Reason.MALFORMED, id="scope is a number"),
         pytest.param({"iat": -1}, Reason.MISSING_CLAIM, id="iat before 1970"),
         pytest.param({"gid": ["g"]}, Reason.MALFORMED, id="gid is a list"),
         pytest.param({"scope": ["a"]}, Reason.MALFORMED, id="scope is a list"),
@@ -133,6 +168,19 @@ def test_claims_that_break_a_rule_are_refused(changes: dict[str, object], reason
 )
 def test_claims_that_keep_every_rule_are_accepted(changes: dict[str, object]) -> None:
     assert refused_claims(**changes) is None
+
+
+@pytest.mark.parametrize("scope", ["", " ", "  "], ids=repr)
+def test_an_empty_scope_is_no_scope(scope: str) -> None:
+    assert Claims.of(ISSUER.claims(scope=scope)).scope == frozenset()
+
+
+@pytest.mark.spec("RFC 7515 4")
+def test_of_two_members_of_one_name_the_last_counts_everywhere() -> None:
+    head = b64(b'{"typ":"JWT","typ":"at+jwt","alg":"none","alg":"ES256","kid":"k2","kid":"k1"}')
+    payload = b64(b'{"sub":"bob","sub":"ann"}')
+    parts = take_apart(f"{head}.{payload}.AAAA")
+    assert (parts.alg, parts.kid, parts.claims()) == ("ES256", "k1", {"sub": "ann"})
 
 
 def test_claims_have_types() -> None:

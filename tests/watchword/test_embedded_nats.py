@@ -17,6 +17,7 @@ from watchword.nats_conf import FEED_STREAM, render
 from watchword.provision import connected, provision
 from watchword_events.catalogue import durables
 from watchword_events.names import Service
+from watchword_events.teams import EVENTS_STREAM
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ async def _as(
 
 
 async def _eventually(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not is_so():
             await asyncio.sleep(0.01)
 
@@ -126,7 +127,12 @@ async def test_nobody_enters_without_a_key(server: NatsServer) -> None:
 
 async def test_provisioning_twice_changes_nothing(server: NatsServer, installation: Installation) -> None:
     first = await _provisioned(server, installation)
-    assert {*first} == {FEED_STREAM, *(each.stream for each in Service), *(each.name for each in durables())}
+    assert {*first} == {
+        FEED_STREAM,
+        EVENTS_STREAM,
+        *(each.stream for each in Service),
+        *(each.name for each in durables()),
+    }
     assert await _provisioned(server, installation) == []
 
 

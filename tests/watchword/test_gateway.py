@@ -20,7 +20,8 @@ GATEWAY = Gateway(
         [
             (("/oauth2/authorize", "/login", "/consent"), _named("authz")),
             (("/login/identity", "/api/v1/users"), _named("directory")),
-            (("/api/auth/sso/",), _named("federation")),
+            (("/api/v1/providers",), _named("admin")),
+            (("/api/auth/sso/", "/api/v1/providers/*/test"), _named("federation")),
         ]
     ),
     default=_named("default"),
@@ -53,6 +54,12 @@ async def _ask(app: ASGIApp, path: str, raw_path: str | None = None) -> tuple[in
         ("/api/auth/sso/callback/Okta", "federation"),
         ("/api/auth/sso", "federation"),
         ("/api/v1/users", "directory"),
+        ("/api/v1/providers/Okta", "admin"),
+        ("/api/v1/providers/Okta/test", "federation"),
+        ("/api/v1/providers/Okta/test/", "federation"),
+        ("/api/v1/providers/Okta/testx", "admin"),
+        ("/api/v1/providers/test", "admin"),
+        ("/api/v1/providers//test", "admin"),
         ("/api/v1/usersx", "default"),
         ("/api/v1", "default"),
         ("/", "default"),
@@ -84,6 +91,8 @@ async def test_a_service_of_its_own_answers_the_pulls_of_others() -> None:
         ("/auth/", "default / /"),
         ("/auth/auth/login", "default /auth/login /auth/login"),
         ("/.well-known/oauth-authorization-server/auth", "default /.well-known/oauth-authorization-server"),
+        ("/.well-known/oauth-protected-resource/auth", "default /.well-known/oauth-protected-resource/auth"),
+        ("/.well-known/oauth-protected-resource/mcp", "default /.well-known/oauth-protected-resource/mcp"),
     ],
 )
 @pytest.mark.spec("RFC 8414 3.1")

@@ -15,7 +15,7 @@ from watchword_runtime.keyring import Keyring, pair_purpose
 def test_an_installation_is_drawn_once_and_found_again(tmp_path: Path) -> None:
     first = Installation.opened(tmp_path / "secrets")
     assert Installation.opened(tmp_path / "secrets") == first
-    assert Installation.opened(tmp_path / "other").master != first.master
+    assert Installation.opened(tmp_path / "other").root != first.root
 
 
 def test_every_secret_is_a_private_file(tmp_path: Path) -> None:
@@ -24,29 +24,12 @@ def test_every_secret_is_a_private_file(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_an_interrupted_first_start_begins_again(tmp_path: Path) -> None:
-    directory = tmp_path / "secrets"
-    Installation.drawn().save(directory)
-    (directory / "master.key").unlink()
-    again = Installation.opened(directory)
-    assert Installation.load(directory) == again
-
-
 @pytest.mark.parametrize("name", ["authz/nats_seed", "token/database_password", "postgres/postgres.password"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     Installation.opened(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(BrokenInstallation, match=name):
         Installation.opened(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "AAAA", "not base64!", "ä"])
-def test_a_spoilt_master_key_is_named_and_never_replaced(tmp_path: Path, text: str) -> None:
-    Installation.opened(tmp_path)
-    (tmp_path / "master.key").write_text(text)
-    with pytest.raises(BrokenInstallation, match=r"master\.key"):
-        Installation.opened(tmp_path)
-    assert (tmp_path / "master.key").read_text() == text
 
 
 def test_two_services_share_their_pair_key_and_nothing_else() -> None:
@@ -63,7 +46,7 @@ def test_two_services_share_their_pair_key_and_nothing_else() -> None:
 def test_each_container_finds_its_own_secrets(tmp_path: Path) -> None:
     installation = Installation.drawn()
     save_for_containers(installation, tmp_path, database="postgres:5432/watchword", owner=None)
-    assert Installation.load(tmp_path) == installation
+    assert Installation.opened(tmp_path) == installation
     for service in Service:
         own = {path.name for path in (tmp_path / service).iterdir()}
         assert own == {"database_password", "database_url", "keys", "nats_seed"}

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import httpx2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -12,6 +11,7 @@ from starlette.routing import Route
 from watchword.leaving import Leaving
 from watchword.sockets import listen
 from watchword.worker import server_of
+from watchword_testkit.http import http_client
 
 
 async def _endless(_request: Request) -> Response:
@@ -35,16 +35,16 @@ async def test_streams_end_properly_and_answers_are_finished() -> None:
     server = server_of(leaving, 10.0)
     serving = asyncio.create_task(server.serve(sockets=sockets))
     base = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-    async with httpx2.AsyncClient(trust_env=False, base_url=base) as http:
+    async with http_client(base_url=base) as http:
         slow = asyncio.create_task(http.post("/slow", content=b"x" * 1000))
         async with http.stream("GET", "/stream") as stream:
             lines = stream.aiter_bytes()
             assert b"still here" in await anext(lines)
             leaving.leave()
             server.should_exit = True
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 async for _ in lines:
                     pass
         assert (await slow).text == "x" * 1000
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await serving

@@ -105,7 +105,7 @@ def test_a_first_start_and_a_second_one(up: Callable[..., Up], tmp_path: Path) -
     access = first.access
     assert stat.S_IMODE((first.data / "access.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(first.data.stat().st_mode) == 0o700
-    assert set(access) == {"issuer", "console", "username", "password", "admin_token"}
+    assert set(access) == {"issuer", "console", "nats_url", "username", "password", "admin_token"}
     for shown in (access["issuer"], access["console"], access["username"], access["password"], str(first.data)):
         assert shown in first.said
     assert access["admin_token"] not in first.said

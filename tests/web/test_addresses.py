@@ -13,6 +13,7 @@ def _xff(*values: str) -> list[tuple[bytes, bytes]]:
     return [(b"x-forwarded-for", value.encode("latin-1")) for value in values]
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize(
     ("peer", "headers", "expected"),
     [
@@ -46,6 +47,7 @@ def test_client_address(peer: str | None, headers: list[tuple[bytes, bytes]], ex
     assert client_address(headers, peer, PROXIES) == expected
 
 
+@pytest.mark.row(50)
 def test_without_trusted_proxies_no_header_counts() -> None:
     assert client_address(_xff("1.2.3.4"), "10.0.0.1", []) == "10.0.0.1"
 

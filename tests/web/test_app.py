@@ -264,6 +264,7 @@ async def test_json_in_disguise_is_a_400(call: Call, app: FastAPI, content_type:
         assert answer.status_code == 400
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize(
     ("headers", "chunks"),
     [
@@ -294,6 +295,7 @@ async def test_json_in_several_chunks_arrives_whole(call: Call, app: FastAPI) ->
     assert (answer.status_code, answer.json()["client_name"]) == (201, "x")
 
 
+@pytest.mark.row(31)
 @pytest.mark.spec("CSP3 6.4.2")
 @pytest.mark.parametrize(
     "path",
@@ -378,6 +380,7 @@ async def test_programs_may_use_internal_names(call: Call, app: FastAPI) -> None
         assert (await call(app, path, host="token:8000")).status_code == 404  # not served here, but not 421
 
 
+@pytest.mark.row(51)
 async def test_a_forwarded_host_counts_only_from_a_trusted_proxy(call: Call, sample_pages: Pages) -> None:
     site = Site("https://sso.example", trusted_proxies=[ip_network("10.0.0.0/8")])
     app = create_app("admin", title="Test", settings=site, routers=[router], version="1", pages=sample_pages)

@@ -12,7 +12,8 @@ from axe_playwright_python.async_playwright import Axe
 from axe_playwright_python.base import AxeResults
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
+from tests.chromium import PROGRAM, chromium
 
 from watchword_web.app import create_app
 from watchword_web.csrf import same_origin
@@ -23,11 +24,7 @@ from watchword_web.settings import Site
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    *("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-dev-shm-usage"),
-    "--host-resolver-rules=MAP intranet.example 127.0.0.1",
-]
+OTHER_SITE = "--host-resolver-rules=MAP intranet.example 127.0.0.1"
 PAGES = ["/login", "/login?failed=1", "/consent", "/account", "/error", "/message", "/confirm"]
 
 
@@ -182,12 +179,8 @@ async def stage() -> AsyncIterator[Stage]:
 
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, chromium_sandbox=False, args=ARGUMENTS
-        )
+    async with chromium(OTHER_SITE) as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -337,4 +330,4 @@ async def test_a_foreign_name_gets_the_page_that_explains_it(context: BrowserCon
 
 
 def test_chromium_is_installed() -> None:
-    assert Path(CHROMIUM).exists(), "install it with `apt-get install chromium`"
+    assert Path(PROGRAM).exists(), "install it with `apt-get install chromium`"

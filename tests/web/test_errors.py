@@ -19,6 +19,7 @@ def _json(response: Response) -> dict[str, object]:
     return document
 
 
+@pytest.mark.row(32)
 @pytest.mark.spec("RFC 6749 5.2")
 def test_an_oauth_error_is_json_that_nobody_stores() -> None:
     response = OAuthError("invalid_grant", "The code is not valid", detail="expired 3 s ago").response()

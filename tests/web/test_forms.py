@@ -28,6 +28,7 @@ def test_any_bytes_give_parameters_or_a_refusal(raw: bytes) -> None:
     assert all(value and "\x00" not in value for value in params.values())
 
 
+@pytest.mark.row(9)
 @pytest.mark.spec("RFC 6749 3.1")
 @pytest.mark.parametrize(
     "raw",
@@ -43,6 +44,25 @@ def test_a_repeated_name_is_not_echoed_when_it_is_none_of_ours() -> None:
     with pytest.raises(RepeatedParameter) as refusal:
         parse_form(b"%3Cscript%3E=1&%3Cscript%3E=2")
     assert "<" not in refusal.value.description
+
+
+@pytest.mark.spec("RFC 8707 2; RFC 8693 2.1")
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b"resource=https://a.test&scope=x&resource=https://b.test", "https://a.test https://b.test"),
+        (b"resource=https%3A%2F%2Fa.test&resource=https://a.test", "https://a.test"),
+        (b"resource=&resource=https://a.test&resource", "https://a.test"),
+    ],
+)
+def test_several_resources_are_a_list(raw: bytes, value: str) -> None:
+    assert parse_form(raw)["resource"] == value
+
+
+@pytest.mark.parametrize("raw", [b"resource=a%20b", b"audience=a+b", b"resource=x&resource=a%20b"])
+def test_a_list_cannot_be_sent_in_one_value(raw: bytes) -> None:
+    with pytest.raises(MalformedForm):
+        parse_form(raw)
 
 
 @pytest.mark.spec("RFC 6749 3.1")
@@ -154,6 +174,7 @@ def test_twenty_levels_are_allowed(depth: int) -> None:
     assert parse_json(b"[" * depth + b"]" * depth)
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize(
     "raw",
     [

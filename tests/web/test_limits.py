@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from watchword_web.errors import OAuthError, PageError, Problem
-from watchword_web.limits import Limiter
+from watchword_web.limits import Guesses, Limiter
 from watchword_web.surfaces import Surface
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -61,3 +61,25 @@ def test_the_refusal_says_when_to_come_back(surface: Surface, kind: type[Excepti
     assert isinstance(refusal.value, (OAuthError, Problem, PageError))
     assert refusal.value.status == 429
     assert refusal.value.headers == {"Retry-After": "4"}
+
+
+def test_guesses_are_forgiven_at_a_rate_and_refused_above_the_burst() -> None:
+    guesses = Guesses(rate_per_s=0.5, burst=2)
+    for _ in range(2):
+        guesses.check("a", 1.0)
+        guesses.note("a", 1.0)
+    with pytest.raises(OAuthError) as refused:
+        guesses.check("a", 1.0)
+    assert (refused.value.status, refused.value.headers["Retry-After"]) == (429, "2")
+    guesses.check("b", 1.0)
+    guesses.check("a", 3.1)
+
+
+def test_many_attackers_do_not_push_out_the_worst() -> None:
+    guesses = Guesses(rate_per_s=1, burst=2, max_keys=100)
+    for _ in range(50):
+        guesses.note("worst", 1.0)
+    for number in range(150):
+        guesses.note(f"mild-{number}", 1.0)
+    with pytest.raises(OAuthError):
+        guesses.check("worst", 1.0)

@@ -161,7 +161,8 @@ def test_what_is_accepted_stays_here_however_often_it_is_decoded(value: str) -> 
 @given(value=_URLS)
 @settings(max_examples=500, deadline=None)
 def test_encoding_a_refused_value_does_not_make_it_acceptable(value: str) -> None:
-    if value.startswith("/") and not is_local_path(value) and value.isascii() and len(value) < 300:
+    is_broken = re.search(r"%(?![0-9A-Fa-f]{2})", value)  # encoding mends what is refused for this alone
+    if value.startswith("/") and not is_local_path(value) and not is_broken and value.isascii() and len(value) < 300:
         assert not is_local_path(quote(value, safe="/"))
 
 

@@ -1,235 +1,247 @@
-"""`watchword apply`: YAML documents become clients, identity providers and users, however often they are applied.
+"""Declared documents and a running installation: what would change, and making it so.
 
-A document is the body of the API's call with a `kind`. What exists is replaced as `PUT` does: members that are left
-out return to their defaults. Secrets and passwords cannot be read back and compared, so they are sent only for what is
-new or has none, unless asked otherwise.
+Each kind of document belongs to one service, which compares and applies its own in one transaction. Everything is
+checked everywhere before anything is applied anywhere; then each owner does exactly what its plan said, or nothing
+(docs/adr/0015-declared-documents.md).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from io import StringIO
-from pathlib import Path
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import httpx2
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
 
-Members = dict[str, object]
+from watchword.documents import Document, DocumentError
+
+# In the order in which they are applied: what documents of a later owner name belongs to an earlier one.
+OWNERS: Final = ("directory", "admin")
+# Somebody who is left out of a file is not a person who left: people go only when that is said.
+PEOPLE: Final = "User"
+_TIMEOUT: Final = httpx2.Timeout(300.0, connect=10.0)
 
 
-class ApplyError(RuntimeError):
-    """A document that cannot be applied; the text begins with file and line."""
+class ApplyError(DocumentError):
+    """The installation refused, or did not answer. applied: what had been done by then."""
+
+    def __init__(self, why: str, applied: Sequence["Step"] = ()) -> None:
+        super().__init__(why)
+        self.applied = applied
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How documents of one kind meet the API.
+class Step:
+    """What becomes, or became, of one document or of what none describes. action: create, change, unchanged, delete.
 
-    id: the member that the server chose, or the administrator for a provider.  keys: members that name one, in order of
-    preference.  secret: what can be written and never read.
+    changes: members with `before` and `after`; of a secret only that it is set.  secret: generated, shown once.
     """
-
-    name: str
-    path: str
-    id: str
-    keys: tuple[str, ...]
-    secret: str
-
-
-KINDS: Final = {
-    kind.name: kind
-    for kind in (
-        Kind("Client", "/clients", "client_id", ("client_id", "short_name", "client_name"), "client_secret"),
-        Kind("IdentityProvider", "/providers", "id", ("id",), "client_secret"),
-        Kind("User", "/users", "id", ("username",), "password"),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Document:
-    """One document of a file. lines: where each member and each item of a list stands, by pointer, counted from 1."""
-
-    file: str
-    line: int
-    kind: Kind
-    members: Members
-    lines: Mapping[str, int]
-
-    @property
-    def key(self) -> str:
-        """The member by which it is found."""
-        return next(key for key in self.kind.keys if key in self.members)
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return str(self.members[self.key])
-
-    def at(self, pointer: str = "") -> str:
-        """`file:line` of what a pointer such as `redirect_uris/0` names, or of the document."""
-        while pointer and pointer not in self.lines:
-            pointer = pointer.rpartition("/")[0]
-        return f"{self.file}:{self.lines.get(pointer, self.line)}"
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What became of a document. result: created, updated or unchanged.  secret: one that was generated, shown once."""
 
     kind: str
     name: str
-    id: str
-    result: str
+    id: str | None
+    action: str
+    changes: tuple[Mapping[str, Any], ...] = ()
     secret: str | None = None
 
 
-def read(path: Path) -> list[Document]:
-    """The documents of a file, in order. Raises ApplyError with file and line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ApplyError(f"{path}: cannot be read: {error}") from None
-    yaml = YAML(typ="rt", pure=True)
-    try:
-        return [_document(str(path), found) for found in yaml.load_all(StringIO(text)) if found is not None]
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ApplyError(f"{path}:{line}: {error.problem or 'not YAML'}") from None
+@dataclass(frozen=True)
+class Owner:
+    """A service with the kinds that are its own: for each the members that are texts."""
+
+    name: str
+    texts: Mapping[str, frozenset[str]]
 
 
-def apply(documents: list[Document], *, url: str, token: str, set_secrets: bool = False) -> Iterator[Applied]:
-    """Each document in turn, applied. Raises ApplyError at the first that is refused.
+@dataclass(frozen=True)
+class OwnersPlan:
+    """What one owner would do. body: what it was asked."""
 
-    url: the issuer.  token: an administrator's API key.  set_secrets: secrets and passwords are sent for what exists.
-    """
-    headers = {"Watchword-API-Key": token}
-    with httpx2.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30.0, trust_env=False) as http:
-        for document in documents:
-            yield _Apply(http, document, set_secrets).run()
+    owner: Owner
+    documents: tuple[Document, ...]
+    body: Mapping[str, object] = field(repr=False)
+    digest: str
+    steps: tuple[Step, ...]
 
 
-class _Apply:
-    def __init__(self, http: httpx2.Client, document: Document, set_secrets: bool) -> None:
-        self._http, self._document, self._set_secrets = http, document, set_secrets
+class Installation:
+    """The documents of a running installation."""
 
-    def run(self) -> Applied:
-        document = self._document
-        wanted = dict(document.members)
-        roles = wanted.pop("roles", None) if document.kind.name == "User" else None
-        known = self._find()
-        if known is None:
-            found, result = self._call("POST", document.kind.path, wanted), "created"
-        else:
-            found = self._replace(known, wanted)
-            result = "unchanged" if found["version"] == known["version"] else "updated"
-        id_ = str(found[document.kind.id])
-        if roles is not None and sorted(_strings(roles)) != sorted(_strings(found.get("roles"))):
-            self._call("PUT", f"{document.kind.path}/{id_}/roles", {"roles": roles})
-            result = "updated" if result == "unchanged" else result
-        secret = found.get("client_secret")
-        generated = None if secret is None or document.kind.secret in document.members else str(secret)
-        return Applied(document.kind.name, document.name, id_, result, generated)
+    def __init__(self, url: str, token: str) -> None:
+        """url: the issuer.  token: an administrator's API key."""
+        self.url = url.rstrip("/")
+        headers = {"Watchword-API-Key": token}
+        self._http = httpx2.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=_TIMEOUT, trust_env=False)
+        self._owners: tuple[Owner, ...] = ()
 
-    def _find(self) -> Members | None:
-        """What the document describes, as it is now; None when it does not exist. Raises ApplyError when two do."""
-        kind, key, name = self._document.kind, self._document.key, self._document.name
-        if key == kind.id:
-            answer = self._send("GET", f"{kind.path}/{name}")
-            if answer.status_code == 404 and kind.name != "Client":
-                return None
-            return self._read(answer)
-        found = self._call("GET", kind.path, params={key: name})["items"]
-        if not isinstance(found, list):
-            raise ApplyError(f"{self._document.at()}: the answer is not a list")
-        if len(found) > 1:
-            raise ApplyError(
-                f"{self._document.at(key)}: {len(found)} of kind {kind.name} have this {key}: give one a short_name, "
-                "or name it by its client_id"
+    def close(self) -> None:
+        """Every connection is closed."""
+        self._http.close()
+
+    @property
+    def schema_url(self) -> str:
+        """The JSON Schema of all documents."""
+        return f"{self.url}/api/v1/schema"
+
+    def owners(self) -> tuple[Owner, ...]:
+        """Who has documents, and of which kinds. Raises ApplyError."""
+        if not self._owners:
+            self._owners = tuple(
+                Owner(name, _kinds_of(_object(self._send("GET", f"/apply/{name}/schema")))) for name in OWNERS
             )
-        return dict(found[0]) if found else None
+        return self._owners
 
-    def _replace(self, known: Members, wanted: Members) -> Members:
-        kind = self._document.kind
-        has_secret = bool(known.get("secrets") or known.get("has_client_secret") or kind.name == "User")
-        if has_secret and not self._set_secrets:
-            wanted.pop(kind.secret, None)
-        if kind.id in wanted:
-            del wanted[kind.id]
-        return self._call("PUT", f"{kind.path}/{known[kind.id]}", wanted)
+    def plan(
+        self,
+        documents: Sequence[Document],
+        *,
+        environment: Mapping[str, str],
+        prune: bool = False,
+        prune_people: bool = False,
+        set_secrets: bool = False,
+    ) -> list[OwnersPlan]:
+        """What would happen, everywhere. Raises DocumentError with the lines of all that an owner refuses.
 
-    def _call(
-        self, method: str, path: str, body: Members | None = None, params: Mapping[str, str] | None = None
-    ) -> Members:
-        return self._read(self._send(method, path, body, params))
+        environment: of the process, for `{env: …}`.  prune: what no document describes goes, of the kinds that
+        documents are of; people only with `prune_people`.  set_secrets: secrets and passwords are written also for
+        what has one.
+        """
+        by_owner: dict[str, list[Document]] = {owner.name: [] for owner in self.owners()}
+        kinds = {kind: owner for owner in self.owners() for kind in owner.texts}
+        for document in documents:
+            if document.kind not in kinds:
+                known = ", ".join(kinds)
+                raise ApplyError(f"{document.at('kind')}: kind {document.kind}: one of {known}")
+            by_owner[kinds[document.kind].name].append(document)
+        plans = []
+        for owner in self.owners():
+            own = by_owner[owner.name]
+            if not own:
+                continue
+            pruned = {each.kind for each in own} if prune else set()
+            if not prune_people:
+                pruned.discard(PEOPLE)
+            body = {
+                "documents": [
+                    {"kind": each.kind, **each.resolved(owner.texts[each.kind], environment)} for each in own
+                ],
+                "prune": sorted(pruned),
+                "set_secrets": set_secrets,
+            }
+            answer = self._ask(owner, own, {**body, "dry_run": True})
+            plans.append(OwnersPlan(owner, tuple(own), body, answer["digest"], _steps(answer)))
+        return plans
+
+    def apply(self, plans: Sequence[OwnersPlan]) -> Iterator[Step]:
+        """Every owner does what its plan said, one after the other. Raises ApplyError, which says what was done."""
+        done: list[Step] = []
+        for plan in plans:
+            try:
+                answer = self._ask(plan.owner, plan.documents, {**plan.body, "digest": plan.digest})
+            except DocumentError as error:
+                raise ApplyError(str(error), done) from None
+            steps = _steps(answer)
+            done += steps
+            yield from steps
+
+    def export(self, kinds: Collection[str] = ()) -> Iterator[Mapping[str, object]]:
+        """What there is, as documents whose application changes nothing. kinds: all when empty. Raises ApplyError."""
+        known = [(owner, kind) for owner in self.owners() for kind in owner.texts]
+        for kind in kinds:
+            if kind not in {each for _, each in known}:
+                raise ApplyError(f"kind {kind}: one of {', '.join(each for _, each in known)}")
+        for owner, kind in known:
+            if kinds and kind not in kinds:
+                continue
+            cursor: str | None = None
+            while True:
+                params = {"kind": kind, "limit": "200"} | ({"cursor": cursor} if cursor else {})
+                page = _object(self._send("GET", f"/apply/{owner.name}", params=params))
+                yield from page["items"]
+                cursor = page.get("next")
+                if cursor is None:
+                    break
+
+    def _ask(self, owner: Owner, documents: Sequence[Document], body: Mapping[str, object]) -> dict[str, Any]:
+        """The plan of an owner. Raises DocumentError with the lines of what was refused."""
+        answer = self._send("POST", f"/apply/{owner.name}", body=body)
+        document = _json(answer)
+        if answer.is_success and isinstance(document, dict):
+            return document
+        if not isinstance(document, dict):
+            raise ApplyError(f"{owner.name}: answer {answer.status_code}")
+        errors = [each for each in document.get("errors") or [] if isinstance(each, dict)]
+        said = [_located(each, documents) for each in errors]
+        if not said:
+            where = documents[0].at() if answer.status_code in {401, 403} else owner.name
+            said = [f"{where}: {document.get('detail') or document.get('title')}"]
+        raise ApplyError("\n".join(said))
 
     def _send(
-        self, method: str, path: str, body: Members | None = None, params: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, object] | None = None,
+        params: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         try:
             return self._http.request(method, path, json=body, params=params)
         except httpx2.HTTPError as error:
-            raise ApplyError(
-                f"{self._http.base_url}: no answer ({type(error).__name__}); does Watchword run?"
-            ) from None
-
-    def _read(self, answer: httpx2.Response) -> Members:
-        """The document that was answered. Raises ApplyError with the lines of the members that were refused."""
-        document: object = answer.json() if "json" in answer.headers.get("content-type", "") else None
-        if answer.is_success and isinstance(document, dict):
-            return document
-        if not isinstance(document, dict):
-            raise ApplyError(f"{self._document.at()}: answer {answer.status_code}")
-        errors = [each for each in document.get("errors") or [] if isinstance(each, dict)]
-        if not errors:
-            raise ApplyError(f"{self._document.at()}: {document.get('detail') or document.get('title')}")
-        said = []
-        for each in errors:
-            pointer = str(each.get("pointer") or each.get("parameter") or "").lstrip("#/")
-            said.append(f"{self._document.at(pointer)}: {pointer or self._document.kind.name}: {each.get('detail')}")
-        raise ApplyError("\n".join(said))
+            raise ApplyError(f"{self.url}: no answer ({type(error).__name__}); does Watchword run?") from None
 
 
-def _document(file: str, found: object) -> Document:
-    if not isinstance(found, CommentedMap):
-        raise ApplyError(f"{file}: every document is a mapping with a kind")
-    line = found.lc.line + 1
-    lines = _lines_of(found)
-    name = str(found.get("kind", ""))
-    if name not in KINDS:
-        where = lines.get("kind", line)
-        raise ApplyError(f"{file}:{where}: kind {name or 'is missing'}: one of {', '.join(KINDS)}")
-    members = {str(key): _plain(value) for key, value in found.items() if key != "kind"}
-    kind = KINDS[name]
-    if not any(key in members for key in kind.keys):
-        raise ApplyError(f"{file}:{line}: a {name} needs {' or '.join(kind.keys)}")
-    return Document(file, line, kind, members, lines)
+def _steps(answer: Mapping[str, Any]) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            kind=each["kind"],
+            name=each["name"],
+            id=each["id"],
+            action=each["action"],
+            changes=tuple(each["changes"]),
+            secret=each["secret"],
+        )
+        for each in answer["steps"]
+    )
 
 
-def _lines_of(found: CommentedMap) -> dict[str, int]:
-    lines = {}
-    for key, value in found.items():
-        lines[str(key)] = found.lc.key(key)[0] + 1
-        if isinstance(value, CommentedSeq):
-            lines |= {f"{key}/{index}": value.lc.item(index)[0] + 1 for index in range(len(value))}
-    return lines
+def _kinds_of(schema: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """The kinds of a schema, each with the members that are texts, in whichever of its shapes."""
+    definitions = schema["$defs"]
+    names = [each["$ref"].rpartition("/")[2] for each in schema["oneOf"]]
+    return {
+        name: frozenset(
+            member
+            for shape in definitions[name].get("oneOf", [definitions[name]])
+            for member, said in shape["properties"].items()
+            if _is_text(said, definitions)
+        )
+        for name in names
+    }
 
 
-def _plain(value: object) -> object:
-    """The value without what the YAML library keeps about its place."""
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    for plain in (int, float, str):
-        if isinstance(value, plain):
-            return plain(value)
-    return str(value)
+def _is_text(said: Mapping[str, Any], definitions: Mapping[str, Any]) -> bool:
+    if "$ref" in said:
+        return _is_text(definitions[said["$ref"].rpartition("/")[2]], definitions)
+    return said.get("type") == "string" or any(_is_text(each, definitions) for each in said.get("anyOf", ()))
 
 
-def _strings(value: object) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else []
+def _located(error: Mapping[str, Any], documents: Sequence[Document]) -> str:
+    """`file:line: member: what is wrong`."""
+    parts = str(error.get("pointer") or error.get("parameter") or "").lstrip("#/").split("/")
+    if len(parts) < 2 or parts[0] != "documents" or not parts[1].isdecimal() or int(parts[1]) >= len(documents):
+        return f"{'/'.join(parts)}: {error.get('detail')}"
+    document, pointer = documents[int(parts[1])], "/".join(parts[2:])
+    return f"{document.at(pointer)}: {pointer or document.kind}: {error.get('detail')}"
+
+
+def _json(answer: httpx2.Response) -> object:
+    found: object = answer.json() if "json" in answer.headers.get("content-type", "") else None
+    return found
+
+
+def _object(answer: httpx2.Response) -> dict[str, Any]:
+    """The JSON object of a successful answer. Raises ApplyError."""
+    document = _json(answer)
+    if answer.is_success and isinstance(document, dict):
+        return document
+    why = document.get("detail") or document.get("title") if isinstance(document, dict) else None
+    raise ApplyError(f"{answer.request.url}: {why or 'answer'} ({answer.status_code})")

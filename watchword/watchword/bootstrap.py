@@ -43,6 +43,11 @@ def noted_administrator(path: Path) -> Administrator:
     return Administrator(noted["username"], noted["password"], noted["admin_token"])
 
 
+def noted_username(path: Path) -> str | None:
+    """The first administrator's name; None when none is noted."""
+    return _read(path).get("username")
+
+
 async def _make(password: str, databases: Mapping[Service, str], now: datetime) -> str:
     # Only a first start needs this code.
     from watchword_database.engine import Database
@@ -62,14 +67,30 @@ async def _make(password: str, databases: Mapping[Service, str], now: datetime) 
         await token.dispose()
 
 
+async def renew_administrator(
+    path: Path, databases: Mapping[Service, str], *, user_id: str, now: datetime
+) -> Administrator:
+    """The first administrator has a new API key, noted in `path` in place of one that has ended. user_id: theirs."""
+    from watchword_database.engine import Database
+    from watchword_token.bootstrap import create_admin_key
+
+    token = Database(databases[Service.TOKEN], service=Service.TOKEN, pool_size=1)
+    try:
+        shown = await create_admin_key(token, user_id=user_id, now=now, name="after a restore")
+    finally:
+        await token.dispose()
+    write_private(path, json.dumps({**_read(path), "admin_token": shown}))
+    return noted_administrator(path)
+
+
 async def console(database: str, *, public_url: str, now: datetime) -> None:
     """The administration console can sign people in at this public URL. database: URL as the role of admin."""
-    from watchword_admin.bootstrap import ensure_console
+    from watchword_admin.bootstrap import ensure_own_clients
     from watchword_database.engine import Database
 
     admin = Database(database, service=Service.ADMIN, pool_size=1)
     try:
-        await ensure_console(admin, public_url=public_url, now=now)
+        await ensure_own_clients(admin, public_url=public_url, now=now)
     finally:
         await admin.dispose()
 
@@ -81,6 +102,7 @@ def _read(path: Path) -> dict[str, str]:
         return {}
 
 
-def access_document(administrator: Administrator, *, issuer: str, console: str) -> str:
+def access_document(administrator: Administrator, *, issuer: str, console: str, nats_url: str) -> str:
     """What `access.json` holds."""
-    return json.dumps({"issuer": issuer, "console": console, **asdict(administrator)}, indent=2) + "\n"
+    shown = {"issuer": issuer, "console": console, "nats_url": nats_url, **asdict(administrator)}
+    return json.dumps(shown, indent=2) + "\n"

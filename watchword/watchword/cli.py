@@ -6,13 +6,17 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 # Nothing heavy up here: `watchword health` runs every few seconds in each container.
+from watchword.commands import admin, audit, clients, declare, events, keys, master_key, providers, users
+from watchword.commands.doctor import doctor
+from watchword.commands.login import login
+from watchword.commands.restore import restore
+from watchword.commands.revoke import revoke
 from watchword.embedded.process import StartError
 from watchword_events.names import Service
 
@@ -20,7 +24,6 @@ app = typer.Typer(
     name="watchword",
     help="Self-hosted single sign-on whose revocations reach everyone in milliseconds.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,  # they hold secrets
 )
 
@@ -33,6 +36,12 @@ DataDir = Annotated[Path, typer.Option(help="Where everything is kept", file_oka
 Secrets = Annotated[
     Path | None, typer.Option(envvar="WATCHWORD_SECRETS", help="Directory with secrets, from `watchword init`")
 ]
+
+
+@app.callback()
+def environment(context: typer.Context) -> None:
+    """Commands in modules of their own find the environment in the context."""
+    context.obj = dict(os.environ)
 
 
 @app.command()
@@ -49,12 +58,13 @@ def up(
     from watchword import supervisor
     from watchword.installation import BrokenInstallation
 
+    environment = _environment()
     options = supervisor.Options(
         data_dir=data_dir.absolute(),
         port=port,
         workers=workers,
         demo=demo,
-        environment=dict(os.environ),
+        environment=environment,
         public_url=public_url,
         pg_bin=pg_bin,
         nats_bin=nats_bin,
@@ -102,16 +112,23 @@ def init(
     ] = None,
 ) -> None:
     """Draw the secrets of a new installation for `docker compose`; existing ones are never touched."""
-    from watchword.containers import give, save_for_containers
-    from watchword.installation import Installation
+    from watchword.containers import configure_nats, give, save_for_containers
+    from watchword.installation import BrokenInstallation, Installation, seal_root
 
+    environment = _environment()
     if owner is not None:
         give(owner, data or ())
-    if Installation.exists(directory):
-        _say(f"{directory} holds the secrets of an installation; nothing was changed.")
-        return
-    save_for_containers(Installation.drawn(), directory, database=database, owner=owner)
-    _say(f"Secrets are in {directory}. Back them up: without master.key the database cannot be read.")
+    try:
+        if Installation.exists(directory):
+            seal_root(directory, environment)
+            configure_nats(directory, owner=owner)
+            _say(f"{directory} holds the secrets of an installation; nothing was changed.")
+            return
+        drawn = Installation.drawn()
+        save_for_containers(drawn, directory, database=database, owner=owner, environment=environment)
+    except BrokenInstallation as error:
+        _fail(str(error))
+    _say(f"Secrets are in {directory}. Back them up: without root.sealed and the master key the database is lost.")
 
 
 @app.command()
@@ -148,42 +165,13 @@ def provision(
 ) -> None:
     """Create the streams and durable consumers of the catalogue."""
     from watchword.containers import provision_for
+    from watchword.grants import GRANTS_FILE
 
     seed = _from_directory(secrets).get("nats_seed") or os.environ.get(f"{PREFIX}NATS_SEED")
     if not seed:
         _fail(f"no NATS seed: set WATCHWORD_SECRETS to the provisioner's directory, or {PREFIX}NATS_SEED")
-    asyncio.run(provision_for(nats_url, seed, watching=watch, replicas=replicas, say=_say))
-
-
-@app.command("apply")
-def apply_documents(
-    files: Annotated[list[Path], typer.Option("--file", "-f", help="YAML with documents; may be repeated")],
-    data_dir: DataDir = DATA_DIR,
-    url: Annotated[str | None, typer.Option(help="The issuer; read from access.json when left out")] = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="WATCHWORD_ADMIN_TOKEN", help="An administrator's API key; as above")
-    ] = None,
-    set_secrets: Annotated[
-        bool, typer.Option("--set-secrets", help="Send secrets and passwords for what exists, too")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per document")] = False,
-) -> None:
-    """Create or update clients, identity providers and users as YAML documents describe them."""
-    from watchword import apply
-
-    if url is None or token is None:
-        access = _access(data_dir)
-        url, token = url or access["issuer"], token or access["admin_token"]
-    try:
-        documents = [document for file in files for document in apply.read(file)]
-        for done in apply.apply(documents, url=url, token=token, set_secrets=set_secrets):
-            if as_json:
-                _say(json.dumps({name: value for name, value in asdict(done).items() if value is not None}))
-            else:
-                shown = f"   secret: {done.secret} (shown once)" if done.secret else ""
-                _say(f"{done.result:<9} {done.kind} {done.name} ({done.id}){shown}")
-    except apply.ApplyError as error:
-        _fail(str(error))
+    grants = None if secrets is None else secrets / GRANTS_FILE
+    asyncio.run(provision_for(nats_url, seed, watching=watch, replicas=replicas, grants=grants, say=_say))
 
 
 @app.command()
@@ -200,14 +188,32 @@ def health(
         _fail(f"no answer on port {port}: {error}")
 
 
-def _access(data_dir: Path) -> dict[str, str]:
-    path = data_dir / "access.json"
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        _fail(f"{path} is not there: start `watchword up`, or give --url and --token")
-    except (OSError, ValueError) as error:
-        _fail(f"{path}: {error}")
+app.add_typer(users.app, name="users")
+app.add_typer(clients.app, name="clients")
+app.add_typer(providers.app, name="providers")
+app.add_typer(keys.app, name="keys")
+app.add_typer(events.app, name="events")
+app.add_typer(audit.app, name="audit")
+app.add_typer(admin.app, name="admin")
+app.add_typer(master_key.app, name="master-key")
+app.command()(revoke)
+app.command()(restore)
+app.command()(doctor)
+app.command()(login)
+app.command()(declare.apply)
+app.command()(declare.plan)
+app.command()(declare.drift)
+app.command()(declare.export)
+
+
+def _environment() -> dict[str, str]:
+    """The environment, of which children inherit all but the master key."""
+    from watchword.master_key import VARIABLES
+
+    found = dict(os.environ)
+    for name in VARIABLES:
+        os.environ.pop(name, None)
+    return found
 
 
 def _from_directory(secrets: Path | None) -> dict[str, str]:

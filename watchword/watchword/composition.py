@@ -4,6 +4,7 @@ import asyncio
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Protocol, get_type_hints
 
 import structlog
@@ -13,13 +14,16 @@ from watchword.leaving import Leaving
 from watchword_database.engine import Database
 from watchword_database.ids import new_id
 from watchword_events.names import Service
+from watchword_runtime.audit_log import AuditLog, Calls
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock, utc_now
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import InternalClients
+from watchword_runtime.positions import Positioned, Positions
 from watchword_runtime.service import ASGIApp, ServiceApp
 from watchword_runtime.settings import ServiceSettings, load
 from watchword_runtime.shared import Shared
+from watchword_runtime.telemetry import Measured, Telemetry
 from watchword_web.hot import HotPaths
 
 log = structlog.get_logger()
@@ -53,12 +57,14 @@ class Process:
     database: Database
     broker: Broker
     leaving: Leaving
+    hot: frozenset[str]
     _started: list[ServiceApp] = field(default_factory=list)
 
     async def start(self) -> None:
         """Every service was started; none waited for NATS or for another."""
         await self.broker.start()
         await self.shared.feed.start()
+        self.shared.audit.start()
         for service in self.services:
             self._started.append(service)
             await service.start()
@@ -68,6 +74,7 @@ class Process:
         for service in reversed(self._started):
             await service.stop()
         self._started.clear()
+        await self.shared.audit.stop()
         await self.shared.feed.stop()
         await self.broker.stop()
         await self.shared.internal.close()
@@ -100,7 +107,19 @@ def compose(settings: Mapping[Service, ServiceSettings], *, now: Clock = utc_now
     database = Database(common.database_url.get_secret_value(), service=keeper, pool_size=2)
     broker = Broker(common, database)
     apps: dict[Service, ASGIApp] = {}
-    shared = Shared(feed=Feed(database, broker), internal=InternalClients(apps, now), now=now, instance=new_id())
+    instance = new_id()
+    feed = Feed(database, broker, instance=instance, name=" ".join(service.value for service in settings))
+    telemetry = Telemetry(version("watchword"))
+    audit, positions = AuditLog(database, telemetry), Positions(database, feed)
+    shared = Shared(
+        feed=feed,
+        internal=InternalClients(apps, now),
+        now=now,
+        instance=instance,
+        audit=audit,
+        telemetry=telemetry,
+        positions=positions,
+    )
     built = []
     for service, own in settings.items():
         service_app = main_of(service).build(own, shared)
@@ -113,8 +132,10 @@ def compose(settings: Mapping[Service, ServiceSettings], *, now: Clock = utc_now
         internal=alone,
         home=f"{common.public_url}/admin",
     )
-    leaving = Leaving(gateway)
-    front: ASGIApp = HotPaths(leaving, {path: app for each in built for path, app in each.hot.items()})
+    leaving = Leaving(Calls(gateway, audit))
+    hot = {path: app for each in built for path, app in each.hot.items()}
+    front: ASGIApp = Positioned(HotPaths(leaving, hot), positions, frozenset(hot))
+    front = Measured(front, telemetry.requests, hot)
     if common.base_path:
         front = BasePath(front, common.base_path)
-    return Process(front, tuple(built), shared, database, broker, leaving)
+    return Process(front, tuple(built), shared, database, broker, leaving, frozenset(hot))

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,34 +10,48 @@ import structlog
 from sqlalchemy.engine import make_url
 
 from watchword.bootstrap import administrator, console
+from watchword.embedded.process import write_private
+from watchword.grants import Grant, grants_path, load_grants
 from watchword.installation import Installation
-from watchword.nats_conf import render, render_cluster
+from watchword.nats_conf import render_cluster
 from watchword.provision import connected, provision, watch
 from watchword.schema import migrated
+from watchword.teams import container_text
 from watchword_events.names import Service
 from watchword_runtime import logging
 from watchword_runtime.clock import utc_now
 
 log = structlog.get_logger()
 
-_NATS_STORE = "/data/jetstream"
 _NATS_NODES = ("nats:6222", "nats-2:6222", "nats-3:6222")
 
 
-def save_for_containers(installation: Installation, directory: Path, *, database: str, owner: str | None) -> None:
-    """`directory` has a sub-directory for each container. database: `host:port/name`.  owner: `uid:gid` or None."""
+def save_for_containers(
+    installation: Installation,
+    directory: Path,
+    *,
+    database: str,
+    owner: str | None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """`directory` has a sub-directory for each container. database: `host:port/name`.  owner: `uid:gid` or None.
+
+    environment: says where the master key is kept.
+    """
     more = {f"{service}/database_url": service_url(installation, service, database) for service in Service}
-    more["nats/nats.conf"] = render(
-        installation.nats_public_keys(),
-        port=4222,
-        store=_NATS_STORE,
-        host="0.0.0.0",  # noqa: S104 - inside a container, on a network of its own
-        monitor="127.0.0.1:8222",
-    )
+    more["nats/nats.conf"] = container_text(installation)
     more["nats/cluster.conf"] = render_cluster(_NATS_NODES, password=secrets.token_urlsafe(24))
-    installation.save(directory, more)
+    installation.save(directory, more, environment=environment)
     if owner is not None:
         give(owner, (directory, *directory.rglob("*")))
+
+
+def configure_nats(directory: Path, *, owner: str | None) -> None:
+    """nats.conf is what this version makes of the secrets and grants in `directory`, for the next start."""
+    path = directory / "nats" / "nats.conf"
+    write_private(path, container_text(Installation.load(directory), load_grants(grants_path(directory))))
+    if owner is not None:
+        give(owner, (path,))
 
 
 def give(owner: str, paths: Iterable[Path]) -> None:
@@ -60,16 +74,8 @@ async def migrate_once(installation: Installation, url: str, *, public_url: str,
     url: as a superuser; a missing password is the installation's.
     """
     logging.configure("migrate")
-    parts = make_url(url)
-    if parts.password is None:
-        parts = parts.set(password=installation.superuser_password)
-    await migrated(parts.render_as_string(hide_password=False), installation)
-    urls = {
-        service: parts.set(username=service.role, password=installation.database_passwords[service]).render_as_string(
-            hide_password=False
-        )
-        for service in Service
-    }
+    whole, urls = logins(installation, url)
+    await migrated(whole, installation)
     await console(urls[Service.ADMIN], public_url=public_url, now=utc_now())
     log.info("migrate.done")
     if admin_file is not None:
@@ -77,12 +83,32 @@ async def migrate_once(installation: Installation, url: str, *, public_url: str,
         log.info("administrator.noted", file=str(admin_file), hint="user name, password and API key are in this file")
 
 
-async def provision_for(nats_url: str, seed: str, *, watching: bool, replicas: int, say: Callable[[str], None]) -> None:
-    """Streams and durables exist; with `watching` this goes on until the process is ended."""
+def logins(installation: Installation, url: str) -> tuple[str, dict[Service, str]]:
+    """The superuser's URL with its password, and the URL of each service's role. url: as superuser."""
+    parts = make_url(url)
+    if parts.password is None:
+        parts = parts.set(password=installation.superuser_password)
+    urls = {
+        service: parts.set(username=service.role, password=installation.database_passwords[service]).render_as_string(
+            hide_password=False
+        )
+        for service in Service
+    }
+    return parts.render_as_string(hide_password=False), urls
+
+
+async def provision_for(
+    nats_url: str, seed: str, *, watching: bool, replicas: int, grants: Path | None, say: Callable[[str], None]
+) -> None:
+    """Streams and durables exist; with `watching` this goes on until the process is ended. grants: their file."""
+
+    def granted() -> Sequence[Grant]:
+        return load_grants(grants) if grants is not None else ()
+
     async with connected([each.strip() for each in nats_url.split(",")], seed) as client:
         js = client.jetstream()
-        changed = await provision(js, replicas=replicas)
+        changed = await provision(js, replicas=replicas, grants=granted())
         say(f"Created or changed: {', '.join(changed) or 'nothing'}.")
         if watching:
             logging.configure("provision")
-            await watch(js, replicas=replicas)
+            await watch(js, replicas=replicas, grants=granted)

@@ -1,5 +1,6 @@
 """One origin for all services of a process: routes by path, hides what is internal, takes off the base path."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 from watchword_runtime.service import ASGIApp, Message, Receive, Scope, Send
@@ -7,15 +8,17 @@ from watchword_runtime.service import ASGIApp, Message, Receive, Scope, Send
 _INTERNAL = "/internal"
 # RFC 8414 3.1 puts the well-known name in front of the issuer's path.
 _METADATA = "/.well-known/oauth-authorization-server"
+# RFC 9728 3.1 does so for resources, whose paths need not lie below ours.
+_RESOURCES = "/.well-known/oauth-protected-resource"
 
 
 class Gateway:
     """ASGI: the service that claims the longest prefix of the path answers; a prefix matches whole segments.
 
-    What nobody claims goes to `default`.
+    A `*` in a prefix is one segment; such a claim goes before those without. What nobody claims goes to `default`.
     """
 
-    __slots__ = ("_default", "_home", "_internal", "_prefixes")
+    __slots__ = ("_default", "_home", "_internal", "_patterns", "_prefixes")
 
     def __init__(
         self, prefixes: Mapping[str, ASGIApp], *, default: ASGIApp, internal: bool = False, home: str = ""
@@ -24,7 +27,8 @@ class Gateway:
 
         home: the URL to which `/` leads; "" when it is like any other path.
         """
-        self._prefixes = dict(prefixes)
+        self._prefixes = {prefix: app for prefix, app in prefixes.items() if "*" not in prefix}
+        self._patterns = [(_pattern(prefix), app) for prefix, app in prefixes.items() if "*" in prefix]
         self._default, self._internal = default, internal
         self._home = _leading_to(home) if home else None
 
@@ -38,6 +42,9 @@ class Gateway:
         if path == "/" and self._home is not None:
             return self._home
         head = path.rstrip("/")
+        for pattern, owner in self._patterns:
+            if pattern.match(head):
+                return owner
         while head:
             if (app := self._prefixes.get(head)) is not None:
                 return app
@@ -48,8 +55,8 @@ class Gateway:
 class BasePath:
     """ASGI: takes the path of the public URL ("/auth") off before anybody looks at a path.
 
-    What lies outside it is not found, except the metadata that RFC 8414 puts there and the pulls of other services,
-    which know no public URL.  Spec: RFC 8414 3.1.
+    What lies outside it is not found, except the metadata that RFC 8414 and RFC 9728 put there and the pulls of other
+    services, which know no public URL.  Spec: RFC 8414 3.1; RFC 9728 3.1.
     """
 
     __slots__ = ("_app", "_base")
@@ -69,7 +76,7 @@ class BasePath:
             }
         elif path == f"{_METADATA}{self._base}":
             scope = {**scope, "path": _METADATA, "raw_path": _METADATA.encode()}
-        elif not _is_internal(path):
+        elif not (_is_internal(path) or path == _RESOURCES or path.startswith(f"{_RESOURCES}/")):
             app = _not_found
         await app(scope, receive, send)
 
@@ -82,6 +89,10 @@ def by_prefix(claims: Iterable[tuple[tuple[str, ...], ASGIApp]]) -> dict[str, AS
             if found.setdefault(path.rstrip("/"), app) is not app:
                 raise ValueError(f"{path} is claimed by two services")
     return found
+
+
+def _pattern(prefix: str) -> re.Pattern[str]:
+    return re.compile(re.escape(prefix).replace(r"\*", "[^/]+") + r"(?:/|\Z)")
 
 
 def _is_internal(path: str) -> bool:

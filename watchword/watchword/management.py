@@ -1,16 +1,30 @@
-"""The management port: is the process alive, is it ready, and a few facts about it as Prometheus text."""
+"""The management port: is the process alive, is it ready, and what Prometheus asks for."""
 
+import asyncio
 import json
-import resource
-import time
-from pathlib import Path
-from typing import Final
+from collections.abc import Awaitable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
 
 from watchword.composition import Process
+from watchword_database import Database, followers, transaction
+from watchword_database.outages import note_interruption
+from watchword_events.names import EPOCH_SHIFT
 from watchword_runtime.service import Receive, Scope, Send
+from watchword_runtime.telemetry import counter, gauge
 
-_STARTED_AT: Final = time.time()
-_STATM = Path("/proc/self/statm")
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+_PATIENCE_S: Final = 2.0  # a scrape is not held up by a database that is away
+_LEDGER: Final = text("SELECT position FROM bus.ledger")
+_OUTBOX: Final = """
+SELECT (SELECT count(*) FROM {schema}.outbox WHERE published_at IS NULL),
+       (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0) FROM {schema}.outbox
+         WHERE published_at IS NULL),
+       (SELECT count(*) FROM {schema}.dead_letter)
+"""
 
 
 class Management:
@@ -23,37 +37,75 @@ class Management:
         """Answers 200, or 503 with the reasons when the process is not ready."""
         match scope["path"]:
             case "/livez":
-                await _answer(send, 200, "application/json", '{"status":"alive"}')
+                await _answer(send, 200, "application/json", b'{"status":"alive"}')
             case "/readyz":
                 waiting = self._process.waiting_for()
                 body = {"status": "waiting" if waiting else "ready", "waiting_for": waiting}
-                await _answer(send, 503 if waiting else 200, "application/json", json.dumps(body))
+                await _answer(send, 503 if waiting else 200, "application/json", json.dumps(body).encode())
             case "/metrics":
-                await _answer(send, 200, "text/plain; version=0.0.4", self._metrics())
+                facts = [*self._known(), *await self._asked()]
+                await _answer(send, 200, "text/plain; version=0.0.4", self._process.shared.telemetry.text(facts))
             case _:
-                await _answer(send, 404, "application/json", '{"status":"not found"}')
+                await _answer(send, 404, "application/json", b'{"status":"not found"}')
 
-    def _metrics(self) -> str:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        lines = [
-            *_metric("process_cpu_seconds_total", "counter", used.ru_utime + used.ru_stime),
-            *_metric("process_start_time_seconds", "gauge", _STARTED_AT),
-            *_metric("watchword_feed_position", "gauge", self._process.shared.feed.position),
-            "# TYPE watchword_ready gauge",
+    def _known(self) -> "Iterator[Metric]":
+        """What this process knows without asking."""
+        feed = self._process.shared.feed
+        ready = {(each.name.value,): float(not each.ready()) for each in self._process.services}
+        yield gauge("watchword_ready", "Whether the service is ready here", ready, "service")
+        yield gauge("watchword_feed_position", "Position of the ledger that is applied here", {(): feed.position})
+        yield gauge("watchword_feed_ready", "Whether it is known here what was revoked", {(): float(feed.ready)})
+        numbered = feed.position % (1 << EPOCH_SHIFT)
+        yield counter("watchword_revocations", "Entries of the ledger in its epoch", {(): numbered})
+        relayed = {(each.name.value,): each.relayed() for each in self._process.services}
+        yield counter("watchword_events_relayed", "Events published from here", relayed, "service")
+
+    async def _asked(self) -> "list[Metric]":
+        """What PostgreSQL knows; nothing while it is away."""
+        asked: list[Awaitable[list[Metric]]] = [self._ledger(), self._outboxes()]
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return [metric for found in await asyncio.gather(*asked) for metric in found]
+        except Exception as error:
+            note_interruption("metrics.incomplete", error)
+            return []
+
+    async def _ledger(self) -> "list[Metric]":
+        async with transaction(self._process.database) as session:
+            position = int((await (await session.connection()).execute(_LEDGER)).scalar_one())
+            behind = await followers.behind(session, position)
+        lag = max(0, position - self._process.shared.feed.position)
+        silent = sum(each.is_unreachable for each in behind)
+        return [
+            gauge("watchword_feed_lag_entries", "Entries of the ledger that are not applied here", {(): lag}),
+            gauge("watchword_receipts_behind", "Followers that have not applied all of it", {(): len(behind) - silent}),
+            gauge("watchword_receipts_silent", "Followers that were not heard for too long", {(): silent}),
         ]
-        if _STATM.exists():
-            pages = int(_STATM.read_text().split()[1])
-            lines += _metric("process_resident_memory_bytes", "gauge", pages * resource.getpagesize())
-        for service in self._process.services:
-            lines.append(f'watchword_ready{{service="{service.name}"}} {int(not service.ready())}')
-        return "\n".join(lines) + "\n"
+
+    async def _outboxes(self) -> "list[Metric]":
+        rows = {
+            (each.name.value,): await _outbox(each.database)
+            for each in self._process.services
+            if each.database is not None
+        }
+        names = (
+            ("watchword_outbox_pending", "Events that are committed and not published"),
+            ("watchword_outbox_oldest_seconds", "Age of the oldest of them"),
+            ("watchword_dead_letters", "Events that no consumer could deal with"),
+        )
+        return [
+            gauge(name, said, {labels: row[n] for labels, row in rows.items()}, "service")
+            for n, (name, said) in enumerate(names)
+        ]
 
 
-def _metric(name: str, kind: str, value: float) -> list[str]:
-    return [f"# TYPE {name} {kind}", f"{name} {value}"]
+async def _outbox(database: Database) -> tuple[float, ...]:
+    async with transaction(database) as session:
+        row = (await (await session.connection()).execute(text(_OUTBOX.format(schema=database.schema)))).one()
+    return tuple(float(value) for value in row)
 
 
-async def _answer(send: Send, status: int, media: str, body: str) -> None:
+async def _answer(send: Send, status: int, media: str, body: bytes) -> None:
     headers = [(b"content-type", media.encode()), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body.encode()})
+    await send({"type": "http.response.body", "body": body})

@@ -1,7 +1,7 @@
 """Documents that cannot drift: settings, events, endpoints and cited specifications, made from the code itself.
 
 `python -m watchword.reference` writes docs/reference; `--check` writes nothing and fails, naming the file, when what
-stands there differs from what the code says or when a cited section has no test.
+stands there differs from what the code says or when a cited section or a threat has no test.
 """
 
 import argparse
@@ -12,20 +12,26 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from fastapi import FastAPI
 from pydantic_core import PydanticUndefined
 
+from watchword.apply import OWNERS
 from watchword.composition import compose, settings_of
 from watchword.installation import Installation
+from watchword.threats import threats_page, untested_threats
+from watchword_admin.presets import Presets
 from watchword_events.asyncapi import document
 from watchword_events.catalogue import CATALOGUE
 from watchword_events.handovers import PAYLOADS
 from watchword_events.names import Service
+from watchword_policy.administration import BY_SCOPE, ROLES, gives, opens, permission_of
+from watchword_runtime.service import ServiceApp
 from watchword_runtime.settings import ServiceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,13 +114,80 @@ def endpoints_page(apis: Apis) -> str:
     return "\n".join(lines) + "\n"
 
 
+def permissions_page(apis: Apis) -> str:
+    """docs/reference/permissions.md: what each route of `/api/v1` asks for, and which roles have it."""
+    lines = [MADE + "# Permissions\n"]
+    lines.append(
+        "A person calls a route with the permission that it asks for, through a client whose `permission_scope` holds "
+        "it or with the scope `watchword:admin`. A client that acts for itself needs `watchword:admin`.\n"
+    )
+    lines.append(f"| method | path | permission | {' | '.join(ROLES)} | everybody |")
+    lines.append("|---" * (len(ROLES) + 4) + "|")
+    for path, method in sorted(
+        (path, method.upper())
+        for api in apis.values()
+        for path, operations in api["paths"].items()
+        for method, operation in operations.items()
+        if path.startswith("/api/v1/") and operation.get("security") != [] and (method.upper(), path) not in BY_SCOPE
+    ):
+        permission = permission_of(method, path)
+        may = [_may(roles, method, path) for roles in (*((role,) for role in ROLES), ())]
+        lines.append(f"| {method} | `{path}` | `{permission}` | {' | '.join(may)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _may(roles: Collection[str], method: str, path: str) -> str:
+    if gives(roles, permission_of(method, path)):
+        return "yes"
+    return "own organization" if opens(roles, method, path) else ""
+
+
+def providers_page() -> str:
+    """docs/reference/providers.md: what each preset fills in, asks for, and wants done at the provider."""
+    presets = Presets.load().all
+    lines = [MADE + "# Presets of identity providers\n"]
+    lines.append("How they work, and how to write one: [providers](../providers.md).\n")
+    lines.append("| preset | protocol | asks for | e-mail address is verified | groups |")
+    lines.append("|---|---|---|---|---|")
+    for preset in presets:
+        asked = ", ".join(
+            f"`{field.name}`" + ("" if field.required else "?") for field in preset.fields[: preset.first]
+        )
+        trust = preset.sets.get("email_trust", "claim")
+        vouches = "never" if preset.kind == "saml" else _VOUCHES["list" if "emails" in preset.sets else str(trust)]
+        groups = preset.sets.get("groups_claim") or preset.sets.get("groups_attribute")
+        told = f"`{groups}`" if groups else "as configured" if preset.preset == preset.kind else "–"
+        name = f"[`{preset.preset}`](#{preset.preset})"
+        lines.append(f"| {name} {preset.display_name} | {preset.kind} | {asked} | {vouches} | {told} |")
+    lines.append("\n`?` marks what may be left out.")
+    for preset in presets:
+        lines.append(f"\n## {preset.preset}\n")
+        lines.append(f"{preset.display_name}. [What the provider says]({preset.docs_url})\n")
+        lines += [f"{place}. {step}" for place, step in enumerate(preset.steps, 1)]
+        if preset.sets:
+            lines.append("\nFilled in, unless something else is said:\n\n```yaml")
+            lines += [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in preset.sets.items()]
+            lines.append("```")
+    return "\n".join(lines) + "\n"
+
+
+_VOUCHES = {
+    "claim": "where it says so",
+    "claim_or_text": "where it says so, if only as a text",
+    "google": "at gmail.com and in a Workspace, where it says so",
+    "never": "never",
+    "always": "always",
+    "list": "where its list of addresses says so",
+}
+
+
 def _summary(operation: dict[str, Any]) -> str:
     text: str = operation.get("description") or operation.get("summary") or ""
     return text.strip().partition("\n")[0].replace("|", "\\|")
 
 
-async def openapi_documents() -> Apis:
-    """The OpenAPI document of each service; nothing is started and nothing connected."""
+def _services() -> tuple[ServiceApp, ...]:
+    """Every service, built; nothing is started and nothing connected."""
     installation = Installation.drawn()
     settings = {
         service: settings_of(
@@ -122,12 +195,31 @@ async def openapi_documents() -> Apis:
         )
         for service in Service
     }
+    return compose(settings).services
+
+
+async def openapi_documents() -> Apis:
+    """The OpenAPI document of each service."""
     apis = {}
-    for service in compose(settings).services:
+    for service in _services():
         if not isinstance(service.app, FastAPI):
             raise TypeError(f"{service.name} has no OpenAPI document")
         apis[service.name] = service.app.openapi()
     return apis
+
+
+async def document_schema() -> dict[str, Any]:
+    """docs/reference/documents.schema.json: JSON Schema of every document that `watchword apply` takes."""
+    merged: dict[str, Any] = {"oneOf": [], "$defs": {}}
+    for service in _services():
+        if service.name.value not in OWNERS:
+            continue
+        transport = httpx2.ASGITransport(service.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:8080") as http:
+            schema = (await http.get(f"/api/v1/apply/{service.name}/schema")).raise_for_status().json()
+        merged["oneOf"] += schema["oneOf"]
+        merged["$defs"] |= schema["$defs"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **merged}
 
 
 def merged_openapi(apis: Apis) -> dict[str, Any]:
@@ -224,8 +316,12 @@ def pages() -> dict[Path, str]:
         TARGET / "asyncapi.json": json.dumps(document(made), indent=2) + "\n",
         TARGET / "settings.md": settings_page(),
         TARGET / "endpoints.md": endpoints_page(apis),
+        TARGET / "permissions.md": permissions_page(apis),
         TARGET / "openapi.json": json.dumps(merged_openapi(apis), indent=2) + "\n",
+        TARGET / "documents.schema.json": json.dumps(asyncio.run(document_schema()), indent=2) + "\n",
+        TARGET / "providers.md": providers_page(),
         TARGET / "specs.md": specs_page(),
+        TARGET / "threats.md": threats_page(MADE, ROOT / "tests"),
     }
 
 
@@ -243,6 +339,7 @@ def main() -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
     wrong += [f"{section}: cited by the code, named by no test" for section in untested_sections()]
+    wrong += [f"{threat}: named by no test" for threat in untested_threats(ROOT / "tests")]
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0

@@ -8,11 +8,11 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
 
 import structlog
@@ -21,14 +21,19 @@ from watchword.bootstrap import Administrator, access_document, noted_administra
 from watchword.embedded.nats import NatsServer
 from watchword.embedded.postgres import PostgresServer
 from watchword.embedded.process import StartError, write_private
+from watchword.grants import Grant, grants_path, load_grants
 from watchword.installation import DATABASE, Installation, Operator
-from watchword.nats_conf import render
+from watchword.master_key import VARIABLES
 from watchword.prepare import Orders, Preparation
 from watchword.provision import connected, provision, watch
 from watchword.sockets import listen
+from watchword.teams import embedded_text
 from watchword.workers import Worker
 from watchword_events.names import Service
 from watchword_runtime import logging
+
+if TYPE_CHECKING:
+    from watchword.demo import Started
 
 log = structlog.get_logger()
 
@@ -95,7 +100,7 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
     for directory in (options.data_dir, run):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_alone(options.data_dir, run / "supervisor.lock"))
+        stack.enter_context(alone(options.data_dir))
         stack.enter_context(_logged(run / "supervisor.log"))
         access = options.data_dir / "access.json"
         access.unlink(missing_ok=True)
@@ -103,15 +108,17 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         for each in public:
             stack.callback(each.close)
         issuer = _issuer(options, public[0].getsockname()[1])
-        installation = Installation.opened(options.data_dir / "secrets")
-        postgres, nats = _servers(options, installation, run)
+        installation = Installation.opened(options.data_dir / "secrets", options.environment)
+        postgres, nats = servers_of(options.data_dir, installation, pg_bin=options.pg_bin, nats_bin=options.nats_bin)
         stack.callback(postgres.stop)
         stack.callback(nats.stop)
-        # Workers and preparation load their code while the servers start.
+        # Workers, preparation and demo load their code while the servers start.
         workers = _begin_workers(stack, options, issuer, public, run)
         preparation = Preparation(run, issuer=issuer)
         stack.callback(preparation.stop)
         preparation.begin()
+        demo = _begin_demo(stack, options, issuer, run) if options.demo else None
+        mail = demo.mail_settings if demo is not None else {}
         postgres.start()
         nats.start()
         if postgres.programs is not None:
@@ -122,7 +129,7 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         }
         secrets_dir = options.data_dir / "secrets"
         noted = secrets_dir / "administrator.json"
-        await _provisioned(stack, nats.url, installation)
+        await _provisioned(stack, nats.url, installation, secrets_dir)
         await preparation.done(
             Orders(url=postgres.url(DATABASE), urls=urls, secrets=secrets_dir, issuer=issuer, noted=noted)
         )
@@ -130,16 +137,18 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         told = {
             service: installation.settings_of(service, database_url=urls[service], nats_url=nats.url)
             | {"public_url": issuer}
+            | mail
             for service in Service
         }
         for worker in workers:
             worker.tell(told)
         await asyncio.gather(*[worker.until_ready(READY_WITHIN_S) for worker in workers])
         admin = noted_administrator(noted)
-        notes = await _demo(stack, options, issuer, admin.admin_token, run) if options.demo else []
-        write_private(access, access_document(admin, issuer=issuer, console=f"{issuer}/admin"))
+        if demo is not None:
+            await demo.configured(admin_token=admin.admin_token, secret=secrets.token_urlsafe(24))
+        write_private(access, access_document(admin, issuer=issuer, console=f"{issuer}/admin", nats_url=nats.url))
         stack.callback(access.unlink, missing_ok=True)
-        yield Running(issuer, admin, postgres, nats, workers, tuple(notes))
+        yield Running(issuer, admin, postgres, nats, workers, tuple(demo.notes) if demo is not None else ())
 
 
 def _issuer(options: Options, port: int) -> str:
@@ -166,17 +175,21 @@ def _begin_workers(
     return workers
 
 
-async def _provisioned(stack: AsyncExitStack, url: str, installation: Installation) -> None:
+async def _provisioned(stack: AsyncExitStack, url: str, installation: Installation, secrets_dir: Path) -> None:
     """Streams and durables exist, and come back if they are lost, until the stack is closed."""
+
+    def granted() -> Sequence[Grant]:
+        return load_grants(grants_path(secrets_dir))
+
     try:
         async with asyncio.timeout(READY_WITHIN_S):
             client = await stack.enter_async_context(connected([url], installation.seeds[Operator.PROVISION]))
-            await provision(client.jetstream())
+            await provision(client.jetstream(), grants=granted())
     except TimeoutError:
         raise StartError(
             "nats-server runs but does not answer; its log is run/nats.log in the data directory"
         ) from None
-    watching = asyncio.create_task(watch(client.jetstream()), name="provision")
+    watching = asyncio.create_task(watch(client.jetstream(), grants=granted), name="provision")
     stack.push_async_callback(_cancelled, watching)
 
 
@@ -195,15 +208,20 @@ def banner(options: Options, found: Running) -> list[str]:
     return ["", "Watchword is ready. Embedded servers: for evaluation, not for production.", "", *lines, ""]
 
 
+class InUse(StartError):
+    """Another process works on the data directory."""
+
+
 @contextmanager
-def _alone(data_dir: Path, lock: Path) -> Iterator[None]:
-    """Only one supervisor works on a data directory."""
+def alone(data_dir: Path) -> Iterator[None]:
+    """Only one supervisor works on a data directory. Raises InUse."""
+    lock = data_dir / "run" / "supervisor.lock"
     with open(os.open(lock, os.O_RDWR | os.O_CREAT, 0o600), "r+") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = held.read().strip()
-            raise StartError(
+            raise InUse(
                 f"{data_dir} is in use by another `watchword up`{f' (process {pid})' if pid else ''}: "
                 "stop that one, or choose another directory with --data-dir"
             ) from None
@@ -221,19 +239,20 @@ def _logged(path: Path) -> Iterator[TextIO]:
         yield stream
 
 
-def _servers(options: Options, installation: Installation, run: Path) -> tuple[PostgresServer, NatsServer]:
+def servers_of(
+    data_dir: Path, installation: Installation, *, pg_bin: str | None = None, nats_bin: str | None = None
+) -> tuple[PostgresServer, NatsServer]:
+    """The servers that keep their data in the directory; neither is started."""
+    run = data_dir / "run"
     postgres = PostgresServer(
-        options.data_dir / "postgres",
-        password=installation.superuser_password,
-        log=run / "postgres.log",
-        pg_bin=options.pg_bin,
+        data_dir / "postgres", password=installation.superuser_password, log=run / "postgres.log", pg_bin=pg_bin
     )
-    store = options.data_dir / "nats" / "jetstream"
+    grants = grants_path(data_dir / "secrets")
     nats = NatsServer(
-        options.data_dir / "nats",
-        configuration=lambda port: render(installation.nats_public_keys(), port=port, store=str(store)),
+        data_dir / "nats",
+        configuration=lambda port: embedded_text(data_dir, port)(installation, load_grants(grants)),
         log=run / "nats.log",
-        program=options.nats_bin,
+        program=nats_bin,
     )
     return postgres, nats
 
@@ -242,7 +261,8 @@ def _worker_environment(own: Mapping[str, str], issuer: str) -> dict[str, str]:
     """On a loopback origin identity providers on loopback are what one tries; a real origin makes no such exception."""
     host = urlsplit(issuer).hostname or ""
     local = issuer.startswith("http://") and (host == "localhost" or host.startswith("127.") or host == "::1")
-    return {"WATCHWORD_ENVIRONMENT": "demo" if local else "production", **own}
+    kept = {name: value for name, value in own.items() if name not in VARIABLES}  # no worker sees the master key
+    return {"WATCHWORD_ENVIRONMENT": "demo" if local else "production", **kept}
 
 
 def _stop_all(workers: tuple[Worker, ...]) -> None:
@@ -270,12 +290,11 @@ async def _watch_servers(found: Running) -> None:
                     log.info("server.restarted", name=name, took_ms=round((time.monotonic() - began) * 1000))
 
 
-async def _demo(stack: AsyncExitStack, options: Options, issuer: str, token: str, run: Path) -> list[str]:
-    """The demo application and its upstream provider run; comes back with lines `name: value` for the banner."""
+def _begin_demo(stack: AsyncExitStack, options: Options, issuer: str, run: Path) -> "Started":
+    """The demo loads its code. Mail ends there, unless the operator named a mail server."""
     from watchword import demo
 
-    started = await demo.start(
-        run=run, data=options.data_dir / "demo", issuer=issuer, admin_token=token, secret=secrets.token_urlsafe(24)
-    )
+    with_mail = "WATCHWORD_SMTP_HOST" not in options.environment
+    started = demo.begin(run=run, data=options.data_dir / "demo", issuer=issuer, with_mail=with_mail)
     stack.callback(started.stop)
-    return list(started.notes)
+    return started

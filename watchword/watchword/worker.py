@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from watchword.composition import Process, compose, main_of, settings_of
 from watchword.management import Management
+from watchword.writes import GatheringProtocol
 from watchword_events.names import Service
 from watchword_runtime import logging
 
@@ -60,7 +61,7 @@ def server_of(app: object, grace_s: float) -> uvicorn.Server:
         uvicorn.Config(
             app,  # type: ignore[arg-type]  # our ASGIApp and uvicorn's differ only in the names of their aliases
             loop="uvloop",
-            http="httptools",
+            http=GatheringProtocol,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -114,9 +115,18 @@ def run(orders: Orders) -> None:
     level = next(iter(settings.values())).log_level
     name = next(iter(settings)).value if len(settings) == 1 else "watchword"
     logging.configure(name, level)
+    endpoint = next(iter(settings.values())).otlp_endpoint
 
     async def main() -> None:
-        await serve(compose(settings, alone=orders.alone), orders)
+        process = compose(settings, alone=orders.alone)
+        if endpoint is not None:
+            from watchword.tracing import Traced, start  # what it needs is an extra
+
+            provider = start(f"watchword-{name}" if len(settings) == 1 else name, endpoint)
+            process.app = Traced(process.app, process.hot)
+        await serve(process, orders)
+        if endpoint is not None:
+            await asyncio.to_thread(provider.shutdown)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

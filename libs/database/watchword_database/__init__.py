@@ -5,6 +5,9 @@ Map:
     base       columns that tables share; backbone(): outbox, inbox, dead letters, state of copies
     bus        the shared schema: hand-overs, revocation ledger, things spent once
     outbox     rows to publish, and the relay that publishes them in order, one leader per owner
+    followers  who follows the ledger, and how far: receipts
+    decisions  what access rules decided
+    audit      who changed what: which tables are audited, for whom a transaction works, the chain of the log
     inbox      effects that must happen once per event
     ids        identifiers that sort by time
     migrate    roles, schemas and Alembic migrations of all members; `python -m watchword_database.migrate`

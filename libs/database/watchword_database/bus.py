@@ -6,11 +6,13 @@ what (migrations of this library); these functions only make the calls readable.
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import Text, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from watchword_database.engine import LEDGER_HINT, Session
 from watchword_events.handovers import Payload
@@ -52,6 +54,15 @@ RETURNING payload, flow, created_at, expires_at, taken_at
 _PEEK = text("""
 SELECT payload, flow, created_at, expires_at, taken_at FROM bus.handover WHERE ticket_hash = :hash AND kind = :kind
 """)
+_PEEK_FLOW = text("""
+SELECT payload, flow, created_at, expires_at, taken_at FROM bus.handover
+ WHERE receiver = current_user AND kind = :kind AND flow = :flow AND taken_at IS NULL AND expires_at > :now
+ ORDER BY created_at LIMIT 1
+""")
+_FLOWS = text("""
+SELECT DISTINCT flow FROM bus.handover
+ WHERE kind = :kind AND flow = ANY(:flows) AND taken_at IS NULL AND expires_at > :now
+""").bindparams(bindparam("flows", type_=ARRAY(Text)))
 _TAKE_FLOW = text("""
 WITH taken AS (
     UPDATE bus.handover SET taken_at = :now
@@ -95,7 +106,9 @@ async def hand_over(
             "kind": payload.kind.value,
             "receiver": payload.receiver.role,
             "flow": flow,
-            "payload": payload.model_dump_json(),
+            # A receiver of the release before this one refuses members that it does not know: it gets those that say
+            # something.
+            "payload": payload.model_dump_json(exclude_defaults=True),
             "now": now,
             "expires_at": now + ttl,
             "keep_until": now + ttl + keep,
@@ -118,6 +131,22 @@ async def peek(session: Session, kind: type[P], ticket: str) -> Taken[P] | None:
     result = await connection.execute(_PEEK, {"hash": ticket_hash(ticket), "kind": kind.kind.value})
     row = result.one_or_none()
     return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+
+
+async def peek_flow(session: Session, kind: type[P], *, flow: str, now: datetime) -> Taken[P] | None:
+    """The oldest hand-over of one kind and flow that is still there, without taking it; None when there is none."""
+    connection = await session.connection()
+    result = await connection.execute(_PEEK_FLOW, {"kind": kind.kind.value, "flow": flow, "now": now})
+    row = result.one_or_none()
+    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+
+
+async def flows_of(session: Session, kind: type[Payload], *, flows: Sequence[str], now: datetime) -> set[str]:
+    """Those of the flows that have a hand-over of one kind which is still there."""
+    connection = await session.connection()
+    return set(
+        (await connection.execute(_FLOWS, {"kind": kind.kind.value, "flows": list(flows), "now": now})).scalars()
+    )
 
 
 async def take_flow(session: Session, kind: type[P], *, flow: str, now: datetime) -> list[Taken[P]]:

@@ -1,17 +1,22 @@
 """Database and transaction(): the only place that commits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
 
 import asyncpg
 import orjson
+from opentelemetry import trace
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.event import listen
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from watchword_database import audit
 from watchword_events.catalogue import row_of
 from watchword_events.contracts import Event
 from watchword_events.names import Service
@@ -40,12 +45,12 @@ class Database:
             make_url(url).set(drivername="postgresql+asyncpg"),
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_pre_ping=True,
             pool_timeout=10,
             hide_parameters=True,  # an error message must not carry a hash or a payload into a log
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
         )
+        listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._pool: asyncpg.Pool | None = None
         self._making_pool = asyncio.Lock()
 
@@ -67,6 +72,16 @@ class Database:
         await self.engine.dispose()
 
 
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """A connection that its server has closed is not taken; nor are those that were opened before it.
+
+    asyncpg hears of that at once. Asking the server each time (`pool_pre_ping`) would be three round trips more for
+    every transaction.
+    """
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
+
+
 async def _keep(_connection: object) -> None:
     """Hot-path statements leave nothing behind on a connection, so its reset round trip is saved."""
 
@@ -75,11 +90,19 @@ async def _json_as_objects(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dumps, decoder=orjson.loads)
 
 
+def _traceparent() -> str | None:
+    """The trace that is being recorded, if one is. Spec: W3C Trace Context 3.2."""
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
 class Session(AsyncSession):
     """A session whose events are published if, and only if, its transaction commits."""
 
-    def emit(self, event: Event, *, traceparent: str | None = None) -> None:
-        """The event leaves with this transaction. Its owner must be the service of this database.
+    def emit(self, event: Event) -> None:
+        """The event leaves with this transaction, in the trace of whoever asked for it. Its owner must be the service.
 
         Raises KeyError for an event that is not in the catalogue.
         """
@@ -93,36 +116,72 @@ class Session(AsyncSession):
                 "subject": row.subject,
                 "aggregate_id": event.id,
                 "aggregate_version": event.version,
-                "body": event.model_dump_json(),
-                "traceparent": traceparent,
+                "body": orjson.Fragment(event.model_dump_json()),
+                "traceparent": _traceparent(),
             }
         )
+        if event.audited:
+            self.info["notes"].append(audit.note_of(event))
+
+    def wrote_events(self, entity: str, last_row: int) -> None:
+        """Events about the entity were written into the outbox by a statement, the last of them as this row."""
+        database: Database = self.info["database"]
+        self.info["written"][database.schema, entity] = last_row
+        self.hint(OUTBOX_HINT + database.schema)
 
     def hint(self, subject: str) -> None:
         """After the commit whoever listens on the subject is woken."""
         self.info["hints"].add(subject)
 
 
+# Of any number of events one statement, in their order.
 _INSERT_OUTBOX = """
 INSERT INTO {schema}.outbox (type, subject, aggregate_id, aggregate_version, body, traceparent)
-VALUES (:type, :subject, :aggregate_id, :aggregate_version, CAST(:body AS jsonb), :traceparent)
+SELECT type, subject, aggregate_id, aggregate_version, body, traceparent
+  FROM ROWS FROM (jsonb_to_recordset(CAST(:events AS jsonb)) AS (
+           type text, subject text, aggregate_id text, aggregate_version bigint, body jsonb, traceparent text
+       )) WITH ORDINALITY AS e (type, subject, aggregate_id, aggregate_version, body, traceparent, place)
+ ORDER BY place
+RETURNING id
 """
+_NOTING: Final[ContextVar[dict[tuple[str, str], int] | None]] = ContextVar("watchword.noting_events", default=None)
+_WORKS_FOR = text("SELECT set_config('watchword.origin', :origin, true)")
+
+
+@contextmanager
+def noting_events() -> Iterator[dict[tuple[str, str], int]]:
+    """Inside, by owner and entity: the last row of the outbox that this task's transactions wrote."""
+    noted: dict[tuple[str, str], int] = {}
+    token = _NOTING.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTING.reset(token)
 
 
 @asynccontextmanager
 async def transaction(database: Database) -> AsyncIterator[Session]:
     """A session in one transaction, which commits at the end of the block with the events that it emitted.
 
-    An exception rolls everything back. A refusal that must leave a trace returns from the block, then raises.
+    An exception rolls everything back. A refusal that must leave a trace returns from the block, then raises. What it
+    changes for somebody who asked (`audit.acting_for`) is audited with it, and so are events that the catalogue says.
     """
     async with Session(database.engine, expire_on_commit=False) as session:
-        session.info.update(database=database, events=[], hints=set())
+        session.info.update(database=database, events=[], notes=[], hints=set(), written={})
         async with session.begin():
+            if (origin := audit.acting()) is not None:
+                works_for = {"origin": audit.as_json(origin.members())}
+                await (await session.connection()).execute(_WORKS_FOR, works_for)
             yield session
             await session.flush()
             if events := session.info["events"]:
                 connection = await session.connection()
-                await connection.execute(text(_INSERT_OUTBOX.format(schema=database.schema)), events)
-                session.hint(OUTBOX_HINT + database.schema)
+                statement = text(_INSERT_OUTBOX.format(schema=database.schema))
+                rows = (await connection.execute(statement, {"events": audit.as_json(events)})).scalars()
+                await audit.note(session, session.info["notes"])
+                for written, row_id in zip(events, rows, strict=True):
+                    session.wrote_events(written["subject"].split(".")[2], row_id)
+            if (noted := _NOTING.get()) is not None:
+                noted |= session.info["written"]
         for subject in session.info["hints"]:
             database.hint(subject)

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, MetaData, pool
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from watchword_database.audit import watch
 from watchword_events.names import Service
 
 BUS = "bus"
@@ -58,6 +59,8 @@ def run_env(schema: str, metadata: MetaData | None) -> None:
         )
         with context.begin_transaction():
             context.run_migrations()
+            if metadata is not None:
+                watch(connection, metadata)
 
     def include_name(name: str | None, type_: str, _parents: Mapping[Any, Any]) -> bool:
         return name == schema if type_ == "schema" else True

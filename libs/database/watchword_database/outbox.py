@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from watchword_database.engine import OUTBOX_HINT, Database
+from watchword_database.outages import note_interruption
 from watchword_events.catalogue import BY_TYPE
 from watchword_events.envelope import headers_of
 from watchword_events.names import Service
@@ -26,6 +27,12 @@ POLL = 0.25  # seconds; the net for lost hints
 BATCH = 200
 SWEEP_EVERY = 60.0  # seconds
 KEEP = timedelta(days=8)  # a day longer than the streams keep events
+PAUSED_MS = "10000"  # longer than any wait for NATS between two statements
+_PUBLISHED = """
+INSERT INTO bus.published (owner, row_id, stream_seq) VALUES ($1, $2, $3)
+ON CONFLICT (owner) DO UPDATE SET row_id = excluded.row_id, stream_seq = excluded.stream_seq
+"""
+_REWOUND = "UPDATE bus.published SET stream_seq = least(stream_seq, $2) WHERE owner = $1"
 LOCK_CLASS = 0x5757_01  # advisory locks of relays: (class, number of the service)
 
 
@@ -43,6 +50,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.leads = False
+        self.published = 0  # from here, since the start
 
     @property
     def hint_subject(self) -> str:
@@ -68,8 +76,8 @@ class Relay:
         while True:
             try:
                 await self._lead()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("relay.interrupted", service=self._schema, error=type(error).__name__)
+            except Exception as error:
+                note_interruption("relay.interrupted", error, service=self._schema)
             self.leads = False
             await asyncio.sleep(POLL)
 
@@ -81,6 +89,9 @@ class Relay:
                 "tcp_keepalives_idle": "5",
                 "tcp_keepalives_interval": "2",
                 "tcp_keepalives_count": "2",
+                # A process that stands still keeps its connections: whoever does not ask loses the lock.
+                "idle_session_timeout": PAUSED_MS,
+                "idle_in_transaction_session_timeout": PAUSED_MS,
             },
         )
         try:
@@ -88,6 +99,7 @@ class Relay:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", *lock):
                 await asyncio.sleep(POLL)
             self.leads = True
+            log.info("relay.leading", service=self._schema)
             await self._publish_for_ever(connection)
         finally:
             self.leads = False
@@ -109,7 +121,7 @@ class Relay:
                         verified = True
                     while await self._publish_batch(connection, js):
                         pass
-                except (asyncpg.PostgresError, asyncpg.InterfaceError):
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                     raise
                 except Exception as error:  # any NATS failure: look at the stream again, then go on from the table
                     log.warning("relay.publish_failed", service=self._schema, error=type(error).__name__)
@@ -135,6 +147,7 @@ class Relay:
                     last_seq,
                 )
                 log.warning("relay.stream_rewound", service=self._schema, lost=lost.rpartition(" ")[2])
+                await connection.execute(_REWOUND, self._schema, last_seq)
             await self._note(connection, last_seq)
 
     async def _note(self, connection: asyncpg.Connection, last_seq: int) -> None:
@@ -181,6 +194,8 @@ class Relay:
                     [seq for _, seq in acked],
                 )
                 await self._note(connection, last_seq)
+                await connection.execute(_PUBLISHED, self._schema, *acked[-1])
+            self.published += len(acked)
         if failure is not None:
             raise failure
         return len(rows) == BATCH

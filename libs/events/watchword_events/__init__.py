@@ -8,6 +8,7 @@ Map:
     handovers     payloads of the tickets that carry a sign-in from one service to the next
     exports       what an owner answers when another service pulls its copy
     revocations   entries of the revocation ledger and feed
+    teams         what other teams' programs may read, and by which names
     asyncapi      the AsyncAPI 3 document made from the catalogue
 
 Events carry ids and versions only; whoever keeps a copy pulls the state from its owner (docs/adr/0002).

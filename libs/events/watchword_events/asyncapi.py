@@ -6,6 +6,16 @@ from pydantic import JsonValue
 
 from watchword_events.catalogue import CATALOGUE, Row
 from watchword_events.contracts import Event
+from watchword_events.teams import (
+    ALL_EVENTS,
+    EVENTS_API,
+    EVENTS_DOMAIN,
+    EVENTS_KEPT_DAYS,
+    EVENTS_STREAM,
+    FEED_SUBJECT,
+    ack_subject,
+    api_calls,
+)
 
 _DESCRIPTION = (
     "Facts that the services of Watchword publish on NATS JetStream. Bodies carry ids and versions only; attributes "
@@ -49,10 +59,43 @@ def document(version: str, rows: Iterable[Row] = CATALOGUE) -> dict[str, JsonVal
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Watchword events", "version": version, "description": _DESCRIPTION},
+        "servers": {"nats": _server()},
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages, "schemas": schemas},
+        "components": {"messages": messages, "schemas": schemas, "securitySchemes": {"grant": _GRANT}},
+        "x-reader": _reader(),
+    }
+
+
+_GRANT: dict[str, JsonValue] = {
+    "type": "asymmetricEncryption",
+    "description": "The nkey that `watchword events grant NAME` writes to a file.",
+}
+
+
+def _server() -> dict[str, JsonValue]:
+    return {
+        "host": "{host}:{port}",
+        "protocol": "nats",
+        "description": "Where `docker compose up` publishes nats-server; `watchword up` says it in access.json.",
+        "variables": {"host": {"default": "127.0.0.1"}, "port": {"default": "4222"}},
+        "security": [{"$ref": "#/components/securitySchemes/grant"}],
+    }
+
+
+def _reader() -> dict[str, JsonValue]:
+    """What the holder of a grant may do: everything else is refused. `{name}` is the grant's."""
+    requests: dict[str, JsonValue] = {purpose: f"{EVENTS_API}.{call}" for purpose, call in api_calls("{name}").items()}
+    return {
+        "description": "Listens to public channels, and reads them again from a stream of copies. Publishes nothing.",
+        "subscribe": [ALL_EVENTS, "_INBOX.>"],
+        "subscribe-with-feed": [FEED_SUBJECT],
+        "stream": EVENTS_STREAM,
+        "domain": EVENTS_DOMAIN,
+        "consumer": "{name}",
+        "kept-days": EVENTS_KEPT_DAYS,
+        "requests": {**requests, "acknowledge": ack_subject("{name}")},
     }
 
 

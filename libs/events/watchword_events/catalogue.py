@@ -37,29 +37,50 @@ class Row:
 
 _USER: Final = (Service.AUTHZ, Service.TOKEN, Service.ADMIN)
 _CLIENT: Final = (Service.AUTHZ, Service.TOKEN)
+_ORGANIZATION: Final = (Service.ADMIN,)
+_SCOPE: Final = (Service.AUTHZ, Service.TOKEN)
 _PROVIDER: Final = (Service.AUTHZ, Service.FEDERATION, Service.DIRECTORY)
+_ISSUER: Final = (Service.TOKEN,)
+_PAGES: Final = (Service.AUTHZ, Service.TOKEN, Service.FEDERATION, Service.DIRECTORY)
 _API_KEY: Final = (Service.AUTHZ, Service.DIRECTORY, Service.ADMIN)
 
 CATALOGUE: Final[tuple[Row, ...]] = (
     Row(c.UserProvisioned, _USER),
     Row(c.UserUpdated, _USER),
-    Row(c.UserDisabled, _USER),
+    Row(c.UserDisabled, (*_USER, Service.FEDERATION)),
     Row(c.UserEnabled, _USER),
-    Row(c.UserDeleted, _USER),
+    Row(c.UserDeleted, (*_USER, Service.FEDERATION)),
     Row(c.IdentityLinked),
-    Row(c.IdentityUnlinked),
-    Row(c.SessionStarted),
-    Row(c.SessionEnded),
+    Row(c.IdentityUnlinked, (Service.FEDERATION,)),
+    Row(c.OrganizationCreated, _ORGANIZATION),
+    Row(c.OrganizationUpdated, _ORGANIZATION),
+    Row(c.OrganizationDeleted, _ORGANIZATION),
+    Row(c.GroupCreated),
+    Row(c.GroupUpdated),
+    Row(c.GroupDeleted),
+    Row(c.RoleCreated),
+    Row(c.RoleUpdated),
+    Row(c.RoleDeleted),
+    Row(c.AssignmentChanged),
+    Row(c.MembershipChanged),
+    Row(c.SessionStarted, (Service.FEDERATION,)),
+    Row(c.SessionEnded, (Service.TOKEN,)),
     Row(c.AccountLocked),
     Row(c.CredentialChanged),
     Row(c.ConsentGranted),
     Row(c.ConsentWithdrawn),
+    Row(c.UpstreamSessionEnded, (Service.AUTHZ,)),
+    Row(c.UpstreamTokensKept),
+    Row(c.UpstreamTokensDropped),
     Row(c.TokenRevoked),
     Row(c.GrantRevoked),
     Row(c.RefreshTokenReused),
     Row(c.ApiKeyCreated, _API_KEY),
     Row(c.ApiKeyRevoked, _API_KEY),
     Row(c.KeyPublished),
+    Row(c.KeyRotated),
+    Row(c.KeyRetired),
+    Row(c.KeyRevoked),
     Row(c.ClientRegistered, _CLIENT),
     Row(c.ClientUpdated, _CLIENT),
     Row(c.ClientDisabled, _CLIENT),
@@ -69,6 +90,14 @@ CATALOGUE: Final[tuple[Row, ...]] = (
     Row(c.ProviderUpdated, _PROVIDER),
     Row(c.ProviderDisabled, _PROVIDER),
     Row(c.ProviderRemoved, _PROVIDER),
+    Row(c.ScopeChanged, _SCOPE),
+    Row(c.ResourceChanged, _SCOPE),
+    Row(c.RuleChanged, (Service.AUTHZ, Service.TOKEN)),
+    Row(c.ServiceAccountChanged),
+    Row(c.IssuerTrusted, _ISSUER),
+    Row(c.IssuerUpdated, _ISSUER),
+    Row(c.IssuerRemoved, _ISSUER),
+    Row(c.BrandingChanged, _PAGES),
 )
 
 BY_TYPE: Final = {row.type: row for row in CATALOGUE}
@@ -84,8 +113,23 @@ class Durable:
     subject: str
 
 
+def deliveries_of(service: Service) -> tuple[Durable, ...]:
+    """Durable consumers of everything, one for each owner: what a service passes on to others' programs.
+
+    `admin` alone has them, for webhooks.
+    """
+    if service is not Service.ADMIN:
+        return ()
+    owners = {row.owner for row in CATALOGUE if row.public}
+    return tuple(
+        Durable(f"{service.value}-deliveries-{owner.value}", service, owner.stream, f"auth.{owner.value}.*.*")
+        for owner in Service
+        if owner in owners
+    )
+
+
 def durables() -> tuple[Durable, ...]:
-    """Every durable consumer that the catalogue's rows ask for, by name."""
+    """Every durable consumer that the catalogue's rows ask for, and those of deliveries, by name."""
     found = {
         f"{service.value}-{row.event.entity}": Durable(
             name=f"{service.value}-{row.event.entity}",
@@ -96,6 +140,7 @@ def durables() -> tuple[Durable, ...]:
         for row in CATALOGUE
         for service in row.consumers
     }
+    found |= {durable.name: durable for service in Service for durable in deliveries_of(service)}
     return tuple(found[name] for name in sorted(found))
 
 

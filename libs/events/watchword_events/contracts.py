@@ -20,6 +20,7 @@ class Event(BaseModel):
     entity: ClassVar[str]
     fact: ClassVar[str]
     public: ClassVar[bool] = True
+    audited: ClassVar[bool] = False  # stands in the audit log, in the transaction of the fact
 
     id: str = Field(min_length=1, max_length=128)
     version: int = Field(ge=1)
@@ -84,6 +85,7 @@ class IdentityLinked(Event):
     owner = Service.DIRECTORY
     entity = "identity"
     fact = "linked"
+    audited = True
     user_id: str
     provider_id: str
 
@@ -94,8 +96,111 @@ class IdentityUnlinked(Event):
     owner = Service.DIRECTORY
     entity = "identity"
     fact = "unlinked"
+    audited = True
     user_id: str
     provider_id: str
+
+
+class OrganizationEvent(Event):
+    """A fact about an organization."""
+
+    owner = Service.DIRECTORY
+    entity = "organization"
+
+
+class OrganizationCreated(OrganizationEvent):
+    """An organization exists now."""
+
+    fact = "created"
+
+
+class OrganizationUpdated(OrganizationEvent):
+    """An organization's name, imported ids or domains changed."""
+
+    fact = "updated"
+
+
+class OrganizationDeleted(OrganizationEvent):
+    """An organization is gone for good."""
+
+    fact = "deleted"
+
+
+class GroupEvent(Event):
+    """A fact about a group. `organization_id` is None for one of the whole installation."""
+
+    owner = Service.DIRECTORY
+    entity = "group"
+    organization_id: str | None = None
+
+
+class GroupCreated(GroupEvent):
+    """A group exists now."""
+
+    fact = "created"
+
+
+class GroupUpdated(GroupEvent):
+    """A group's name or description changed, or which groups it lies in; its members' own events follow."""
+
+    fact = "updated"
+
+
+class GroupDeleted(GroupEvent):
+    """A group is gone for good; its members' own events follow."""
+
+    fact = "deleted"
+
+
+class RoleEvent(Event):
+    """A fact about a role."""
+
+    owner = Service.DIRECTORY
+    entity = "role"
+
+
+class RoleCreated(RoleEvent):
+    """A role may be given now."""
+
+    fact = "created"
+
+
+class RoleUpdated(RoleEvent):
+    """A role's name, description or permissions changed; the events of those who have it follow."""
+
+    fact = "updated"
+
+
+class RoleDeleted(RoleEvent):
+    """A role is gone for good; the events of those who had it follow."""
+
+    fact = "deleted"
+
+
+class AssignmentChanged(Event):
+    """A role was given to a user or a group, or taken from it.
+
+    `id` is the assignment's. organization_id: within which the role counts, None for everywhere.
+    """
+
+    owner = Service.DIRECTORY
+    entity = "assignment"
+    fact = "changed"
+    is_given: bool
+    role_id: str
+    user_id: str | None = None
+    group_id: str | None = None
+    organization_id: str | None = None
+
+
+class MembershipChanged(Event):
+    """A user came into a group or left it. `id` is the user's id, `version` the user's."""
+
+    owner = Service.DIRECTORY
+    entity = "membership"
+    fact = "changed"
+    is_member: bool
+    group_id: str
 
 
 # authz ---------------------------------------------------------------------------------------------------------------
@@ -128,6 +233,7 @@ class AccountLocked(Event):
     owner = Service.AUTHZ
     entity = "account"
     fact = "locked"
+    audited = True
     until_s: int
 
 
@@ -137,7 +243,8 @@ class CredentialChanged(Event):
     owner = Service.AUTHZ
     entity = "credential"
     fact = "changed"
-    kind: Literal["password"]
+    audited = True
+    kind: Literal["password", "totp", "recovery_codes", "passkey"]
 
 
 class ConsentGranted(Event):
@@ -146,6 +253,7 @@ class ConsentGranted(Event):
     owner = Service.AUTHZ
     entity = "consent"
     fact = "granted"
+    audited = True
     user_id: str
     client_id: str
     scope: tuple[str, ...]
@@ -157,8 +265,47 @@ class ConsentWithdrawn(Event):
     owner = Service.AUTHZ
     entity = "consent"
     fact = "withdrawn"
+    audited = True
     user_id: str
     client_id: str
+
+
+# federation ----------------------------------------------------------------------------------------------------------
+
+
+class UpstreamSessionEnded(Event):
+    """A provider has ended a session of its own, and with it those here that came from it. `id` is federation's."""
+
+    owner = Service.FEDERATION
+    entity = "upstream_session"
+    fact = "ended"
+    public = False
+    provider_id: str
+
+
+class UpstreamTokensEvent(Event):
+    """A fact about the tokens of a provider that are kept for a person. `id` is that of their identity there.
+
+    version: milliseconds since 1970, so that it rises through rows that come and go.
+    """
+
+    owner = Service.FEDERATION
+    entity = "upstream_tokens"
+    user_id: str
+    provider_id: str
+
+
+class UpstreamTokensKept(UpstreamTokensEvent):
+    """Tokens of a provider are kept for a person from now on."""
+
+    fact = "kept"
+
+
+class UpstreamTokensDropped(UpstreamTokensEvent):
+    """No tokens of the provider are kept for the person any more."""
+
+    fact = "dropped"
+    reason: Literal["unlinked", "user-disabled", "user-deleted", "provider", "logout", "revoked", "refused"]
 
 
 # token ---------------------------------------------------------------------------------------------------------------
@@ -182,7 +329,9 @@ class GrantRevoked(Event):
     fact = "revoked"
     client_id: str
     user_id: str | None = None
-    reason: Literal["client", "administrator", "refresh-token-reuse", "code-reuse", "user", "consent-withdrawn"]
+    reason: Literal[
+        "client", "administrator", "refresh-token-reuse", "code-reuse", "user", "consent-withdrawn", "access-rules"
+    ]
 
 
 class RefreshTokenReused(Event):
@@ -226,6 +375,25 @@ class KeyPublished(KeyEvent):
 
     fact = "published"
     public_jwk: dict[str, JsonValue]
+
+
+class KeyRotated(KeyEvent):
+    """The key makes tokens from now on. previous: the kid of the one that did, if there was one."""
+
+    fact = "rotated"
+    previous: str | None = None
+
+
+class KeyRetired(KeyEvent):
+    """Every token that the key made is over, and it has left the JWKS."""
+
+    fact = "retired"
+
+
+class KeyRevoked(KeyEvent):
+    """Nothing that the key made is good any more. The ledger says the same, and sooner."""
+
+    fact = "revoked"
 
 
 # admin ---------------------------------------------------------------------------------------------------------------
@@ -297,3 +465,68 @@ class ProviderRemoved(ProviderEvent):
     """An identity provider was removed."""
 
     fact = "removed"
+
+
+class ScopeChanged(Event):
+    """A scope of the installation's own was added, changed or deleted."""
+
+    owner = Service.ADMIN
+    entity = "scope"
+    fact = "changed"
+
+
+class ResourceChanged(Event):
+    """A resource server was added, changed or deleted."""
+
+    owner = Service.ADMIN
+    entity = "resource"
+    fact = "changed"
+
+
+class RuleChanged(Event):
+    """An access rule was added, changed or deleted; it counts at the next sign-in, refresh or exchange."""
+
+    owner = Service.ADMIN
+    entity = "rule"
+    fact = "changed"
+
+
+class ServiceAccountChanged(Event):
+    """A service account that rules lead to was added, changed or deleted. `id` is its name."""
+
+    owner = Service.ADMIN
+    entity = "service_account"
+    fact = "changed"
+
+
+class IssuerEvent(Event):
+    """A fact about an issuer whose tokens are exchanged; who keeps a copy asks admin for the state."""
+
+    owner = Service.ADMIN
+    entity = "issuer"
+
+
+class IssuerTrusted(IssuerEvent):
+    """Tokens of an issuer are exchanged for ours from now on."""
+
+    fact = "trusted"
+
+
+class IssuerUpdated(IssuerEvent):
+    """What is accepted of a trusted issuer, or where its keys are, changed."""
+
+    fact = "updated"
+
+
+class IssuerRemoved(IssuerEvent):
+    """An issuer is trusted no more; the ledger holds the state that refuses what came of its tokens."""
+
+    fact = "removed"
+
+
+class BrandingChanged(Event):
+    """Name, colour, logo or links of the installation's pages changed. `id` is always `installation`."""
+
+    owner = Service.ADMIN
+    entity = "branding"
+    fact = "changed"

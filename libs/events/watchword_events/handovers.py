@@ -23,7 +23,16 @@ class HandoverKind(StrEnum):
     ACCOUNT_PROVED = "account-proved"
     SIGNED_IN = "signed-in"
     CODE = "code"
+    DEVICE_CODE = "device-code"
+    DEVICE_ANSWER = "device-answer"
+    AUTHORIZATION_RESPONSE = "authorization-response"
     SET_PASSWORD = "set-password"
+    UPSTREAM_LOGOUT = "upstream-logout"
+    UPSTREAM_ENDED = "upstream-ended"
+    RESET_PASSWORD = "reset-password"
+    LINK_ACCOUNT = "link-account"
+    CHANGE_EMAIL = "change-email"
+    EMAIL_PROVED = "email-proved"
 
 
 class Payload(BaseModel):
@@ -37,7 +46,10 @@ class Payload(BaseModel):
 
 
 class UpstreamStart(Payload):
-    """authz asks federation to have an upstream provider authenticate the person behind a flow."""
+    """authz asks federation to have an upstream provider authenticate the person behind a flow.
+
+    arrival: the sign-in that began at the provider and was confirmed here, which this flow is for.
+    """
 
     kind = HandoverKind.UPSTREAM_START
     sender = Service.AUTHZ
@@ -49,6 +61,7 @@ class UpstreamStart(Payload):
     max_age_s: int | None = None
     acr_values: tuple[str, ...] = ()
     login_hint: str | None = None
+    arrival: str | None = None
 
 
 class VerifiedIdentity(BaseModel):
@@ -73,7 +86,11 @@ class VerifiedIdentity(BaseModel):
 
 
 class Identity(Payload):
-    """federation tells directory whom an upstream provider authenticated."""
+    """federation tells directory whom an upstream provider authenticated.
+
+    solicited: False when the provider began the sign-in: such a one never leads to a new link with an account.
+    upstream_session: federation's name for the session at the provider, where one can end with the other.
+    """
 
     kind = HandoverKind.IDENTITY
     sender = Service.FEDERATION
@@ -81,6 +98,8 @@ class Identity(Payload):
 
     binding: str
     identity: VerifiedIdentity
+    solicited: bool = True
+    upstream_session: str | None = None
 
 
 class ProveAccount(Payload):
@@ -94,6 +113,7 @@ class ProveAccount(Payload):
     user_id: str
     pending_link_id: str
     provider_id: str
+    upstream_session: str | None = None
 
 
 class AccountProved(Payload):
@@ -106,6 +126,7 @@ class AccountProved(Payload):
     binding: str
     user_id: str
     pending_link_id: str
+    upstream_session: str | None = None
 
 
 class SignedIn(Payload):
@@ -124,19 +145,31 @@ class SignedIn(Payload):
     auth_time: datetime
     amr: tuple[str, ...] = ()
     acr: str | None = None
+    upstream_session: str | None = None
 
 
-class Code(Payload):
-    """The authorization code: what authz grants, for token to turn into tokens.
+class ClaimsRequest(BaseModel):
+    """Claims about the person that a client asked for by name, by the place where it wants them.
+
+    Only those that a scope of the client opens, and that the person was asked about. Spec: OpenID Connect Core 5.5.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id_token: tuple[str, ...] = ()
+    userinfo: tuple[str, ...] = ()
+
+
+class Approval(BaseModel):
+    """What a person allowed a client, in one session: for token to make a grant of.
 
     rev: the ledger position that authz had applied before it read the session.  gid: the id of the grant to come, so
     that a replay finds what the first use produced.  session_expires_at: a session-bound grant ends no later.
-    Spec: RFC 6749 4.1.2; RFC 7636 4.4; OpenID Connect Core 3.1.2.5.
+    issuer, address: of the provider and of the person, which access rules look at.  service_account, roles, policy:
+    what they gave; policy names the rules that matched.
     """
 
-    kind = HandoverKind.CODE
-    sender = Service.AUTHZ
-    receiver = Service.TOKEN
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     gid: str
     sid: str
@@ -145,18 +178,94 @@ class Code(Payload):
     claims_version: int
     client_id: str
     client_version: int
-    redirect_uri: str
-    redirect_uri_given: bool
-    code_challenge: str | None
     scope: tuple[str, ...]
     resource: tuple[str, ...] = ()
-    nonce: str | None = None
+    authorization_details: tuple[dict[str, JsonValue], ...] = ()
+    claims_request: ClaimsRequest | None = None
     auth_time: datetime
     amr: tuple[str, ...] = ()
     acr: str | None = None
     idp: str | None = None
     rev: int
     session_expires_at: datetime
+    issuer: str | None = None
+    address: str = ""
+    service_account: str | None = None
+    roles: tuple[str, ...] = ()
+    policy: tuple[str, ...] = ()
+
+
+class Code(Approval, Payload):
+    """The authorization code: what authz grants, for token to turn into tokens.
+
+    dpop_jkt: thumbprint of the key that alone may redeem it (RFC 9449 10), None for no such key.
+    Spec: RFC 6749 4.1.2; RFC 7636 4.4; OpenID Connect Core 3.1.2.5.
+    """
+
+    kind = HandoverKind.CODE
+    sender = Service.AUTHZ
+    receiver = Service.TOKEN
+
+    redirect_uri: str
+    redirect_uri_given: bool
+    code_challenge: str | None
+    nonce: str | None = None
+    dpop_jkt: str | None = None
+
+
+class DeviceCode(Payload):
+    """The device code: a request that waits for a person; token finds the answer by the device's id.
+
+    rev: the ledger position that authz had applied before it read the client.  Spec: RFC 8628 3.2.
+    """
+
+    kind = HandoverKind.DEVICE_CODE
+    sender = Service.AUTHZ
+    receiver = Service.TOKEN
+
+    device_id: str
+    client_id: str
+    interval_s: int
+    rev: int
+
+
+class DeviceAnswer(Payload):
+    """What the person decided about a device; its flow is the device's id. approval: None when they did not allow it.
+
+    Spec: RFC 8628 3.3, 3.5.
+    """
+
+    kind = HandoverKind.DEVICE_ANSWER
+    sender = Service.AUTHZ
+    receiver = Service.TOKEN
+
+    approval: Approval | None
+
+
+class AuthorizationResponse(Payload):
+    """An answer to an application that token completes or signs before the browser takes it there.
+
+    params: what the application is told beside what token adds.  code_hash: SHA-256 (hex) of the code, which travels
+    beside the ticket.  way: where the parameters go (query, fragment, form_post).  is_signed: as one JWT (JARM).
+    approval: where an access token or an ID token is asked for.
+    Spec: OAuth 2.0 Multiple Response Type Encoding Practices 5; OpenID Connect Core 3.2.2.5, 3.3.2.5; JARM 2.1.
+    """
+
+    kind = HandoverKind.AUTHORIZATION_RESPONSE
+    sender = Service.AUTHZ
+    receiver = Service.TOKEN
+
+    binding: str
+    client_id: str
+    redirect_uri: str
+    way: str
+    is_signed: bool = False
+    params: dict[str, str] = {}
+    code_hash: str | None = None
+    approval: Approval | None = None
+    access_token: bool = False
+    id_token: bool = False
+    nonce: str | None = None
 
 
 class SetPassword(Payload):
@@ -173,6 +282,97 @@ class SetPassword(Payload):
     password_hash: str
 
 
+class UpstreamLogout(Payload):
+    """authz tells federation that a session ended which came from one at a provider, to be ended there as well.
+
+    The flow is `logout:<sid>`.  return_to: where the person goes afterwards; None for a page that says that it is done.
+    """
+
+    kind = HandoverKind.UPSTREAM_LOGOUT
+    sender = Service.AUTHZ
+    receiver = Service.FEDERATION
+
+    provider_id: str
+    upstream_session: str
+    return_to: str | None = None
+
+
+class UpstreamEnded(Payload):
+    """federation tells authz that sessions at a provider have ended, and with them those that came from them.
+
+    The flow is `logout:<provider>`.  upstream_sessions: federation's names for them.  back: the path of ours at which
+    the provider is answered afterwards.
+    """
+
+    kind = HandoverKind.UPSTREAM_ENDED
+    sender = Service.FEDERATION
+    receiver = Service.AUTHZ
+
+    provider_id: str
+    upstream_sessions: tuple[str, ...]
+    back: str
+
+
+class ResetPassword(Payload):
+    """authz hands itself over, by way of somebody's mailbox, that they may choose a password.
+
+    The flow is `reset:<user id>`.  See docs/adr/0026.
+    """
+
+    kind = HandoverKind.RESET_PASSWORD
+    sender = Service.AUTHZ
+    receiver = Service.AUTHZ
+
+    user_id: str
+
+
+class LinkAccount(Payload):
+    """authz tells directory that whoever comes back in this flow links their identity to a person who asked for it.
+
+    They had just proved who they are, in this browser.  rev: the ledger position noted before that was looked at.
+    """
+
+    kind = HandoverKind.LINK_ACCOUNT
+    sender = Service.AUTHZ
+    receiver = Service.DIRECTORY
+
+    binding: str
+    user_id: str
+    provider_id: str
+    rev: int
+
+
+class ChangeEmail(Payload):
+    """authz hands itself over, by way of a mailbox, that it is the person's. The flow is `email:<user id>`.
+
+    current: the account has the address already, unverified.
+    """
+
+    kind = HandoverKind.CHANGE_EMAIL
+    sender = Service.AUTHZ
+    receiver = Service.AUTHZ
+
+    user_id: str
+    email: str
+    current: bool = False
+
+
+class EmailProved(Payload):
+    """authz tells directory that a person has shown that they read the mail of an address.
+
+    The flow is `email:<user id>`; the ticket comes with a call of that person's.  current: it verifies the address
+    that the account has, and changes none.
+    """
+
+    kind = HandoverKind.EMAIL_PROVED
+    sender = Service.AUTHZ
+    receiver = Service.DIRECTORY
+
+    user_id: str
+    email: str
+    current: bool = False
+
+
 PAYLOADS: tuple[type[Payload], ...] = (
     UpstreamStart,
     Identity,
@@ -180,7 +380,16 @@ PAYLOADS: tuple[type[Payload], ...] = (
     AccountProved,
     SignedIn,
     Code,
+    DeviceCode,
+    DeviceAnswer,
+    AuthorizationResponse,
     SetPassword,
+    UpstreamLogout,
+    UpstreamEnded,
+    ResetPassword,
+    LinkAccount,
+    ChangeEmail,
+    EmailProved,
 )
 
 ROUTES: dict[HandoverKind, tuple[Service, Service]] = {p.kind: (p.sender, p.receiver) for p in PAYLOADS}

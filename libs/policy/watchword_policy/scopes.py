@@ -4,7 +4,7 @@ A scope string is read once at the edge; everywhere else scopes are a `frozenset
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 # RFC 6749 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), separated by single spaces. \Z, because $ would let a
@@ -15,6 +15,37 @@ _SCOPE: Final = re.compile(rf"{_TOKEN}(?: {_TOKEN})*\Z")
 # The order in which people expect to read them (OpenID Connect Core 5.4); whatever else there is follows by name.
 _FIRST: Final = ("openid", "profile", "email", "address", "phone", "groups", "offline_access")
 _RANK: Final = {scope: rank for rank, scope in enumerate(_FIRST)}
+
+# Scopes with a meaning of Watchword's own: what each opens, in plain words for whoever is asked to allow it.
+BUILT_IN: Final[Mapping[str, str]] = {
+    "openid": "Know who you are, by an identifier",
+    "profile": "See your name and profile",
+    "email": "See your e-mail address",
+    "phone": "See your phone number",
+    "address": "See your postal address",
+    "groups": "See the groups that you belong to",
+    "groupstring": "See the groups that you belong to, as a text",
+    "customer": "See which organization you belong to",
+    "clientip": "See the network address that you use",
+    "offline_access": "Stay connected while you are away",
+    "applications:sign-in": "Use other applications in your name",
+    "watchword:admin": "Administer this Watchword installation in your name",
+    "watchword:events": "Follow what happens in this Watchword installation",
+    "watchword:scim": "Keep the people and groups of this Watchword installation up to date",
+    "revocations:read": "Follow what is revoked here",
+    "introspect:any": "Look into any access token of this installation",
+}
+# Tells an application where the person signed in.
+CLIENT_IP: Final = "clientip"
+# Of credentials with which scripts of a person get tokens for applications.
+SIGN_IN: Final = "applications:sign-in"
+# Nobody else's scope begins so.
+RESERVED_PREFIX: Final = "watchword:"
+# Those that say something about a person; a client that acts for itself has none of them.
+PERSONAL: Final = frozenset(
+    {"openid", "profile", "email", "phone", "address", "groups", "groupstring", "customer", "clientip"}
+    | {"offline_access", "applications:sign-in"}
+)
 
 # openid alone releases nothing but an identifier: asking about it would only teach people to click.
 NO_CONSENT_NEEDED: Final = frozenset({"openid"})

@@ -11,8 +11,17 @@
 | `feed`, `ledger` | what has been revoked, as this instance knows it; the table is the truth, NATS the hint |
 | `internal`, `copies` | authenticated pulls from owners; tables that follow another service's entities |
 | `access`, `jwks` | who calls `/api/v1`; the keys of signed access tokens |
+| `client_authentication` | which client a request is from, the same at every endpoint of every service |
+| `dpop_proofs` | proofs of possession at endpoints where clients ask for something |
+| `client_credentials`, `client_proofs` | what a request brings; what the client registered |
+| `client_assertions` | JWTs by which clients prove themselves |
+| `connections`, `certificates` | what trusted proxies say of a connection; whom a certificate names |
+| `client_keys` | the public keys of clients, by value or published |
 | `passwords` | argon2id in a bounded pool of low-priority threads |
 | `outbound` | the only HTTP client for addresses that others chose |
+| `published` | key sets and other documents at such addresses, fetched rarely and kept for a while |
+| `documents`, `public_keys`, `foreign_jwts` | what strangers send, read strictly: JSON, keys, signed tokens |
+| `retries` | how long a delivery waits for its next attempt |
 | `tasks` | background tasks that really end |
 | `shared`, `service` | what one process gives its services, and what a service gives back |
 """

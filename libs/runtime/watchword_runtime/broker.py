@@ -40,6 +40,44 @@ class _Subscriber(Protocol):
     async def stop(self) -> None: ...
 
 
+class Follower(Protocol):
+    """What follows an owner's events, here or in any instance of this service."""
+
+    def hears(self, owner: Service, entity: str) -> bool:
+        """Whether events about this entity are of interest to it."""
+
+    async def has_dealt_with(self, seq: int) -> bool:
+        """Whether everything of interest up to this place in the stream has been dealt with."""
+
+
+def is_about(subject: str, owner: Service, entity: str) -> bool:
+    """Whether a subscription to this subject hears of the owner's entity."""
+    _, whose, what, *_ = subject.split(".")
+    return whose == owner.value and what in {entity, "*", ">"}
+
+
+class _Durable:
+    """A durable consumer as a follower: its work is shared by all instances."""
+
+    def __init__(self, broker: "Broker", worker: Worker) -> None:
+        self._broker, self._worker = broker, worker
+
+    def hears(self, owner: Service, entity: str) -> bool:
+        return is_about(self._worker.subject, owner, entity)
+
+    async def has_dealt_with(self, seq: int) -> bool:
+        nc = self._broker.nc
+        if nc is None or not nc.is_connected:
+            return False
+        try:
+            info = await nc.jetstream(timeout=1).consumer_info(self._worker.stream, self._worker.durable)
+        except (NatsError, OSError, TimeoutError):
+            return False
+        if not info.num_pending and not info.num_ack_pending:
+            return True
+        return info.ack_floor is not None and info.ack_floor.stream_seq >= seq
+
+
 class Broker:
     """A service's connection to NATS (user, inbox prefix and durables are the service's own).
 
@@ -52,6 +90,7 @@ class Broker:
         self._database = database
         self._service = database.service
         self._workers: list[Worker] = []
+        self.followers: list[Follower] = []
         self._listeners: list[tuple[str, Callable[[bytes], None]]] = []
         self._callbacks: list[Callable[[], None]] = []
         self._faststream: NatsBroker | None = None
@@ -77,7 +116,9 @@ class Broker:
         offered again one by one with back-off; after the last try an event becomes a row of `<schema>.dead_letter`.
         """
         self._require_not_started()
-        self._workers.append(Worker(durable, subject, handler, self._database))
+        worker = Worker(durable, subject, handler, self._database)
+        self._workers.append(worker)
+        self.followers.append(_Durable(self, worker))
 
     def listen(self, subject: str, callback: Callable[[bytes], None]) -> None:
         """Every message that is published on the subject while connected is passed on; call before start().
@@ -122,7 +163,7 @@ class Broker:
         while True:
             try:
                 await self._serve_one_connection()
-            except (NatsError, OSError, TimeoutError) as error:
+            except Exception as error:
                 log.warning("broker.not_connected", service=self._service.value, error=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
 

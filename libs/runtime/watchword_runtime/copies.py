@@ -3,14 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-import asyncpg
 import structlog
 from pydantic import JsonValue
 from sqlalchemy import Table, bindparam, func, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import SQLAlchemyError
 
 from watchword_database.base import CopyColumns
 from watchword_database.engine import Database, transaction
@@ -46,6 +45,9 @@ MISSES_PER_S: Final = 50.0
 MISSES_AT_ONCE: Final = 200.0
 _FILL_RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _DONE: Final = "INSERT INTO {schema}.copy_state (entity, filled_at) VALUES (:entity, now()) ON CONFLICT DO NOTHING"
+# A copy that was emptied while this runs, after a back-up was restored, is noticed so soon; until then what is asked
+# for is pulled.
+LOOK_S: Final = 5.0
 _PLAIN: Final = frozenset(CopyColumns.model_fields)
 
 
@@ -88,12 +90,18 @@ class Copy(Generic[E]):
         self._pulling: dict[tuple[str, str], asyncio.Task[object]] = {}
         self._misses = _Bucket(MISSES_PER_S, MISSES_AT_ONCE)
         self._filled = False
+        self._filled_at: datetime | None = None  # as the table says: another time is another filling
+        self._on_emptied: list[Callable[[], None]] = []
         self._filling: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
-        """True once the copy has been filled (now or in an earlier life)."""
+        """True once the copy has been filled (now or in an earlier life), and while nobody has emptied it."""
         return self._filled
+
+    def on_emptied(self, call: Callable[[], None]) -> None:
+        """`call` when the copy began anew: nothing that was made from it may be older than that."""
+        self._on_emptied.append(call)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -132,6 +140,32 @@ class Copy(Generic[E]):
             found = await self._lookup(name, value)
         return self._export.model_validate(found[0]) if len(found) == 1 else None
 
+    async def present(self, ids: Iterable[str]) -> dict[str, E]:
+        """Those of the entities that are in the table and not deleted; nothing is pulled."""
+        pool = await self._database.raw_pool()
+        rows = await pool.fetch(
+            f"SELECT id, data FROM {self._table.fullname} WHERE id = ANY($1) AND NOT deleted", list(ids)
+        )
+        return {row["id"]: self._export.model_validate(row["data"]) for row in rows}
+
+    async def all(self) -> list[tuple[int, E]]:
+        """Every entity in the table that is not deleted, with its version."""
+        pool = await self._database.raw_pool()
+        rows = await pool.fetch(self._select + "NOT deleted ORDER BY id")
+        return [(row["version"], self._export.model_validate(row["data"])) for row in rows]
+
+    async def page(self, after: str, limit: int) -> list[E]:
+        """So many entities behind an id, in the order of their ids."""
+        pool = await self._database.raw_pool()
+        rows = await pool.fetch(self._select + "NOT deleted AND id > $1 ORDER BY id LIMIT $2", after, limit)
+        return [self._export.model_validate(row["data"]) for row in rows]
+
+    async def stamp(self) -> tuple[int, datetime | None]:
+        """What is another value when anything in the table is another."""
+        pool = await self._database.raw_pool()
+        row = await pool.fetchrow(f"SELECT sum(version)::bigint, max(copied_at) FROM {self._table.fullname}")
+        return row[0] or 0, row[1]
+
     async def _read(self, id: str) -> tuple[int, E | None]:  # noqa: A002 - the column's name
         """The version in the table, 0 when there is none, and the entity unless it is deleted."""
         pool = await self._database.raw_pool()
@@ -151,6 +185,10 @@ class Copy(Generic[E]):
         """The copy holds these entities as the owner has them now. Raises internal.Unreachable."""
         await self._pull_ids(ids)
 
+    async def pull_all(self) -> None:
+        """The copy holds everything as the owner has it now. Raises internal.Unreachable."""
+        await self._pull_pages()
+
     async def _pull_ids(self, ids: Iterable[str]) -> set[str]:
         """Pulls; which of the entities the owner knows, tombstones included."""
         wanted = list(dict.fromkeys(ids))
@@ -160,23 +198,36 @@ class Copy(Generic[E]):
         return answered
 
     async def fill(self) -> None:
-        """The copy holds everything the owner has, if it was never filled before. Raises internal.Unreachable."""
+        """The copy holds everything the owner has, unless it was filled before. Raises internal.Unreachable."""
         pool = await self._database.raw_pool()
-        state = f"SELECT 1 FROM {self._database.schema}.copy_state WHERE entity = $1"
-        if await pool.fetchval(state, self._entity) is None:
-            after, count = "", 0
-            while True:
-                page = await self._internal.export(self._owner, self._entity, {"after": after, "limit": MAX_PAGE})
-                await self._write(page.items)
-                count += len(page.items)
-                if page.next is None:
-                    break
-                after = page.next
-            async with transaction(self._database) as session:
-                connection = await session.connection()
-                await connection.execute(text(_DONE.format(schema=self._database.schema)), {"entity": self._entity})
-            log.info("copy.filled", entity=self._entity, count=count)
-        self._filled = True
+        state = f"SELECT filled_at FROM {self._database.schema}.copy_state WHERE entity = $1"
+        found = await pool.fetchval(state, self._entity)
+        if self._filled_at is not None and found != self._filled_at:
+            self._filled, self._filled_at = False, None
+            log.warning("copy.emptied", entity=self._entity)
+            for call in self._on_emptied:
+                call()
+        if found is None:
+            await self._fill()
+            found = await pool.fetchval(state, self._entity)
+        self._filled_at, self._filled = found, True
+
+    async def _pull_pages(self) -> int:
+        after, count = "", 0
+        while True:
+            page = await self._internal.export(self._owner, self._entity, {"after": after, "limit": MAX_PAGE})
+            await self._write(page.items)
+            count += len(page.items)
+            if page.next is None:
+                return count
+            after = page.next
+
+    async def _fill(self) -> None:
+        count = await self._pull_pages()
+        async with transaction(self._database) as session:
+            connection = await session.connection()
+            await connection.execute(text(_DONE.format(schema=self._database.schema)), {"entity": self._entity})
+        log.info("copy.filled", entity=self._entity, count=count)
 
     async def on_events(self, received: list[Received]) -> None:
         """The handler for `Broker.work`: what the events name is pulled, unless the copy is as new already."""
@@ -255,19 +306,21 @@ class Copy(Generic[E]):
     # Starting --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """The copy is being filled in the background, tried again until it is."""
-        self._filling = asyncio.create_task(self._fill_at_last(), name=f"fill-{self._entity}")
+        """The copy is being filled in the background, tried again until it is, and again should it be emptied."""
+        self._filling = asyncio.create_task(self._keep_filled(), name=f"fill-{self._entity}")
 
     async def stop(self) -> None:
         """Nothing is being filled any more."""
         await end(self._filling)
 
-    async def _fill_at_last(self) -> None:
+    async def _keep_filled(self) -> None:
         tries = 0
-        while not self._filled:
+        while True:
             try:
                 await self.fill()
-            except (Unreachable, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                log.info("copy.not_filled", entity=self._entity, error=type(error).__name__)
-                await asyncio.sleep(_FILL_RETRY_S[min(tries, len(_FILL_RETRY_S) - 1)])
+                tries = 0
+            except Exception as error:
+                if not self._filled:
+                    log.info("copy.not_filled", entity=self._entity, error=type(error).__name__)
                 tries += 1
+            await asyncio.sleep(LOOK_S if self._filled else _FILL_RETRY_S[min(tries, len(_FILL_RETRY_S)) - 1])

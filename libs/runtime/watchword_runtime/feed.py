@@ -3,13 +3,17 @@
 Positions are dense: an entry that continues what was applied is applied as it is heard, anything else makes this
 instance read the table, and the table is read every second in any case, four times as often while NATS is away. What
 was heard and does not stand in the table is thrown away with a reload. A lift, which makes something live again, is
-taken from the table only.
+taken from the table only. What has been applied is reported to the others (`bus.followers`), behind the applying.
+
+A table that ends before what was read from it has lost entries: a back-up was restored, or PostgreSQL failed over to a
+server that lagged. Nothing is live then until `watchword restore` has begun a new epoch.
 """
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import asyncpg
@@ -17,11 +21,14 @@ import structlog
 from pydantic import ValidationError
 
 from watchword_database.engine import Database
+from watchword_database.ids import new_id
+from watchword_database.outages import note_interruption
 from watchword_events.names import Position, epoch_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock, utc_now
 from watchword_runtime.ledger import ALL, HEAD, NEWS, entry_of
+from watchword_runtime.reports import Reports
 from watchword_runtime.tasks import end
 from watchword_verifier.revocations import RevocationSet
 
@@ -34,12 +41,17 @@ POLL_WHILE_SETTLING_S: Final = 0.05
 # Who has not seen the table for so long cannot know what was revoked, and refuses (design section 4).
 STALE_S: Final = 5.0
 _START_S: Final = 5.0
+_STOP_S: Final = 1.0
 _COMMAND_S: Final = 2.0
 _ROLLED_BACK_S: Final = 10.0  # an announced entry that the table does not show by then will not come
 _UNASKED: Final = 1_000  # applied entries that nobody has asked about with settle() yet
 _BELIEVED: Final = frozenset({RevocationKind.CUT.value, RevocationKind.STATE.value})
 _CLAIMS: Final = frozenset(claim.value for claim in Claim)
 _CHUNK: Final = 1_000  # rows at a time: a long ledger must not hold up the event loop
+
+
+# What tells an entry from another that was given its position after the table had lost it: id and time.
+_Identity = tuple[int, datetime]
 
 
 @dataclass(slots=True)
@@ -51,10 +63,19 @@ class _Announced:
     since: float
 
 
-class Feed:
-    """The revocation ledger in memory. Nothing is live before the table was loaded, or when it cannot be followed."""
+class FeedAway(ConnectionError):
+    """What has been revoked cannot be known at this moment: nobody is taken for live, and nobody for dead."""
 
-    def __init__(self, database: Database, broker: Broker, now: Clock = utc_now) -> None:
+
+class Feed:
+    """The revocation ledger in memory. Nothing is live before the table was loaded, or when it cannot be followed.
+
+    instance, name: as whom it reports: the name of the process and, for people, what it serves.
+    """
+
+    def __init__(
+        self, database: Database, broker: Broker, now: Clock = utc_now, *, instance: str = "", name: str = ""
+    ) -> None:
         self._database = database
         self._broker = broker
         self._now = now
@@ -62,15 +83,36 @@ class Feed:
         self._loaded = asyncio.Event()
         self._reload = True
         self._read = 0  # the position up to which the table itself was read
+        self._read_last: _Identity | None = None  # of the entry there, if it is known
+        self._rolled_back = False
         self._fresh_until = float("-inf")
         self._heard: dict[int, int] = {}  # id by position of what was applied from NATS and not yet read
         self._announced: dict[int, _Announced] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
         self._said = ""
-        self._wake = asyncio.Event()
+        self._stirred = asyncio.Event()
+        self._looking = False
+        self._read_at = float("-inf")
+        self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._reports = Reports(
+            instance or new_id(), name or database.service.value, bound_s=STALE_S, due=self._stirred.set
+        )
         broker.listen(SUBJECT, self._on_heard)
-        broker.on_connected(self._wake.set)
+        broker.on_connected(self._look)
+
+    @property
+    def kids(self) -> Callable[[], Sequence[str]]:
+        """The keys that this instance accepts, reported with its position; none unless somebody sets it."""
+        return self._reports.kids
+
+    @kids.setter
+    def kids(self, kids: Callable[[], Sequence[str]]) -> None:
+        self._reports.kids = kids
+
+    def report_soon(self) -> None:
+        """What `kids` says has changed: it is reported at once, not at the next second."""
+        self._reports.soon()
 
     @property
     def position(self) -> Position:
@@ -82,6 +124,11 @@ class Feed:
         """True when the table was loaded and is being followed."""
         return self._loaded.is_set() and time.monotonic() <= self._fresh_until and self._set.stale_reason is None
 
+    def require(self) -> None:
+        """Nothing is decided by an instance that cannot know what was revoked. Raises FeedAway (503)."""
+        if not self.ready:
+            raise FeedAway
+
     def is_live(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
         """Whether nothing revoked matches. claims: `rev`, `iat`, `jti`, `gid`, `sid`, `sub`, `client_id`, `idp`.
 
@@ -90,6 +137,20 @@ class Feed:
         return (
             time.monotonic() <= self._fresh_until and self._set.stale_reason is None and self._set.is_live(claims, kid)
         )
+
+    def is_revoked(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
+        """The opposite of is_live, for answers that say why. Raises FeedAway: nobody is revoked while nobody knows."""
+        live = self.is_live(claims, kid)
+        if not live:
+            self.require()
+        return not live
+
+    def is_cut(self, claim: Claim, value: str, rev: int) -> bool:
+        """Whether the ledger holds a cut of exactly this value after `rev`: whoever wants it dead need not write again.
+
+        Not the opposite of is_live: what is announced counts as dead and may yet be rolled back.
+        """
+        return self.ready and self._set.is_cut(claim, value, rev)
 
     def pend(self, entry_id: int, claim: Claim, value: str) -> None:
         """From now on the value counts as dead here, until the entry has been applied or was rolled back.
@@ -110,8 +171,9 @@ class Feed:
             return True
         # Normally the leader numbers and publishes an entry within milliseconds; else look for it.
         delay = POLL_WHILE_SETTLING_S if self._broker.connected else 0.0
-        loop.call_later(delay, self._wake.set)
+        looking = loop.call_later(delay, self._look)
         _done, missing = await asyncio.wait(wanted.values(), timeout=timeout)
+        looking.cancel()
         for entry_id in wanted:
             self._settling.pop(entry_id, None)
         return not missing
@@ -125,28 +187,37 @@ class Feed:
             log.warning("feed.not_loaded", waited_s=_START_S)
 
     async def stop(self) -> None:
-        """The feed is no longer followed; nothing is live."""
+        """The feed is no longer followed; nothing is live, and nobody waits for this instance."""
+        self._leaving.set()
+        self._fresh_until = float("-inf")
+        self._stirred.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=_STOP_S)
         await end(self._task)
         self._task = None
-        self._fresh_until = float("-inf")
+
+    def _look(self) -> None:
+        """The table is read at once."""
+        self._looking = True
+        self._stirred.set()
 
     # What is heard ---------------------------------------------------------------------------------------------------
 
     def _on_heard(self, data: bytes) -> None:
         if not self._loaded.is_set():
-            self._wake.set()
+            self._look()
             return
         try:
             entry = RevocationEntry.model_validate_json(data)
         except ValidationError:
             log.warning("feed.not_understood")
-            self._wake.set()
+            self._look()
             return
         if entry.position == self._set.position + 1 and entry.kind in _BELIEVED and entry.claim in _CLAIMS:
             self._heard[entry.position] = entry.id
             self._apply(entry)
         elif entry.position > self._set.position:
-            self._wake.set()
+            self._look()
         elif self._heard.get(entry.position, entry.id) != entry.id:
             self._contradicted(entry.position)
 
@@ -154,10 +225,11 @@ class Feed:
         """Something that was heard is not so: forget everything that was not read."""
         log.error("feed.contradicted", position=position)
         self._reload = True
-        self._wake.set()
+        self._look()
 
     def _apply(self, entry: RevocationEntry) -> None:
         self._set.apply(entry)
+        self._reports.soon()
         self._announced.pop(entry.id, None)
         settling = self._settling.get(entry.id)
         if settling is not None and not settling.done():
@@ -187,43 +259,67 @@ class Feed:
 
     async def _follow(self) -> None:
         said = False
-        while True:
+        while not self._leaving.is_set():
             try:
-                connection = await asyncpg.connect(self._database.dsn, command_timeout=_COMMAND_S, timeout=_COMMAND_S)
+                connection = await asyncpg.connect(
+                    self._database.dsn,
+                    command_timeout=_COMMAND_S,
+                    timeout=_COMMAND_S,
+                    # Before the table's first ANALYZE a long ledger looks costly: compiling took 230 ms for each read.
+                    server_settings={"jit": "off"},
+                )
                 try:
-                    await self._read_news(connection)
-                    said = False
-                    while True:
+                    self._looking = True
+                    while not self._leaving.is_set():
+                        if time.monotonic() > self._fresh_until:
+                            # Who waits for all must know of an instance before it begins to accept anything.
+                            await self._reports.send(connection, self.position)
+                        if self._looking or self._wait_s <= 0:
+                            await self._read_news(connection)
+                            said = False
+                        await self._reports.send_if_due(connection, self.position)
                         await self._wait()
-                        await self._read_news(connection)
+                    await self._reports.leave(connection)
+                    return
                 finally:
                     connection.terminate()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except Exception as error:
                 if not said:
-                    log.warning("feed.not_followed", error=type(error).__name__)
+                    note_interruption("feed.not_followed", error)
                 said = True
             await asyncio.sleep(POLL_WITHOUT_NATS_S)
 
-    async def _wait(self) -> None:
-        if any(not future.done() for future in self._settling.values()):
+    @property
+    def _wait_s(self) -> float:
+        """How long from now until the table is read in any case."""
+        # What was heard and not read is not known to have been there when PostgreSQL comes back without it.
+        if self._heard or any(not future.done() for future in self._settling.values()):
             interval = POLL_WHILE_SETTLING_S
         else:
             interval = POLL_S if self._broker.connected else POLL_WITHOUT_NATS_S
+        return max(0.0, self._read_at + interval - time.monotonic())
+
+    async def _wait(self) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), interval)
+            async with asyncio.timeout(min(self._wait_s, self._reports.wait_s)):
+                await self._stirred.wait()
         except TimeoutError:
             return
+        finally:
+            self._stirred.clear()
 
     async def _read_news(self, connection: asyncpg.Connection) -> None:
         """Everything that was committed before the call has been applied."""
-        self._wake.clear()
+        self._looking = False
         started = time.monotonic()
         if self._reload:
             await self._load(connection)
         elif not await self._catch_up(connection):
             self._reload = True
             await self._load(connection)
-        self._fresh_until = started + STALE_S
+        self._read_at = time.monotonic()
+        if not self._leaving.is_set():
+            self._fresh_until = started + STALE_S
         self._set.drop_expired(self._now())
         if self._set.stale_reason is not None and self._set.stale_reason != self._said:
             self._said = self._set.stale_reason
@@ -231,10 +327,12 @@ class Feed:
 
     async def _load(self, connection: asyncpg.Connection) -> None:
         """The set holds exactly what the table holds at one moment."""
-        fresh = RevocationSet()
+        fresh, last = RevocationSet(), None
         unpositioned: list[asyncpg.Record] = []
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             head = await connection.fetchval(HEAD)
+            if self._has_lost_entries(head):
+                return
             cursor = await connection.cursor(ALL)
             while rows := await cursor.fetch(_CHUNK):
                 for row in rows:
@@ -243,12 +341,14 @@ class Feed:
                     else:
                         fresh.apply(entry_of(row))
                         self._announced.pop(row["id"], None)
+                        last = _identity_at(head, row) or last
         if self._heard or self._settling:
-            self._wake.set()  # what was heard during the load is looked up again
+            self._look()  # what was heard during the load is looked up again
         self._reload = False
         self._heard.clear()
         self._set.adopt(fresh, head)
-        self._read = head
+        self._reports.soon()
+        self._read, self._read_last = head, last
         self._announce_rows(unpositioned)
         self._loaded.set()
         log.info("feed.loaded", position=head, entries=len(self._set))
@@ -259,12 +359,15 @@ class Feed:
         settling = [entry_id for entry_id, future in self._settling.items() if not future.done()]
         rows = await connection.fetch(NEWS, self._read, settling)
         head: int = rows[0]["head"]
+        here = next((_identity_at(self._read, row) for row in rows if row["position"] == self._read), None)
+        if self._has_lost_entries(head, here):
+            return True
         if epoch_of(Position(head)) != epoch_of(Position(self._read)) or head < applied_before:
             log.warning("feed.rewound", head=head, applied=applied_before)
             return False
-        unpositioned = []
+        unpositioned, last = [], here if head == self._read else None
         for row in rows:
-            if row["id"] is None:
+            if row["id"] is None or (row["position"] == self._read and row["id"] not in settling):
                 continue
             if row["position"] is None:
                 unpositioned.append(row)
@@ -274,13 +377,33 @@ class Feed:
                 self._contradicted(row["position"])
                 return False
             self._apply(entry_of(row))
+            last = _identity_at(head, row) or last
         if any(position <= head for position in self._heard):
             self._contradicted(min(self._heard))
             return False
-        self._read = head
-        self._set.advance(head)
+        self._read, self._read_last = head, last
+        if head > self._set.position:
+            self._set.advance(head)
+            self._reports.soon()
         self._announce_rows(unpositioned)
         return True
+
+    def _has_lost_entries(self, head: int, here: _Identity | None = None) -> bool:
+        """Whether the table lost, or had lost, what was read from it; a new epoch makes it whole.
+
+        here: of the entry that stands now where reading had ended.
+        """
+        replaced = here is not None and self._read_last is not None and here != self._read_last
+        if (head < self._read or replaced) and not self._rolled_back:
+            self._rolled_back = True
+            log.critical(
+                "feed.rolled_back", head=head, read=self._read, remedy="stop the services, `watchword restore`"
+            )
+        if self._rolled_back and epoch_of(Position(head)) <= epoch_of(Position(self._read)):
+            self._set.stale_reason = "the ledger has lost entries: run `watchword restore`"
+            return True
+        self._rolled_back = False
+        return False
 
     def _announce_rows(self, rows: list[asyncpg.Record]) -> None:
         """Committed entries count before the leader numbers them: whatever carries a `rev` today is older than they."""
@@ -290,3 +413,8 @@ class Feed:
             if row["kind"] in _BELIEVED and row["claim"] in _CLAIMS and not narrowed and row["id"] not in heard:
                 self._announce(row["id"], row["claim"], row["value"])
         self._forget_announced(frozenset(row["id"] for row in rows))
+
+
+def _identity_at(position: int, row: asyncpg.Record) -> _Identity | None:
+    """Of the entry in a row, if it has this position."""
+    return (row["id"], row["at"]) if row["position"] == position else None

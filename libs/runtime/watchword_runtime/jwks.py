@@ -3,9 +3,11 @@
 import base64
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import orjson
@@ -23,7 +25,8 @@ log = structlog.get_logger()
 JWKS_PATH: Final = "/oauth2/jwks"
 MAX_TOKEN_BYTES: Final = 16 * 1024
 CLOCK_SKEW_S: Final = 5  # another instance's clock may be ahead of ours by this much
-_UNKNOWN_S: Final = 10.0  # a stranger's tokens must not make us fetch the keys for each of them
+_REMEMBERED: Final = 2_000
+_UNKNOWN_S: Final = 1.0  # a stranger's tokens must not make us fetch the keys for each of them
 _MAX_AGE_S: Final = 300.0
 _MAX_KEYS: Final = 32
 _MIN_RSA_BITS: Final = 2048
@@ -45,7 +48,7 @@ class NotGenuine(Exception):
 class Genuine:
     """An access token that is ours and in time. Whether it is live is for the feed to say."""
 
-    claims: Mapping[str, object]
+    claims: Mapping[str, Any]
     kid: str
 
 
@@ -56,6 +59,7 @@ class AccessTokenKeys:
         self._internal = internal
         self._issuer = issuer
         self._keys: dict[str, tuple[str, Key]] = {}  # algorithm and key by kid
+        self._genuine: OrderedDict[bytes, Genuine] = OrderedDict()  # by the SHA-256 of a token that these keys verified
         self._fetched = float("-inf")
         self._told = False
 
@@ -64,12 +68,28 @@ class AccessTokenKeys:
         self._told = True
 
     async def verify(self, token: str, now: datetime) -> Genuine:
-        """What a genuine access token says. Raises NotGenuine; Unreachable when no keys can be had.
+        """What a genuine access token says; its signature is verified once. Raises NotGenuine, Unreachable when no
+        keys can be had.
 
         Spec: RFC 9068 4; RFC 8725 3.1, 3.11.
         """
         if len(token) > MAX_TOKEN_BYTES or not _COMPACT.fullmatch(token):
             raise NotGenuine("not compact JWS")
+        digest = sha256(token.encode()).digest()
+        known = self._genuine.get(digest)
+        if known is not None:
+            await self._key(known.kid)
+            if digest in self._genuine:  # the keys are still those
+                _require_time_left(known.claims, int(now.timestamp()))
+                self._genuine.move_to_end(digest)
+                return known
+        genuine = await self._verified(token, now)
+        self._genuine[digest] = genuine
+        if len(self._genuine) > _REMEMBERED:
+            self._genuine.popitem(last=False)
+        return genuine
+
+    async def _verified(self, token: str, now: datetime) -> Genuine:
         header = _header(token)
         kid = header.get("kid")
         if not isinstance(kid, str):
@@ -99,8 +119,7 @@ class AccessTokenKeys:
             client_id={"essential": True},
             jti={"essential": True},
         ).validate(claims)
-        if claims["exp"] <= now_s:
-            raise NotGenuine("expired")  # without the leeway: other clocks may run ahead, but no token lives longer
+        _require_time_left(claims, now_s)
         if not all(isinstance(claims[name], str) for name in ("sub", "client_id", "jti")):
             raise NotGenuine("an identifier is no text")
         if not isinstance(claims.get("scope", ""), str):
@@ -127,6 +146,7 @@ class AccessTokenKeys:
             return
         found = (_import(jwk) for jwk in jwks[:_MAX_KEYS] if isinstance(jwk, dict))
         self._keys = {kid: (alg, key) for kid, alg, key in filter(None, found)}
+        self._genuine.clear()
         self._fetched = time.monotonic()
 
     async def _ask(self) -> list[object]:
@@ -140,6 +160,12 @@ class AccessTokenKeys:
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
             raise Unreachable("token: its key set is not understood")
         return list(document["keys"])
+
+
+def _require_time_left(claims: Mapping[str, Any], now_s: int) -> None:
+    """Without the leeway: other clocks may run ahead, but no token lives longer. Raises NotGenuine."""
+    if claims["exp"] <= now_s:
+        raise NotGenuine("expired")
 
 
 def _header(token: str) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""Keys by purpose, derived from the master key; sealing with AES-256-GCM.
+"""Keys by purpose, derived from the installation's root; sealing with AES-256-GCM.
 
-The master key is seen only by the supervisor or a one-shot job: it derives each service's keys and hands over
-nothing else, so that a service can open only what is its own.
+The root, and the master key that seals it, are seen only by the supervisor or a one-shot job: it derives each service's
+keys and hands over nothing else, so that a service can open only what is its own.
 """
 
 import base64
@@ -23,17 +23,21 @@ _SALT: Final = b"watchword/keys/v1"
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 
-# Purposes that one service alone holds. "provider-secrets" is admin's and federation's: it has no owner in its name.
+# Purposes that one service alone holds. Those below are shared, and have no owner in their names.
 _OWN: Final[Mapping[Service, tuple[str, ...]]] = {
-    Service.AUTHZ: (),
+    Service.AUTHZ: ("authenticators",),
     Service.TOKEN: ("signing-keys", "refresh", "encryption-keys"),
-    Service.FEDERATION: ("upstream-flow",),
+    Service.FEDERATION: ("upstream-flow", "saml-keys"),
     Service.DIRECTORY: (),
-    Service.ADMIN: (),
+    Service.ADMIN: ("audit-seals", "webhook-secrets"),
 }
 _EVERY: Final = ("forms", "cursor")
 _SHARED: Final[Mapping[str, frozenset[Service]]] = {
     "provider-secrets": frozenset({Service.ADMIN, Service.FEDERATION}),
+    "client-secrets": frozenset({Service.ADMIN, Service.AUTHZ, Service.TOKEN}),
+    "pairwise-subjects": frozenset({Service.AUTHZ, Service.TOKEN}),
+    "dpop-nonces": frozenset({Service.AUTHZ, Service.TOKEN}),
+    "decision-facts": frozenset({Service.AUTHZ, Service.TOKEN}),
 }
 
 
@@ -50,23 +54,28 @@ def pair_purpose(caller: Service, owner: Service) -> str:
     return f"internal:{caller.value}>{owner.value}"
 
 
-def derive_service_keys(master: bytes, service: Service) -> dict[str, str]:
+def derive_service_keys(root: bytes, service: Service) -> dict[str, str]:
     """The keys of one service by purpose, base64url without padding: what its setting `keys` holds as JSON.
 
-    master: 32 random bytes or more. Spec: RFC 5869 2.
+    root: 32 random bytes or more. Spec: RFC 5869 2.
     """
-    if len(master) < KEY_BYTES:
-        raise KeyringError(f"the master key has {len(master)} bytes, {KEY_BYTES} are needed")
+    if len(root) < KEY_BYTES:
+        raise KeyringError(f"the root has {len(root)} bytes, {KEY_BYTES} are needed")
     infos = {purpose: f"{service.value}/{purpose}" for purpose in (*_EVERY, *_OWN[service])}
     infos.update({purpose: f"shared/{purpose}" for purpose, holders in _SHARED.items() if service in holders})
     for other in Service:
         for pair in (pair_purpose(service, other), pair_purpose(other, service)):
             infos[pair] = pair
-    return {purpose: _encode(_derive(master, info)) for purpose, info in sorted(infos.items())}
+    return {purpose: _encode(_derive(root, info)) for purpose, info in sorted(infos.items())}
 
 
-def _derive(master: bytes, info: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=_SALT, info=info.encode()).derive(master)
+def fingerprint(key: bytes) -> str:
+    """16 hexadecimal digits that name a key and say nothing about it."""
+    return _derive(key, "fingerprint")[:8].hex()
+
+
+def _derive(root: bytes, info: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=_SALT, info=info.encode()).derive(root)
 
 
 def _encode(key: bytes) -> str:

@@ -169,8 +169,15 @@ class _Capped(httpx2.AsyncByteStream):
 class _Transport(httpx2.AsyncBaseTransport):
     """https to public and allowed addresses, plain http to allowed ones only."""
 
-    def __init__(self, allowed: tuple[Network, ...], ca_file: Path | None) -> None:
-        self._allowed, self._ca_file = allowed, ca_file
+    def __init__(
+        self,
+        allowed: tuple[Network, ...],
+        ca_file: Path | None,
+        authorities: str | None = None,
+        *,
+        unverified: bool = False,
+    ) -> None:
+        self._allowed, self._ca_file, self._authorities, self._unverified = allowed, ca_file, authorities, unverified
         plain = _guarded(_Guard(allowed, only_allowed=True), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         self._by_scheme = {"http": plain}
         if ca_file is not None:
@@ -180,8 +187,15 @@ class _Transport(httpx2.AsyncBaseTransport):
         """The transport of a scheme; TLS is set up at its first use, because the authorities take 6 MB of memory."""
         if scheme == "https" and scheme not in self._by_scheme:
             guard = _Guard(self._allowed, only_allowed=False)
-            self._by_scheme[scheme] = _guarded(guard, _tls(self._ca_file))
+            self._by_scheme[scheme] = _guarded(guard, self._tls())
         return self._by_scheme.get(scheme)
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._unverified:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            return context
+        return _tls(self._ca_file) if self._authorities is None else tls_of(self._authorities)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         inner = self._inner(request.url.scheme)
@@ -230,12 +244,18 @@ def _guarded(guard: _Guard, context: ssl.SSLContext) -> httpx2.AsyncHTTPTranspor
     return inner
 
 
-def transport(settings: ServiceSettings) -> httpx2.AsyncBaseTransport:
-    """The guarded transport: for libraries that make their own client. Close it with that client."""
+def transport(
+    settings: ServiceSettings, *, authorities: str | None = None, unverified: bool = False
+) -> httpx2.AsyncBaseTransport:
+    """The guarded transport: for libraries that make their own client. Close it with that client.
+
+    authorities: certificates in PEM, by one of which alone a server may be vouched for.  unverified: any certificate
+    is accepted, which is for development alone.
+    """
     allowed = tuple(settings.outbound_allow)
     if settings.environment == "demo":
         allowed += _LOOPBACK  # the demo's upstream provider listens there, without TLS
-    return _Transport(allowed, settings.outbound_ca_file)
+    return _Transport(allowed, settings.outbound_ca_file, authorities, unverified=unverified)
 
 
 @lru_cache(maxsize=4)
@@ -249,10 +269,36 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def client(settings: ServiceSettings) -> httpx2.AsyncClient:
-    """A client whose connections are checked when they are made; close it at the end."""
+def tls_of(authorities: str) -> ssl.SSLContext:
+    """What verifies servers by these certificates (PEM) alone. Raises ssl.SSLError (an OSError) for anything else."""
+    if not authorities.isascii():
+        raise ssl.SSLError("PEM is ASCII")  # said so by a TypeError otherwise
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=authorities)
+    return context
+
+
+def is_unknown_authority(error: BaseException | None) -> bool:
+    """Whether a request failed because nobody that we trust vouches for the server's certificate."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def client(
+    settings: ServiceSettings, *, authorities: str | None = None, unverified: bool = False
+) -> httpx2.AsyncClient:
+    """A client whose connections are checked when they are made; close it at the end.
+
+    authorities, unverified: as of `transport`.
+    """
     return httpx2.AsyncClient(
-        transport=transport(settings), follow_redirects=False, trust_env=False, timeout=httpx2.Timeout(STEP_S)
+        transport=transport(settings, authorities=authorities, unverified=unverified),
+        follow_redirects=False,
+        trust_env=False,
+        timeout=httpx2.Timeout(STEP_S),
     )
 
 
@@ -260,6 +306,11 @@ async def fetch_json(
     client: httpx2.AsyncClient, url: str, headers: Mapping[str, str] | None = None
 ) -> dict[str, JsonValue]:
     """The JSON object at a URL. Raises Blocked, BadAnswer, or httpx2.HTTPError when nobody answers."""
+    return json_object(await fetch(client, url, headers))
+
+
+async def fetch(client: httpx2.AsyncClient, url: str, headers: Mapping[str, str] | None = None) -> httpx2.Response:
+    """A successful answer that says it is JSON. Raises as `fetch_json`."""
     try:
         response = await client.get(url, headers={"Accept": "application/json", **(headers or {})})
     except httpx2.InvalidURL:
@@ -269,12 +320,13 @@ async def fetch_json(
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in {"application/json", "application/jwk-set+json"} and not kind.endswith("+json"):
         raise BadAnswer(f"answered with content type {kind[:64]!r}, not JSON")
-    return _json_object(response.content)
+    return response
 
 
-def _json_object(body: bytes) -> dict[str, JsonValue]:
+def json_object(response: httpx2.Response) -> dict[str, JsonValue]:
+    """The JSON object of an answer. Raises BadAnswer."""
     try:
-        parsed: Any = orjson.loads(body)
+        parsed: Any = orjson.loads(response.content)
     except orjson.JSONDecodeError:  # also for nesting beyond 1024 levels
         raise BadAnswer("answered with something that is not JSON") from None
     if not isinstance(parsed, dict):

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from watchword_database import Database
 from watchword_events.names import Service
 
 # ASGI itself is untyped; Any stands at this edge only.
@@ -24,6 +25,7 @@ class ServiceApp:
 
     hot: ASGI endpoints by path (without the base path), reached before the middleware stack.
     start: returns without waiting for NATS or another service.  ready: why not, in a few words, or "" when ready.
+    database, relayed: for metrics; how many events were published from here.
     """
 
     name: Service
@@ -32,3 +34,5 @@ class ServiceApp:
     start: Callable[[], Awaitable[None]] = _nothing
     stop: Callable[[], Awaitable[None]] = _nothing
     ready: Callable[[], str] = lambda: ""
+    database: Database | None = None
+    relayed: Callable[[], int] = lambda: 0

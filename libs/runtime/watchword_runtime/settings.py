@@ -6,6 +6,7 @@ in a service reads the environment.
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -25,6 +26,7 @@ from watchword_runtime.keyring import Keyring, KeyringError
 
 PREFIX: Final = "WATCHWORD_"
 Network = IPv4Network | IPv6Network
+HostPattern = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$")]
 
 
 class UnreadableSecret(Exception):
@@ -88,16 +90,46 @@ class ServiceSettings(BaseSettings):
     trusted_proxies: Annotated[list[Network], NoDecode] = Field(
         [], description="Networks whose X-Forwarded-For is believed, comma separated"
     )
+    client_certificate_header: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]*$",
+        description="Header in which a trusted proxy passes on the TLS certificate that a client proved to hold; "
+        "the proxy must remove it from what clients send",
+    )
+    client_ca_file: Path | None = Field(
+        None, description="PEM file with the authorities that vouch for the names in client certificates"
+    )
     outbound_allow: Annotated[list[Network], NoDecode] = Field(
         [], description="Private networks that outgoing requests may reach (identity providers on site)"
     )
     outbound_ca_file: Path | None = Field(
         None, description="PEM file with further certificate authorities for outgoing requests"
     )
+    registration: Literal["off", "token", "open"] = Field(
+        "off",
+        description="Who may register clients at /oauth2/register: nobody, holders of an initial access token, anybody",
+    )
+    client_document_hosts: Annotated[list[HostPattern], NoDecode] = Field(
+        [],
+        description="Hosts whose client-ID metadata documents are clients here, comma separated: `app.example.com`, "
+        "`*.example.com`, or `*` for every host; none when left out",
+    )
+    refused_calls_per_s: float = Field(
+        10, gt=0, description="Calls of the administration API without a live credential that one address may make"
+    )
+    refused_calls_burst: int = Field(600, ge=1, description="Such calls that one address may make at once")
+    recent_sign_in_s: int = Field(
+        600, ge=60, description="Whoever changes a credential has proved who they are no longer ago than this"
+    )
     environment: Literal["production", "demo"] = Field(
         "production", description="`demo` allows plain http to loopback upstreams"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity of log lines")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="Where traces are sent to (OTLP over HTTP); needs the extra `otel`. Without it nothing is traced",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -116,9 +148,9 @@ class ServiceSettings(BaseSettings):
     def _check_public_url(cls, value: str) -> str:
         return checked_public_url(value)
 
-    @field_validator("trusted_proxies", "outbound_allow", mode="before")
+    @field_validator("trusted_proxies", "outbound_allow", "client_document_hosts", mode="before")
     @classmethod
-    def _split_networks(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return [part.strip() for part in value.split(",") if part.strip()]
@@ -157,6 +189,11 @@ class ServiceSettings(BaseSettings):
     def host(self) -> str:
         """Host and port of `public_url`, as in a Host header."""
         return urlsplit(self.public_url).netloc
+
+    @property
+    def recent_sign_in(self) -> timedelta:
+        """As a duration."""
+        return timedelta(seconds=self.recent_sign_in_s)
 
     @property
     def keyring(self) -> Keyring:

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from watchword_runtime.audit_log import AuditLog
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import InternalClients
+from watchword_runtime.positions import Positions
+from watchword_runtime.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +21,6 @@ class Shared:
     internal: InternalClients
     now: Clock
     instance: str
+    audit: AuditLog
+    telemetry: Telemetry
+    positions: Positions

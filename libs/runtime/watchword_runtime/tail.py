@@ -19,7 +19,8 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 
 from watchword_events.envelope import UnknownEvent
-from watchword_runtime.broker import Broker
+from watchword_events.names import Service
+from watchword_runtime.broker import Broker, is_about
 from watchword_runtime.tasks import end
 from watchword_runtime.work import Received, received
 
@@ -68,6 +69,15 @@ class Tail:
         self._failures = 0  # of the event after `_applied`
         self._blind_since = float("-inf")
         broker.on_connected(self._again)
+        broker.followers.append(self)
+
+    def hears(self, owner: Service, entity: str) -> bool:
+        """Whether events about this entity reach it."""
+        return is_about(self._subject, owner, entity)
+
+    async def has_dealt_with(self, seq: int) -> bool:
+        """Whether this instance has applied everything up to this place in the stream."""
+        return self._applied is not None and self._applied >= seq
 
     @property
     def live(self) -> bool:

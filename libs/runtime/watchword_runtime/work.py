@@ -14,6 +14,8 @@ import orjson
 import structlog
 from faststream.exceptions import NackMessage, RejectMessage
 from faststream.nats import NatsMessage
+from opentelemetry.propagate import extract
+from opentelemetry.trace import SpanKind, get_tracer
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -81,6 +83,7 @@ class Worker:
         self.durable = durable
         self.subject = subject
         self.stream = Service(subject.split(".")[1]).stream
+        self._tracer = get_tracer("watchword")
         self._max_tries = MAX_TRIES
         self._handler = handler
         self._database = database
@@ -103,7 +106,10 @@ class Worker:
             log.info("work.ignored", consumer=self.durable, reason=str(error))
             return  # a type that only a newer release knows
         try:
-            await self._handled(event)
+            with self._tracer.start_as_current_span(
+                f"process {self.subject}", context=extract(raw.headers or {}), kind=SpanKind.CONSUMER
+            ):
+                await self._handled(event)
         except Exception as error:
             log.warning(
                 "work.failed",

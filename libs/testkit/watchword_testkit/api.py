@@ -6,6 +6,7 @@ import httpx2
 
 from watchword_testkit.browser import note_secrets
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 
 Document = dict[str, object]
 
@@ -15,11 +16,10 @@ class Api:
 
     def __init__(self, issuer: str, token: str, *canaries: Canary) -> None:
         """token: a personal API key; empty for none."""
-        self.client = httpx2.AsyncClient(
+        self.client = http_client(
             base_url=f"{issuer}/api/v1",
             headers={"Watchword-API-Key": token} if token else {},
             follow_redirects=False,
-            trust_env=False,
             timeout=20.0,
         )
         self._canaries = canaries

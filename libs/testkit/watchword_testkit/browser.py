@@ -1,11 +1,13 @@
 """A browser without JavaScript: cookies, redirects one by one, forms. It tells the canary every secret it sees."""
 
+import asyncio
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
 
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.pages import Page
 
 # Names of form fields, query parameters and JSON members whose values are secrets.
@@ -22,6 +24,7 @@ SECRET_NAMES = frozenset(
         "password",
         "refresh_token",
         "registration_access_token",
+        "response",
         "secret",
         "subject_token",
         "token",
@@ -29,7 +32,10 @@ SECRET_NAMES = frozenset(
 )
 # In a URL these are too; in JSON they may name an error.
 _SECRET_PARAMETERS = SECRET_NAMES | {"code", "ticket"}
+# Cookies that say what somebody chose, and nothing that only they know.
+_PREFERENCES = ("ww-language", "ww-provider")
 _MOST_REDIRECTS = 20
+_SOON_S = 5.0
 
 
 class Browser:
@@ -42,7 +48,7 @@ class Browser:
         """issuer: the installation's public URL.  canaries: learn every secret that passes."""
         self.issuer, self.origin = issuer, "/".join(issuer.split("/", 3)[:3])
         self._canaries = canaries
-        self.client = httpx2.AsyncClient(follow_redirects=False, trust_env=False, timeout=20.0)
+        self.client = http_client(follow_redirects=False, timeout=20.0)
         self.page = Page("about:blank", 0, {}, "")
         self.history: list[Page] = []
 
@@ -70,8 +76,16 @@ class Browser:
         form = self.page.form_with(field)
         sent = form.filled(press, **values)
         if form.method == "GET":
-            return await self._follow("GET", f"{form.action}?{httpx2.QueryParams(sent)}", None, None)
-        return await self._follow("POST", form.action, sent, None)
+            return await self._follow("GET", f"{form.goes_to(press)}?{httpx2.QueryParams(sent)}", None, None)
+        return await self._follow("POST", form.goes_to(press), sent, None)
+
+    async def click_soon(self, element_id: str) -> Page:
+        """As click, on a page that is loaded again until the element stands there: an event brings it."""
+        async with asyncio.timeout(_SOON_S):
+            while not self.page.has(element_id):
+                await asyncio.sleep(0.02)
+                await self.open(self.page.url)
+        return await self.click(element_id)
 
     async def click(self, link: str) -> Page:
         """The page behind a link of the present page, by its id or text."""
@@ -88,9 +102,12 @@ class Browser:
         url = f"{self.issuer}{url}" if url.startswith("/") else url
         answer = await self.client.request(method, url, data=data, headers=sent)
         for cookie in answer.cookies.jar:
+            if cookie.name.endswith(_PREFERENCES):
+                continue
             self._tell(f"cookie {cookie.name}", cookie.value or "")
         location = urljoin(url, answer.headers["location"]) if "location" in answer.headers else ""
-        self._note({name: values[0] for name, values in parse_qs(urlsplit(location).query).items()})
+        for part in (urlsplit(location).query, urlsplit(location).fragment):
+            self._note({name: values[0] for name, values in parse_qs(part).items()})
         self.page = Page.of(url, answer.status_code, dict(answer.headers), answer.text, location)
         self.history.append(self.page)
         return self.page

@@ -13,6 +13,7 @@ import pytest
 # Maximal runs of token characters; the parts of a JWT are runs of their own.
 _RUN = re.compile(r"[A-Za-z0-9_\-]{16,}")
 _SHORTEST = 8
+_BEGINNING = 16  # characters: as long as the shortest run
 _KEY = pytest.StashKey["Canary"]()
 
 
@@ -23,30 +24,51 @@ class Canary:
     secrets: dict[str, str] = field(default_factory=dict)
 
     def add(self, kind: str, *values: str) -> None:
-        """These values must not be found anywhere from now on. Values of fewer than 8 characters prove nothing."""
+        """These values must not be found anywhere from now on.
+
+        Values of fewer than 8 characters, or of one repeated like `xxxx…`, prove nothing: others write them, too.
+        """
         for value in values:
-            if len(value) >= _SHORTEST:
+            if len(value) >= _SHORTEST and len(set(value)) > 2:
                 self.secrets[value] = kind
 
-    def found_in(self, text: str) -> set[str]:
-        """The kinds of the secrets that stand in a text."""
-        runs = set(_RUN.findall(text))
-        return {kind for value, kind in self.secrets.items() if _stands(value, runs, text)}
+    def found_in(self, *texts: str) -> set[str]:
+        """The kinds of the secrets that stand in texts.
+
+        A JWT leaks with its signature; a token as a whole run, or inside one; anything else as it is.
+        """
+        return self._search(texts)
 
     def check(self, where: str, texts: Iterable[str]) -> None:
         """Raises AssertionError with the kinds, never the values, when a secret stands in one of the texts."""
-        found = set().union(*(self.found_in(text) for text in texts))
+        found = self._search(texts)
         assert not found, f"secrets in {where}: {', '.join(sorted(found))}"
 
-
-def _stands(value: str, runs: set[str], text: str) -> bool:
-    """A JWT leaks with its signature; a token as a whole run, or inside one; anything else as it is."""
-    parts = value.split(".")
-    if len(parts) in {3, 5} and all(_RUN.fullmatch(part) for part in (parts[0], parts[-1])):
-        return parts[-1] in runs
-    if _RUN.fullmatch(value):
-        return value in runs or any(value in run for run in runs if len(run) > len(value))
-    return value in text
+    def _search(self, texts: Iterable[str]) -> set[str]:
+        """Once through the texts, and once through their runs: a database has too many of them for each secret."""
+        whole: dict[str, str] = {}
+        inside: dict[str, list[str]] = {}  # by how they begin
+        spoken: dict[str, str] = {}
+        for value, kind in self.secrets.items():
+            parts = value.split(".")
+            if len(parts) in {3, 5} and all(_RUN.fullmatch(part) for part in (parts[0], parts[-1])):
+                whole[parts[-1]] = kind
+            elif _RUN.fullmatch(value):
+                inside.setdefault(value[:_BEGINNING], []).append(value)
+            else:
+                spoken[value] = kind
+        runs: set[str] = set()
+        found: set[str] = set()
+        for text in texts:
+            runs.update(_RUN.findall(text))
+            found.update(kind for value, kind in spoken.items() if value in text)
+        found.update(whole[run] for run in runs & whole.keys())
+        for run in runs:
+            for place in range(len(run) - _BEGINNING + 1):
+                for value in inside.get(run[place : place + _BEGINNING], ()):
+                    if run.startswith(value, place):
+                        found.add(self.secrets[value])
+        return found
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +84,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """A test whose captured output holds one of its secrets fails."""
     report = yield
     if report.when == "teardown" and (canary := item.stash.get(_KEY, None)) is not None:
-        leaked = set().union(*(canary.found_in(text) for name, text in report.sections if name.startswith("Captured")))
+        leaked = canary.found_in(*(text for name, text in report.sections if name.startswith("Captured")))
         if leaked:
             report.outcome = "failed"
             report.longrepr = f"secrets in the captured output: {', '.join(sorted(leaked))}"

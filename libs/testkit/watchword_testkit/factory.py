@@ -4,20 +4,23 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-import httpx2
-
 from watchword.embedded.postgres import PostgresServer
 from watchword.sockets import listen
 from watchword.workers import Worker
 from watchword_events.names import Service
+from watchword_testkit.http import http_client
 from watchword_testkit.platform import READY_WITHIN_S, Platform, Site
 
 
 @dataclass
 class WorkerPlatform(Platform):
-    """A platform in processes of its own. postgres: its server, where the test has one of its own."""
+    """A platform in processes of its own. postgres: its server, where the test has one of its own.
+
+    doors: a URL for each worker that reaches this one alone; what people use is `issuer`.
+    """
 
     workers: list[Worker] = field(default_factory=list)
+    doors: list[str] = field(default_factory=list)
     postgres: PostgresServer | None = None
 
     async def check_secrets(self) -> None:
@@ -33,7 +36,7 @@ class WorkerPlatform(Platform):
 
     async def metric(self, worker: Worker, name: str) -> float:
         """A number from a worker's /metrics. Raises LookupError when it has no such line."""
-        async with httpx2.AsyncClient(trust_env=False) as client:
+        async with http_client() as client:
             answer = await client.get(f"http://127.0.0.1:{worker.management_port}/metrics")
         for line in answer.text.splitlines():
             if line.startswith(f"{name} "):
@@ -61,18 +64,20 @@ async def in_processes(
     run = site.home / "run"
     run.mkdir(mode=0o700, exist_ok=True)
     async with AsyncExitStack() as stack:
-        for each in public:
+        own = [listen(0, ("127.0.0.1",))[0] for _ in range(count)]
+        for each in (*public, *own):
             stack.callback(each.close)
         workers = [
-            Worker(f"worker-{number}", Service, public=public, run=run, env={"PATH": "/usr/bin:/bin"})
-            for number in range(1, count + 1)
+            Worker(f"worker-{number}", Service, public=[*public, door], run=run, env={"PATH": "/usr/bin:/bin"})
+            for number, door in enumerate(own, start=1)
         ]
         for worker in workers:
             stack.callback(worker.stop)
             worker.start()
         for worker in workers:
             worker.tell(site.settings(issuer, settings or {}))
-        platform = WorkerPlatform(issuer, site, admin, workers=workers, postgres=postgres)
+        doors = [f"http://127.0.0.1:{door.getsockname()[1]}{path}" for door in own]
+        platform = WorkerPlatform(issuer, site, admin, workers=workers, doors=doors, postgres=postgres)
         platform.canary.add("password", admin.password)
         platform.canary.add("token", admin.admin_token)
         stack.push_async_callback(platform.close_clients)

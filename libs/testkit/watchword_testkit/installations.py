@@ -14,6 +14,7 @@ from watchword_testkit.databases import Template, migrated_template
 from watchword_testkit.factory import WorkerPlatform, in_processes
 from watchword_testkit.platform import Platform, in_this_process, prepared
 from watchword_testkit.servers import Postgres, embedded_postgres
+from watchword_testkit.upstream import with_mock_preset
 
 
 class PlatformFactory(Protocol):
@@ -25,16 +26,23 @@ class PlatformFactory(Protocol):
 
 
 @pytest.fixture(scope="session")
-async def platform(
+async def session_platform(
     postgres: Postgres, database_template: Template, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Platform]:
     """The session's installation, shared: a test makes clients and users of its own. At its end no secret is found."""
     async with (
         prepared(postgres, database_template, tmp_path_factory.mktemp("platform")) as site,
-        in_this_process(site) as running,
+        in_this_process(site, provider_presets=str(with_mock_preset(site.home))) as running,
     ):
         yield running
         await running.check_secrets()
+
+
+@pytest.fixture
+async def platform(session_platform: Platform) -> Platform:
+    """The session's installation, awake: its loop stood still for as long as tests without one ran."""
+    await session_platform.until_ready()
+    return session_platform
 
 
 @pytest.fixture

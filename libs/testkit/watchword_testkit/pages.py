@@ -10,11 +10,15 @@ _VOID = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "m
 
 @dataclass
 class Button:
-    """A submit button. name and value travel with the form when it is pressed."""
+    """A submit button. name and value travel with the form when it is pressed.
+
+    action: where that goes, absolute; "" for the form's own.
+    """
 
     id: str
     name: str
     value: str
+    action: str = ""
 
 
 @dataclass
@@ -37,15 +41,23 @@ class Form:
             if name not in self.fields:
                 raise KeyError(f"the form has no field {name}: {sorted(self.fields)}")
         sent = {**self.fields, **values}
-        if press is not None:
-            pressed = next((each for each in self.buttons if press in {each.id, each.value}), None)
-            if pressed is None:
-                raise KeyError(f"the form has no button {press}: {[each.id or each.value for each in self.buttons]}")
-        else:
-            pressed = self.buttons[0] if self.buttons else None
+        pressed = self._pressed(press)
         if pressed is not None and pressed.name:
             sent[pressed.name] = pressed.value
         return sent
+
+    def goes_to(self, press: str | None = None) -> str:
+        """Where the form is sent with this button. press: as for `filled`."""
+        pressed = self._pressed(press)
+        return pressed.action if pressed is not None and pressed.action else self.action
+
+    def _pressed(self, press: str | None) -> Button | None:
+        if press is None:
+            return self.buttons[0] if self.buttons else None
+        pressed = next((each for each in self.buttons if press in {each.id, each.value}), None)
+        if pressed is None:
+            raise KeyError(f"the form has no button {press}: {[each.id or each.value for each in self.buttons]}")
+        return pressed
 
 
 @dataclass
@@ -99,6 +111,7 @@ class _Reader(HTMLParser):
         self._link: tuple[str, str] | None = None  # href, id
         self._filling: tuple[str, str] | None = None  # tag and name of an open textarea or select
         self._said = ""
+        self._picked = False  # whether an option of the open select was
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
@@ -123,11 +136,11 @@ class _Reader(HTMLParser):
                 self._button(given)
             case "textarea" | "select" if self._form is not None and given.get("name"):
                 self._form.fields[given["name"]] = ""
-                self._filling, self._said = (tag, given["name"]), ""
+                self._filling, self._said, self._picked = (tag, given["name"]), "", False
             case "option" if self._form is not None and self._filling and self._filling[0] == "select":
                 name = self._filling[1]
-                if "selected" in given or not self._form.fields[name]:  # a browser selects the first by itself
-                    self._form.fields[name] = given.get("value", "")
+                if "selected" in given or not self._picked:  # a browser selects the first by itself
+                    self._form.fields[name], self._picked = given.get("value", ""), True
             case "input" if self._form is not None and given.get("name"):
                 if given.get("type") in {"checkbox", "radio"} and "checked" not in given:
                     self._form.fields.setdefault(given["name"], "")
@@ -136,7 +149,8 @@ class _Reader(HTMLParser):
 
     def _button(self, given: dict[str, str]) -> None:
         if self._form is not None:
-            button = Button(given.get("id", ""), given.get("name", ""), given.get("value", ""))
+            action = urljoin(self._page.url, given["formaction"]) if "formaction" in given else ""
+            button = Button(given.get("id", ""), given.get("name", ""), given.get("value", ""), action)
             self._form.buttons.append(button)
 
     def handle_data(self, data: str) -> None:

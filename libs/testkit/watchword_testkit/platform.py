@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from watchword.composition import Process
 
 READY_WITHIN_S = 30.0
+# all tests come from one address, faster than people do; a test of a limit says its own
+_NO_LIMITS = {
+    "console_calls_burst": "100000",
+    "federation_address_burst": "100000",
+    "refused_calls_burst": "100000",
+    "flows_per_s": "10000",
+}
 
 
 @dataclass
@@ -46,7 +53,7 @@ class Site:
             service: self.installation.settings_of(
                 service, database_url=self.database.url(service), nats_url=self.nats.url
             )
-            | {"public_url": issuer, "environment": "demo", **more}
+            | {"public_url": issuer, "environment": "demo", **_NO_LIMITS, **more}
             for service in Service
         }
 
@@ -92,6 +99,11 @@ class Platform:
         made = Api(self.issuer, self.admin.admin_token if token is None else token, self.canary, *canaries)
         self._clients.append(made)
         return made
+
+    async def until_ready(self) -> None:
+        """Returns when the services in this process are ready. Raises TimeoutError with what they wait for."""
+        assert self.process is not None, "it runs in processes of its own"
+        await self.process.until_ready(READY_WITHIN_S)
 
     @asynccontextmanager
     async def nats_client(self) -> AsyncIterator[Client]:
@@ -143,8 +155,8 @@ async def in_this_process(
         stack.push_async_callback(process.stop)
         await process.start()
         await stack.enter_async_context(_served(process, public))
-        await process.until_ready(READY_WITHIN_S)
         platform = Platform(issuer, site, admin, process=process)
+        await platform.until_ready()
         platform.canary.add("password", admin.password)
         platform.canary.add("token", admin.admin_token)
         stack.push_async_callback(platform.close_clients)

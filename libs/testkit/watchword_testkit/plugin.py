@@ -3,10 +3,18 @@
 from watchword_testkit.canary import canary, pytest_runtest_makereport
 from watchword_testkit.clock import clock
 from watchword_testkit.databases import database, database_template
-from watchword_testkit.installations import api, browser_session, own_platform, platform, platform_factory
+from watchword_testkit.installations import (
+    api,
+    browser_session,
+    own_platform,
+    platform,
+    platform_factory,
+    session_platform,
+)
 from watchword_testkit.logs import log_lines, pytest_configure
 from watchword_testkit.network import loopback_only
 from watchword_testkit.servers import nats_factory, nats_server, postgres, postgres_factory, scratch_database
+from watchword_testkit.upstream import mock_issuer
 
 __all__ = [
     "api",
@@ -17,6 +25,7 @@ __all__ = [
     "database_template",
     "log_lines",
     "loopback_only",
+    "mock_issuer",
     "nats_factory",
     "nats_server",
     "own_platform",
@@ -27,4 +36,5 @@ __all__ = [
     "pytest_configure",
     "pytest_runtest_makereport",
     "scratch_database",
+    "session_platform",
 ]

@@ -18,7 +18,15 @@ from watchword.embedded.process import free_port
 from watchword_testkit.docker import DockerNats, DockerPostgres, has_docker
 
 # Tests that end a server use one of their own with full durability; the shared one is only a fast place for databases.
-_FAST_SETTINGS = ("fsync=off", "full_page_writes=off", "synchronous_commit=on")
+_FAST_SETTINGS = (
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=on",
+    "autovacuum=off",  # hundreds of databases that live for seconds
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "checkpoint_timeout=1h",
+)
 
 
 # The text of nats.conf for a port, a store directory and an address to listen on.

@@ -12,6 +12,7 @@ import httpx2
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser, note_secrets
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.pages import Page
 
 REDIRECT_URI = "https://app.example/callback"
@@ -62,7 +63,7 @@ class Party:
         else:
             login = f"{quote(self.client_id, safe='')}:{quote(self.client_secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-        async with httpx2.AsyncClient(trust_env=False, timeout=20.0) as http:
+        async with http_client(timeout=20.0) as http:
             answer = await http.post(f"{self.issuer}/oauth2/{path}", data=sent, headers=headers)
         if answer.headers.get("content-type", "").startswith("application/json"):
             for canary in self.canaries:
@@ -84,7 +85,7 @@ class Party:
 
     async def userinfo(self, token: str) -> httpx2.Response:
         """The answer of userinfo."""
-        async with httpx2.AsyncClient(trust_env=False, timeout=20.0) as http:
+        async with http_client(timeout=20.0) as http:
             return await http.get(f"{self.issuer}/oauth2/userinfo", headers={"Authorization": f"Bearer {token}"})
 
 
@@ -104,8 +105,8 @@ class SignIn:
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
 
     @property
-    def url(self) -> str:
-        """The authorization request."""
+    def query(self) -> dict[str, str]:
+        """The parameters of the authorization request."""
         challenge = base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
         query = {
             "response_type": "code",
@@ -118,8 +119,12 @@ class SignIn:
             "code_challenge_method": "S256",
             **self.params,
         }
-        asked = urlencode({name: value for name, value in query.items() if value})
-        return f"{self.party.issuer}/oauth2/authorize?{asked}"
+        return {name: value for name, value in query.items() if value}
+
+    @property
+    def url(self) -> str:
+        """The authorization request."""
+        return f"{self.party.issuer}/oauth2/authorize?{urlencode(self.query)}"
 
     async def start(self) -> Page:
         """The first page that the person sees, or the redirect to the application."""
@@ -135,11 +140,18 @@ class SignIn:
         return await self.browser.submit("decision", decision) if page.has("allow") else page
 
     def outcome(self) -> dict[str, str]:
-        """The parameters with which the browser came back to the application. Raises AssertionError elsewhere."""
+        """The parameters with which the browser came back to the application, wherever they stand.
+
+        Raises AssertionError when it is elsewhere.
+        """
         page = self.browser.page
+        posted = next((form for form in page.forms if form.action == self.party.redirect_uri), None)
+        if posted is not None:
+            return posted.fields
         came = page.location or page.url
         assert came.startswith(self.party.redirect_uri), f"at {came} ({page.status}) {page.error_code} {page.texts}"
-        return {name: values[0] for name, values in parse_qs(urlsplit(came).query).items()}
+        parts = urlsplit(came)
+        return {name: values[0] for name, values in parse_qs(parts.fragment or parts.query).items()}
 
     async def code(self) -> str:
         """The code; state and issuer were checked as RFC 9207 wants."""
@@ -169,7 +181,7 @@ class SignIn:
     async def through(self, provider_id: str, **upstream: str) -> dict[str, str]:
         """The tokens, through an upstream provider whose login form takes `upstream`."""
         await self.start()
-        page = await self.browser.click(f"provider-{provider_id}")
+        page = await self.browser.click_soon(f"provider-{provider_id}")
         assert page.location, f"no redirect to the provider: {page.status} {page.error_code}"
         await self.browser.open(page.location)
         await self.browser.submit(next(iter(upstream)), **upstream)

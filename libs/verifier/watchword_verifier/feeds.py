@@ -4,15 +4,15 @@ import asyncio
 import contextlib
 import random
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import orjson
 import structlog
 
 from watchword_events.names import Position
-from watchword_verifier.client import MAX_ANSWER_BYTES, TIMEOUT, ClientCredentials, IssuerUnavailable, read_object
+from watchword_verifier.client import TIMEOUT, Answer, ClientCredentials, IssuerUnavailable, ask
 from watchword_verifier.follower import Follower, Newest, Page
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 # A snapshot of 100,000 entries takes a while to write and to send.
 _SNAPSHOT_TIMEOUT: Final = httpx2.Timeout(5.0, read=30.0)
+_SNAPSHOT_TOGETHER_S: Final = 120.0
+_MAX_SNAPSHOT_BYTES: Final = 256 * 1024 * 1024  # 800,000 entries
 _MAX_EVENT_BYTES: Final = 64 * 1024
 _AGAIN_S: Final = (0.1, 3.0)
 FEED_SUBJECT: Final = "feed.revocation"
@@ -51,29 +53,31 @@ class HttpFeed:
 
     async def snapshot(self) -> Page:
         """Everything that is revoked, as of one position. Raises IssuerUnavailable."""
-        return _page(await self._get("/revocations"))
+        return await self._page()
 
     async def after(self, position: int) -> Page:
         """What came after a position. Raises IssuerUnavailable."""
-        return _page(await self._get("/revocations", {"after": str(position)}))
+        return await self._page({"after": str(position)})
 
     async def newest(self) -> Newest:
         """The newest position, and how old that answer is. Raises IssuerUnavailable."""
-        answer = await self._get("/revocations/position")
-        age_s = answer.get("age_s")
+        answer = (await self._ask("GET", "/revocations/position")).object()
+        age_s, jwks = answer.get("age_s"), answer.get("jwks")
         if not isinstance(age_s, int | float):
             raise IssuerUnavailable("/revocations/position: no age_s")
-        return Newest(_position(answer), max(0.0, age_s))
+        return Newest(_position(answer), max(0.0, age_s), jwks if isinstance(jwks, str) else "")
+
+    async def report(self, receipt: Mapping[str, object]) -> None:
+        """The issuer knows how far we are. Raises IssuerUnavailable."""
+        _taken(await self._ask("POST", "/revocations/receipts", json=receipt))
+
+    async def leave(self, instance: str) -> None:
+        """The issuer waits no longer for an instance. Raises IssuerUnavailable."""
+        _taken(await self._ask("DELETE", f"/revocations/receipts/{instance}"))
 
     async def jwks(self) -> bytes:
         """The JWKS document. Raises IssuerUnavailable."""
-        try:
-            response = await self._client().get(f"{self.issuer}/oauth2/jwks", timeout=TIMEOUT)
-        except httpx2.HTTPError as error:
-            raise IssuerUnavailable(f"/oauth2/jwks: {type(error).__name__}") from None
-        if response.status_code != httpx2.codes.OK or len(response.content) > MAX_ANSWER_BYTES:
-            raise IssuerUnavailable(f"/oauth2/jwks: status {response.status_code}")
-        return response.content
+        return (await ask(self._client(), "GET", f"{self.issuer}/oauth2/jwks")).content()
 
     async def follow(self, follower: Follower) -> None:
         """What is revoked reaches the follower as it happens, until cancelled."""
@@ -111,34 +115,45 @@ class HttpFeed:
                 "GET",
                 f"{self.issuer}/revocations/stream",
                 params={"after": str(after)},
-                headers={"Authorization": f"Bearer {token}", "Accept": "text/event-stream"},
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Accept": "text/event-stream",
+                    "Accept-Encoding": "identity",
+                },
                 timeout=TIMEOUT,  # the stream says something each second
+                follow_redirects=False,
             ) as response:
-                self._check(response, "/revocations/stream", token)
+                self._heed(response.status_code, token)
+                if response.status_code != httpx2.codes.OK:
+                    raise IssuerUnavailable(f"/revocations/stream: status {response.status_code}")
                 async for event in httpx2.EventSource(response, max_event_size=_MAX_EVENT_BYTES):
                     yield event.event, event.data
         except httpx2.HTTPError as error:
             raise IssuerUnavailable(f"/revocations/stream: {type(error).__name__}") from None
 
-    async def _get(self, path: str, params: dict[str, str] | None = None) -> dict[str, object]:
-        token = await self._bearer()
-        try:
-            response = await self._client().get(
-                self.issuer + path,
-                params=params,
-                headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-                timeout=_SNAPSHOT_TIMEOUT if path == "/revocations" else TIMEOUT,
-            )
-        except httpx2.HTTPError as error:
-            raise IssuerUnavailable(f"{path}: {type(error).__name__}") from None
-        self._check(response, path, token)
-        return read_object(path, response)
+    async def _page(self, params: Mapping[str, str] | None = None) -> Page:
+        answer = await self._ask(
+            "GET",
+            "/revocations",
+            params=params,
+            timeout=_SNAPSHOT_TIMEOUT,
+            together_s=_SNAPSHOT_TOGETHER_S,
+            max_bytes=_MAX_SNAPSHOT_BYTES,
+        )
+        return _page(answer.object())
 
-    def _check(self, response: httpx2.Response, path: str, token: str) -> None:
-        if response.status_code == httpx2.codes.UNAUTHORIZED and self.client is not None:
+    async def _ask(self, method: str, path: str, **how: Any) -> Answer:
+        """As client.ask, with the bearer token."""
+        token = await self._bearer()
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        answer = await ask(self._client(), method, self.issuer + path, headers=headers, **how)
+        self._heed(answer.status, token)
+        return answer
+
+    def _heed(self, status: int, token: str) -> None:
+        """A token that was refused is not used again."""
+        if status == httpx2.codes.UNAUTHORIZED and self.client is not None:
             self.client.forget(token)
-        if response.status_code != httpx2.codes.OK:
-            raise IssuerUnavailable(f"{path}: status {response.status_code}")
 
     def _client(self) -> httpx2.AsyncClient:
         if self._http is None and self.client is not None:
@@ -250,6 +265,11 @@ async def _ended(task: "asyncio.Task[None]") -> None:
     await asyncio.wait([task])
 
 
+def _taken(answer: Answer) -> None:
+    if answer.status not in {httpx2.codes.OK, httpx2.codes.NO_CONTENT}:
+        raise IssuerUnavailable(f"{answer.path}: status {answer.status}")
+
+
 def _page(answer: dict[str, object]) -> Page:
     entries = answer.get("entries")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -259,6 +279,6 @@ def _page(answer: dict[str, object]) -> Page:
 
 def _position(answer: object) -> Position:
     position = answer.get("position") if isinstance(answer, dict) else answer
-    if not isinstance(position, int) or not 0 <= position < 1 << 53:
+    if not isinstance(position, int) or isinstance(position, bool) or not 0 <= position < 1 << 53:
         raise IssuerUnavailable("not a position")
     return Position(position)

@@ -41,10 +41,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest position, and how old that knowledge was when it was told."""
+    """The newest position, and how old that knowledge was when it was told. jwks: which JWKS the issuer has now."""
 
     position: Position
     age_s: float
+    jwks: str = ""
 
 
 class Ledger(Protocol):
@@ -67,12 +68,19 @@ class Follower:
         now: Callable[[], float],
         elapsed: Callable[[], float],
         on_key: Callable[[], None],
+        on_jwks: Callable[[str], None] = lambda _jwks: None,
+        on_applied: Callable[[], None] = lambda: None,
     ) -> None:
-        """bound_s: how old the applied state may be.  on_key: called when something happened to a signing key."""
+        """bound_s: how old the applied state may be.  on_key: called when something happened to a signing key.
+
+        on_jwks: with the name of the issuer's present JWKS, once a second.  on_applied: whenever something was.
+        """
         self.revoked = RevocationSet(tokens_only=True)
         self.loaded = asyncio.Event()
         self.has_loaded = False  # ever: what was known then may still be better than nothing
         self.on_key = on_key
+        self._on_jwks = on_jwks
+        self._on_applied = on_applied
         self._ledger = ledger
         self._bound_s = bound_s
         self._leeway_s = leeway_s
@@ -133,6 +141,7 @@ class Follower:
 
     def _apply(self, entry: RevocationEntry) -> None:
         self.revoked.apply(entry)
+        self._on_applied()
         if entry.claim == Claim.KID:
             self.on_key()
 
@@ -178,6 +187,7 @@ class Follower:
         asked_again = self._elapsed()
         newest = await self._ledger.newest()
         self.revoked.adopt(fresh, page.position)
+        self._on_applied()
         self._read = page.position
         self._believed.clear()
         self._as_of = asked - noted.age_s
@@ -211,6 +221,7 @@ class Follower:
             return
         self._read = max(self._read, page.position)
         self.revoked.advance(page.position)
+        self._on_applied()
         self._cover()
 
     async def _ask(self) -> None:
@@ -224,6 +235,7 @@ class Follower:
                     log.debug("revocation_feed.unanswered", error=str(error))
                 else:
                     self._answered(newest, asked)
+                    self._on_jwks(newest.jwks)
             self.revoked.drop_expired(_date(self._now() - self._leeway_s - _RESERVE_S))
             self._report()
             await asyncio.sleep(ASK_EVERY_S)

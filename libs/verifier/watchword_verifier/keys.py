@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from hashlib import sha256
+from typing import Final, NamedTuple
 
 import orjson
 import structlog
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
@@ -16,8 +21,8 @@ from joserfc.jws import JWSRegistry
 log = structlog.get_logger()
 
 MAX_KEYS: Final = 100
-# NIST SP 800-131A: RSA below 2048 bits no longer signs.
-_MIN_RSA_BITS: Final = 2048
+# NIST SP 800-131A: RSA below 2048 bits no longer signs. Above 4096 a check becomes work that a stranger could order.
+_RSA_BITS: Final = range(2048, 4096 + 1)
 # One instance may answer with a JWKS that is a moment older than another's. A key that is missing is therefore kept for
 # a while; one that must not be used any more is named by the revocation feed.
 _KEEP_MISSING_S: Final = 600.0
@@ -26,7 +31,11 @@ _AFTER_FAILURE_S: Final = 1.0
 _Key = ECKey | RSAKey | OKPKey
 # Everything else a JWK may carry (private members, x5u, x5c) is none of our business.
 _MEMBERS: Final = {"EC": ("crv", "x", "y"), "RSA": ("n", "e"), "OKP": ("crv", "x")}
-_ALGORITHMS: Final = {"EC": ("ES256",), "RSA": ("RS256", "PS256"), "OKP": ("EdDSA", "Ed25519")}
+_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "EC": ("ES256",),
+    "RSA": ("RS256", "PS256"),
+    "OKP": ("EdDSA", "Ed25519"),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,10 +58,28 @@ def read_key(jwk: Mapping[str, object]) -> VerificationKey | None:
     if jwk.get("use", "sig") != "sig":
         return None
     alg = jwk.get("alg", _ALGORITHMS[kty][0])
-    values = {name: value for name in _MEMBERS[kty] if isinstance(value := jwk.get(name), str)}
-    if alg not in _ALGORITHMS[kty]:
+    key = public_key(jwk, alg) if isinstance(alg, str) else None
+    return None if key is None else VerificationKey(kid, key.alg, key.verifies)
+
+
+class PublicKey(NamedTuple):
+    """A public key with the one algorithm that it is used with. thumbprint: of its required members, by SHA-256."""
+
+    alg: str
+    verifies: Callable[[bytes, bytes], bool]  # (message, signature)
+    thumbprint: str
+
+
+def public_key(jwk: Mapping[str, object], alg: str) -> PublicKey | None:
+    """The public half of a JWK for this algorithm; None when it is none, of another kind, or too weak.
+
+    Members beside those that make up the key decide nothing. Spec: RFC 7638 3; RFC 8725 3.2.
+    """
+    kty = jwk.get("kty")
+    if not isinstance(kty, str) or alg not in _ALGORITHMS.get(kty, ()):
         return None
-    model = JWSRegistry.algorithms[str(alg)]
+    values = {name: value for name in _MEMBERS[kty] if isinstance(value := jwk.get(name), str)}
+    model = JWSRegistry.algorithms[alg]
     try:
         key = _import(kty, values)
         if key is None:
@@ -60,19 +87,40 @@ def read_key(jwk: Mapping[str, object]) -> VerificationKey | None:
         model.check_key(key)
     except (JoseError, ValueError, KeyError):
         return None
-    return VerificationKey(kid, str(alg), partial(model.verify, key=key))
+    if isinstance(key, ECKey):
+        return PublicKey(alg, partial(_verifies_es256, key.public_key), key.thumbprint())
+    return PublicKey(alg, partial(model.verify, key=key), key.thumbprint())
+
+
+_ECDSA_SHA256: Final = ECDSA(SHA256())
+
+
+def _verifies_es256(key: EllipticCurvePublicKey, message: bytes, signature: bytes) -> bool:
+    """Whether the key made the signature: r and s, 32 bytes each. Spec: RFC 7518 3.4.
+
+    The same as joserfc's, without 4 µs of what surrounds it: this is most of what a first verification costs.
+    """
+    if len(signature) != 64:
+        return False
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    try:
+        key.verify(encode_dss_signature(r, s), message, _ECDSA_SHA256)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _import(kty: str, values: dict[str, str]) -> _Key | None:
+    """The key, written in its one form again: whatever was written of it, it has one thumbprint."""
     match kty:
         case "EC":
-            return ECKey.import_key({"kty": kty, **values})
+            return ECKey.import_key(ECKey.import_key({"kty": kty, **values}).public_key)
         case "RSA":
-            rsa = RSAKey.import_key({"kty": kty, **values})
-            return rsa if rsa.public_key.key_size >= _MIN_RSA_BITS else None
+            rsa = RSAKey.import_key({"kty": kty, **values}).public_key
+            return RSAKey.import_key(rsa) if rsa.key_size in _RSA_BITS else None
         case _:
-            okp = OKPKey.import_key({"kty": kty, **values})
-            return okp if isinstance(okp.public_key, Ed25519PublicKey) else None
+            okp = OKPKey.import_key({"kty": kty, **values}).public_key
+            return OKPKey.import_key(okp) if isinstance(okp, Ed25519PublicKey) else None
 
 
 def read_jwks(body: bytes) -> list[VerificationKey]:
@@ -106,12 +154,18 @@ class KeyCache:
         self._keys: dict[str, VerificationKey] = {}
         self._last_seen: dict[str, float] = {}
         self._fetched = float("-inf")
+        self.name = ""  # of the JWKS that was read last, as the issuer calls it
         self.is_current = False  # whether the last attempt to read the JWKS succeeded
         self._lock = asyncio.Lock()
 
     def find(self, kid: str) -> VerificationKey | None:
         """The key, if it is known."""
         return self._keys.get(kid)
+
+    @property
+    def kids(self) -> list[str]:
+        """The keys whose tokens are accepted."""
+        return list(self._keys)
 
     async def find_or_fetch(self, kid: str) -> VerificationKey | None:
         """The key; for an unknown one the JWKS is read again, but not more often than the minimum interval.
@@ -133,11 +187,13 @@ class KeyCache:
             self.is_current = False
             self._fetched = self._elapsed() - self._min_refetch_s + _AFTER_FAILURE_S
             try:
-                found = read_jwks(await self._fetch())
+                body = await self._fetch()
+                found = read_jwks(body)
             except (OSError, ValueError) as error:
                 log.warning("jwks.unreadable", error=type(error).__name__)
                 return False
             self._fetched, self.is_current = self._elapsed(), True
+            self.name = sha256(body).hexdigest()[:32]
             self._learn(found)
             return True
 

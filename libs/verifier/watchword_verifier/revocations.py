@@ -109,10 +109,18 @@ class RevocationSet:
         """The newest position that has been applied."""
         return Position(self._position)
 
-    def is_live(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
-        """Whether nothing that was revoked matches these claims (rev, iat, jti, gid, sid, sub, client_id, idp).
+    def is_cut(self, claim: Claim, value: str, rev: int) -> bool:
+        """Whether a cut of exactly this value has been applied, after `rev`. What is only under way does not count."""
+        mixed = self._mixed[claim].get(value)
+        if mixed is not None:
+            return mixed.cut > rev
+        return (self._tables[claim].get(value, 0) & _CEILING) > rev
 
-        A missing claim matches nothing. A missing or malformed `rev` counts as 0, so that every cut kills; a claim that
+    def is_live(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
+        """Whether nothing that was revoked matches these claims (rev, iat, jti, gid, sid, sub, client_id, via, idp).
+
+        `via` are the clients whose tokens were exchanged on the way: what ends one of those ends the token. A missing
+        claim matches nothing. A missing or malformed `rev` counts as 0, so that every cut kills; a claim that
         is not text cannot be compared and is dead.
         """
         get = claims.get
@@ -130,11 +138,23 @@ class RevocationSet:
                     packed = table.get(value)
                     if packed is not None and rev < packed & _CEILING:
                         return False
+        via = get("via")
+        if via is not None and not self._is_way_live(via, rev):
+            return False
         if kid is not None:
             packed = self._tables["kid"].get(kid)
             if packed is not None and rev < packed & _CEILING:
                 return False
         return not (self._narrowed and self._is_narrowly_dead(claims, rev, kid))
+
+    def _is_way_live(self, via: object, rev: int) -> bool:
+        if not isinstance(via, list):
+            return False
+        table = self._tables["client_id"]
+        for client_id in via:
+            if client_id.__class__ is not str or rev < table.get(client_id, 0) & _CEILING:
+                return False
+        return True
 
     def _is_narrowly_dead(self, claims: Mapping[str, object], rev: int, kid: str | None) -> bool:
         """Whether a cut that is narrowed by `issued_before` matches; what does not say when it was issued is older."""
@@ -142,7 +162,9 @@ class RevocationSet:
         iat = float(issued) if isinstance(issued, int | float) else float("-inf")
         for claim, value in self._narrowed:
             if claim != Claim.ALL and value != (kid if claim == Claim.KID else claims.get(claim)):
-                continue
+                via = claims.get("via")
+                if claim != Claim.CLIENT_ID or not isinstance(via, list) or value not in via:
+                    continue
             if any(rev < position and iat < before for position, before, _ in self._mixed[claim][value].narrow):
                 return True
         return False

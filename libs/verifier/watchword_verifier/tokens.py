@@ -4,20 +4,24 @@ Pure functions: what is read from a token, and the list of what its claims must 
 """
 
 import re
-from base64 import urlsafe_b64decode
+from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
 MAX_TOKEN_BYTES: Final = 16 * 1024
-_JWS: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _JWE: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){4}", re.ASCII)
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
+# To the alphabet of plain base64; what only that one has becomes what neither has.
+_FROM_BASE64URL: Final = bytes.maketrans(b"-_+/=", b"+/###")
+_NUMBER: Final = (int, float)  # as a union it would be made anew at each check
+_PADDING: Final = (b"", b"===", b"==", b"=")
 
 
 class Reason(StrEnum):
@@ -36,6 +40,9 @@ class Reason(StrEnum):
     ISSUED_IN_THE_FUTURE = "issued_in_the_future"
     REVOKED = "revoked"
     STALE = "stale"
+    NOT_THE_HOLDER = "not_the_holder"
+    BAD_PROOF = "bad_proof"
+    NONCE_NEEDED = "nonce_needed"
 
 
 class TokenRefused(Exception):
@@ -52,49 +59,81 @@ class TokenRefused(Exception):
         return self.reason is Reason.STALE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Claims:
-    """What a verified access token says. Empty text stands for what it does not say; `raw` has everything."""
+    """What a verified access token says, each read when it is asked for. Empty text stands for what it does not say.
 
-    issuer: str
-    subject: str
-    client_id: str
-    audience: frozenset[str]
-    scope: frozenset[str]
-    permissions: frozenset[str]
-    token_id: str
-    grant_id: str
-    session_id: str
-    provider: str
-    issued_at: datetime
-    expires_at: datetime
+    raw: all of it, as it stands in the token.
+    """
+
     raw: Mapping[str, object]
 
     @classmethod
     def of(cls, payload: Mapping[str, object]) -> "Claims":
         """The typed form of checked claims."""
-        return cls(
-            issuer=_text(payload, "iss"),
-            subject=_text(payload, "sub"),
-            client_id=_text(payload, "client_id"),
-            audience=audience_of(payload),
-            scope=frozenset(_text(payload, "scope").split()),
-            permissions=_texts(payload, "permissions"),
-            token_id=_text(payload, "jti"),
-            grant_id=_text(payload, "gid"),
-            session_id=_text(payload, "sid"),
-            provider=_text(payload, "idp"),
-            issued_at=_moment(payload, "iat"),
-            expires_at=_moment(payload, "exp"),
-            raw=MappingProxyType(dict(payload)),
-        )
+        return cls(MappingProxyType(payload))
+
+    @property
+    def issuer(self) -> str:
+        return _text(self.raw, "iss")
+
+    @property
+    def subject(self) -> str:
+        return _text(self.raw, "sub")
+
+    @property
+    def client_id(self) -> str:
+        return _text(self.raw, "client_id")
+
+    @cached_property
+    def audience(self) -> frozenset[str]:
+        return audience_of(self.raw)
+
+    @cached_property
+    def scope(self) -> frozenset[str]:
+        return frozenset(_text(self.raw, "scope").split())
+
+    @cached_property
+    def permissions(self) -> frozenset[str]:
+        return _texts(self.raw, "permissions")
+
+    @property
+    def token_id(self) -> str:
+        return _text(self.raw, "jti")
+
+    @property
+    def grant_id(self) -> str:
+        return _text(self.raw, "gid")
+
+    @property
+    def session_id(self) -> str:
+        return _text(self.raw, "sid")
+
+    @property
+    def provider(self) -> str:
+        return _text(self.raw, "idp")
+
+    @property
+    def acr(self) -> str:
+        return _text(self.raw, "acr")
+
+    @property
+    def signed_in_s(self) -> float:
+        """When the person signed in, in seconds since 1970; 0 for a token that does not say."""
+        return _number(self.raw.get("auth_time"))
+
+    @property
+    def issued_at(self) -> datetime:
+        return _moment(self.raw, "iat")
+
+    @property
+    def expires_at(self) -> datetime:
+        return _moment(self.raw, "exp")
 
 
-@dataclass(frozen=True, slots=True)
-class Unverified:
+class Unverified(NamedTuple):
     """A token taken apart; nothing in it may be believed yet."""
 
-    typ: str
     alg: str
     kid: str
     message: bytes
@@ -103,7 +142,7 @@ class Unverified:
 
     def claims(self) -> dict[str, object]:
         """The payload as JSON. Raises TokenRefused; nesting beyond what the parser takes is a refusal, not a crash."""
-        return _json(self.payload)
+        return json_object(self.payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +165,29 @@ def is_opaque(token: str) -> bool:
     return token.count(".") == 4 and _JWE.fullmatch(token) is not None
 
 
+def kid_of_opaque(token: str) -> str | None:
+    """The kid in a JWE's protected header, where there is one; whether it is true only the issuer can tell."""
+    try:
+        kid = json_object(decoded(token.partition(".")[0].encode())).get("kid")
+    except TokenRefused:
+        return None
+    return kid if isinstance(kid, str) else None
+
+
 def take_apart(token: str) -> Unverified:
     """The parts of a compact JWS. Raises TokenRefused. Spec: RFC 7515 5.2; RFC 8725 3.11."""
-    if _JWS.fullmatch(token) is None:
-        raise TokenRefused(Reason.MALFORMED, "not three base64url parts")
-    message, _, signature = token.rpartition(".")
-    head, _, payload = message.partition(".")
-    header = _json(_decoded(head))
-    if "crit" in header:
-        # RFC 7515 4.1.11: an extension that is not understood must be refused, and none is.
+    message, _, signature = token.encode().rpartition(b".")
+    head, _, payload = message.partition(b".")
+    alg, kid = _read_head(head)
+    return Unverified(alg, kid, message, decoded(signature), decoded(payload))
+
+
+@lru_cache(maxsize=64)  # an issuer has a few keys, and writes the same header with each of them
+def _read_head(head: bytes) -> tuple[str, str]:
+    """alg and kid of the header of an access token. Raises TokenRefused."""
+    header = json_object(decoded(head))
+    if "crit" in header or "b64" in header:
+        # RFC 7515 4.1.11: an extension that is not understood must be refused, and none is; not RFC 7797 either.
         raise TokenRefused(Reason.MALFORMED, "crit")
     typ, alg, kid = header.get("typ"), header.get("alg"), header.get("kid")
     # RFC 9068 4: the typ keeps ID tokens, logout tokens and other JWTs of this issuer from being taken for access.
@@ -142,7 +195,7 @@ def take_apart(token: str) -> Unverified:
         raise TokenRefused(Reason.WRONG_TYPE)
     if not isinstance(alg, str) or not isinstance(kid, str):
         raise TokenRefused(Reason.MALFORMED, "alg and kid are needed")
-    return Unverified(typ, alg, kid, message.encode(), _decoded(signature), _decoded(payload))
+    return alg, kid
 
 
 Check = Callable[[Mapping[str, object], Expected, float], Reason | None]
@@ -150,10 +203,11 @@ Check = Callable[[Mapping[str, object], Expected, float], Reason | None]
 
 def has_required_claims(claims: Mapping[str, object], expected: Expected, now_s: float) -> Reason | None:
     """RFC 9068 2.2: iss, exp, aud, sub, client_id, iat and jti are required; times are numbers, the rest is text."""
-    if not all(_is_time(claims.get(name)) for name in ("exp", "iat")):
+    if not (_is_time(claims.get("exp")) and _is_time(claims.get("iat"))):
         return Reason.MISSING_CLAIM
     for name in ("iss", "sub", "client_id", "jti"):
-        if not claims.get(name) or not isinstance(claims[name], str):
+        value = claims.get(name)
+        if not value or not isinstance(value, str):
             return Reason.MISSING_CLAIM
     for name in ("gid", "sid", "idp", "scope"):
         if not isinstance(claims.get(name, ""), str):
@@ -168,7 +222,7 @@ def is_from_our_issuer(claims: Mapping[str, object], expected: Expected, now_s: 
 
 def is_meant_for_us(claims: Mapping[str, object], expected: Expected, now_s: float) -> Reason | None:
     """RFC 9068 4: aud names this resource."""
-    return None if audience_of(claims) & expected.audiences else Reason.WRONG_AUDIENCE
+    return Reason.WRONG_AUDIENCE if expected.audiences.isdisjoint(audience_of(claims)) else None
 
 
 def has_not_expired(claims: Mapping[str, object], expected: Expected, now_s: float) -> Reason | None:
@@ -215,14 +269,24 @@ def audience_of(claims: Mapping[str, object]) -> frozenset[str]:
     return frozenset({aud}) if isinstance(aud, str) else _texts(claims, "aud")
 
 
-def _decoded(part: str) -> bytes:
+def end_of(claims: Mapping[str, object]) -> float:
+    """When checked claims end, in seconds since 1970, without any leeway."""
+    return _number(claims["exp"])
+
+
+def decoded(part: bytes) -> bytes:
+    """What some base64url without padding stands for. Raises TokenRefused, also when it is empty. Spec: RFC 7515 2."""
     try:
-        return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        data = a2b_base64(part.translate(_FROM_BASE64URL) + _PADDING[len(part) % 4], strict_mode=True)
     except ValueError:
-        raise TokenRefused(Reason.MALFORMED, "base64url") from None
+        data = b""
+    if not data:
+        raise TokenRefused(Reason.MALFORMED, "not three base64url parts")
+    return data
 
 
-def _json(data: bytes) -> dict[str, object]:
+def json_object(data: bytes) -> dict[str, object]:
+    """The object that some JSON is. Raises TokenRefused."""
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -234,11 +298,11 @@ def _json(data: bytes) -> dict[str, object]:
 
 def _is_time(value: object) -> bool:
     """A NumericDate between 1970 and 9999; true is no number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 253_402_300_800
+    return isinstance(value, _NUMBER) and value.__class__ is not bool and 0 <= value < 253_402_300_800
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return float(value) if isinstance(value, _NUMBER) else 0.0
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:

@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from hashlib import sha256
-from typing import Final, assert_never
+from typing import Final, NamedTuple, TypeVar, assert_never
 
 import structlog
 
@@ -17,6 +15,9 @@ from watchword_verifier.client import IssuerUnavailable
 from watchword_verifier.feeds import HttpFeed, NatsFeed
 from watchword_verifier.follower import Follower
 from watchword_verifier.keys import KeyCache, VerificationKey
+from watchword_verifier.possession import NOTHING, Proofs, Shown, check_possession
+from watchword_verifier.receipts import Receipts, Standing
+from watchword_verifier.staleness import Policies, WhenStale
 from watchword_verifier.tokens import (
     Claims,
     Expected,
@@ -24,32 +25,39 @@ from watchword_verifier.tokens import (
     TokenRefused,
     check_claims,
     check_size,
+    end_of,
     is_opaque,
+    kid_of_opaque,
     take_apart,
 )
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
 _REFRESH_KEYS_S: Final = 300.0
 _KEY_HINTS_AT_MOST_EVERY_S: Final = 1.0
+# The feed ends an answer at once; what it does not say (a scope that shrank, a client's new settings) waits so long.
+_ANSWER_KEPT_S: Final = 30.0
+_LINEAGE: Final = frozenset({"rev", "jti", "sub", "client_id"})
 
 
-class WhenStale(StrEnum):
-    """What to do with a good token while we cannot know whether it was revoked."""
-
-    INTROSPECT = "introspect"  # ask the issuer; refuse when it does not answer
-    REFUSE = "refuse"
-    ACCEPT = "accept"  # go on with what was known last; never before anything was known
-
-
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(NamedTuple):
     """A token whose signature and claims were found good; only time and revocation can still end it."""
 
     claims: Claims
     payload: Mapping[str, object]
     key: VerificationKey
     ends_s: float
+
+
+class _Answered(NamedTuple):
+    """What the issuer said of an opaque token."""
+
+    claims: Claims
+    payload: Mapping[str, object]
+    kid: str | None
+    good_until_s: float
 
 
 def elapsed() -> float:
@@ -71,18 +79,24 @@ class Verifier:
         audience: str | Collection[str],
         *,
         feed: HttpFeed | NatsFeed,
-        when_stale: WhenStale = WhenStale.INTROSPECT,
+        name: str = "verifier",
+        when_stale: WhenStale | Mapping[str, WhenStale] = WhenStale.INTROSPECT,
         staleness_bound: timedelta = timedelta(seconds=5),
         leeway: timedelta = timedelta(seconds=10),
         min_key_refetch: timedelta = timedelta(seconds=10),
         remembered_tokens: int = 20_000,
+        proofs: Proofs | None = None,
         now: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
         """issuer, audience: what a token's iss must be, and one of which its aud must name.
 
+        name: what the issuer calls this verifier in its receipts; registered there, or else this client's own.
+
+        when_stale: one policy, or one by audience; of those that a token names the strictest counts.
         staleness_bound: a token whose revocation is older than this is never accepted, unless when_stale is `accept`.
         leeway: how far our clock and the issuer's may differ.  remembered_tokens: their signatures are checked once.
+        proofs: how DPoP proofs are checked; without them a token that is bound to a key is refused.
         """
         audiences = frozenset({audience} if isinstance(audience, str) else audience)
         if not audiences or not all(audiences):
@@ -90,10 +104,12 @@ class Verifier:
         self._expected = Expected(issuer.rstrip("/"), audiences, leeway.total_seconds())
         self._feed = feed
         self._http = feed if isinstance(feed, HttpFeed) else feed.http
-        self._when_stale = when_stale
+        self._policies = Policies(audiences, when_stale)
         self._remembered = remembered_tokens
-        self._now = now
+        self.proofs = proofs
+        self.now = now
         self._seen: dict[bytes, _Verified] = {}
+        self._answers: dict[bytes, _Answered] = {}
         self._key_hint = asyncio.Event()
         self._follower = Follower(
             self._http,
@@ -102,6 +118,15 @@ class Verifier:
             now=now,
             elapsed=elapsed,
             on_key=self._key_hint.set,
+            on_jwks=self._on_jwks,
+            on_applied=lambda: self._receipts.soon(),
+        )
+        self._receipts = Receipts(
+            self._http,
+            name=name,
+            bound_s=staleness_bound.total_seconds(),
+            policies=self._policies,
+            standing=lambda: Standing(self._revoked.position, self._keys.kids, self._follower.is_fresh),
         )
         self._revoked = self._follower.revoked
         self._keys = KeyCache(
@@ -132,6 +157,7 @@ class Verifier:
             asyncio.create_task(_forever(self._follower.run)),
             asyncio.create_task(_forever(lambda: self._feed.follow(self._follower))),
             asyncio.create_task(_forever(self._follow_keys)),
+            asyncio.create_task(_forever(self._receipts.run)),
         ]
         try:
             async with asyncio.timeout(wait.total_seconds()):
@@ -151,6 +177,7 @@ class Verifier:
             # Again, should one be lost: before Python 3.12 asyncio.wait_for, which nats-py uses, may swallow it.
             _, running = await asyncio.wait(running, timeout=1.0)
         self._tasks = []
+        await self._receipts.leave()
         await self._feed.aclose()
 
     async def __aenter__(self) -> "Verifier":
@@ -160,34 +187,37 @@ class Verifier:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def verify(self, token: str) -> Claims:
+    async def verify(self, token: str, shown: Shown = NOTHING) -> Claims:
         """The claims of a good token. Raises TokenRefused with the reason.
 
+        shown: what came with it; without that a token that is bound to a key or a certificate is refused.
         A token that has been seen costs a hash and the revocation check; its signature is not checked again.
-        Spec: RFC 9068 4; RFC 8725 3.
+        Spec: RFC 9068 4; RFC 8725 3; RFC 9449 7.
         """
         check_size(token)
         digest = sha256(token.encode()).digest()
         known = self._seen.get(digest)
         if known is None or self._keys.find(known.key.kid) is not known.key:
             if is_opaque(token):
-                return await self._ask_about_opaque(token)
+                return await self._verify_opaque(token, digest, shown)
             known = await self._check(token)
-            self._remember(digest, known)
-        elif self._now() >= known.ends_s:
+            self._keep(self._seen, digest, known)
+        elif self.now() >= known.ends_s:
             del self._seen[digest]
             raise TokenRefused(Reason.EXPIRED)
         if not self._revoked.is_live(known.payload, known.key.kid):
             self._seen.pop(digest, None)
             raise TokenRefused(Reason.REVOKED)
+        if shown.proof is not None or "cnf" in known.payload:
+            await check_possession(token, known.payload, shown, self.proofs, self.now())
         if not self._follower.is_fresh:
-            await self._decide_stale(token)
+            await self._decide_stale(token, known.claims)
         return known.claims
 
     async def _check(self, token: str) -> _Verified:
         """RFC 9068 section 4 in its order: shape and typ, key, algorithm, signature, claims. Raises TokenRefused."""
         parts = take_apart(token)
-        key = await self._keys.find_or_fetch(parts.kid)
+        key = self._keys.find(parts.kid) or await self._keys.find_or_fetch(parts.kid)
         if key is None:
             # Without an answer from the issuer it may just as well be a good key.
             raise TokenRefused(Reason.UNKNOWN_KEY if self._keys.is_current else Reason.STALE, "no such key")
@@ -197,20 +227,21 @@ class Verifier:
         if not key.verifies(parts.message, parts.signature):
             raise TokenRefused(Reason.BAD_SIGNATURE)
         payload = parts.claims()
-        check_claims(payload, self._expected, self._now())
-        claims = Claims.of(payload)
-        return _Verified(claims, payload, key, claims.expires_at.timestamp() + self._expected.leeway_s)
+        check_claims(payload, self._expected, self.now())
+        return _Verified(Claims.of(payload), payload, key, end_of(payload) + self._expected.leeway_s)
 
-    def _remember(self, digest: bytes, verified: _Verified) -> None:
+    def _keep(self, kept: dict[bytes, T], digest: bytes, what: T) -> None:
+        """The newest are kept, as many as told."""
         if self._remembered <= 0:
             return
-        while len(self._seen) >= self._remembered:
-            del self._seen[next(iter(self._seen))]
-        self._seen[digest] = verified
+        while len(kept) >= self._remembered:
+            del kept[next(iter(kept))]
+        kept[digest] = what
 
-    async def _decide_stale(self, token: str) -> None:
+    async def _decide_stale(self, token: str, claims: Claims) -> None:
         """The token may be accepted although the feed is stale. Raises TokenRefused."""
-        match self._when_stale:
+        policy = self._policies.strictest(claims.audience)
+        match policy:
             case WhenStale.REFUSE:
                 raise TokenRefused(Reason.STALE)
             case WhenStale.ACCEPT:
@@ -219,15 +250,41 @@ class Verifier:
             case WhenStale.INTROSPECT:
                 await self._introspect(token)
             case _:
-                assert_never(self._when_stale)
+                assert_never(policy)
 
-    async def _ask_about_opaque(self, token: str) -> Claims:
-        """What the issuer says of a token that only it can read; our feed is heeded as well. Raises TokenRefused."""
-        answer = await self._introspect(token)
-        check_claims(answer, self._expected, self._now())
-        if not self._revoked.is_live(answer):
+    async def _verify_opaque(self, token: str, digest: bytes, shown: Shown) -> Claims:
+        """What the issuer says of a token that only it can read, now or a little while ago. Raises TokenRefused.
+
+        An answer is kept only with the lineage by which the feed can end it.
+        """
+        answered = self._answers.get(digest)
+        if answered is None or not self._may_use(answered):
+            asked = self.now()
+            answer = await self._introspect(token)
+            check_claims(answer, self._expected, self.now())
+            good_until_s = min(asked + _ANSWER_KEPT_S, end_of(answer))
+            answered = _Answered(Claims.of(answer), answer, kid_of_opaque(token), good_until_s)
+            if answer.keys() >= _LINEAGE:
+                self._keep(self._answers, digest, answered)
+        if not self._revoked.is_live(answered.payload, answered.kid):
+            self._answers.pop(digest, None)
             raise TokenRefused(Reason.REVOKED)
-        return Claims.of(answer)
+        if shown.proof is not None or "cnf" in answered.payload:
+            await check_possession(token, answered.payload, shown, self.proofs, self.now())
+        if not self._follower.is_fresh and self._policy_of(answered) is WhenStale.REFUSE:
+            raise TokenRefused(Reason.STALE)
+        return answered.claims
+
+    def _may_use(self, answered: _Answered) -> bool:
+        """Whether a kept answer will do: while the feed is stale only where the policy would not ask anyway."""
+        if self.now() >= answered.good_until_s:
+            return False
+        if self._follower.is_fresh:
+            return True
+        return self._follower.has_loaded and self._policy_of(answered) is not WhenStale.INTROSPECT
+
+    def _policy_of(self, answered: _Answered) -> WhenStale:
+        return self._policies.strictest(answered.claims.audience)
 
     async def _introspect(self, token: str) -> Mapping[str, object]:
         """What the issuer knows of an active token. Raises TokenRefused. Spec: RFC 7662 2."""
@@ -242,6 +299,10 @@ class Verifier:
             raise TokenRefused(Reason.REVOKED, "the issuer says that it is not active")
         return answer
 
+    def _on_jwks(self, name: str) -> None:
+        if name and name != self._keys.name:
+            self._key_hint.set()
+
     async def _follow_keys(self) -> None:
         """The JWKS is read every few minutes, and soon after a hint that a key has changed."""
         while True:
@@ -251,6 +312,7 @@ class Verifier:
             self._key_hint.clear()
             if not await self._keys.refresh():
                 self._key_hint.set()
+            self._receipts.soon()
             await asyncio.sleep(_KEY_HINTS_AT_MOST_EVERY_S)
 
 

@@ -33,7 +33,7 @@ Every text stands in `{{ _("...") }}`. In templates: `url(path)`, `static(name)`
     submit(label, id, kind="primary" | "quiet" | "danger", name=, value=)
     link_button(label, path, id=, kind=)                               provider_link(id, name, path)
     alert(message, kind="error" | "warning" | "success" | "info", title=)
-    divider(label)    person(name, note)    permissions([{title, note}])    facts({label: value})
+    divider(label)    person(name, note)    permissions([{title, note}])    facts({label: value})    frames(urls, title)
 
 Ready pages: `message.html` (title, message; kind, action={label, href, id}), `confirm.html` (title, message, action,
 csrf, confirm={label, id, kind}; fields, cancel={label, href}), `error.html` (by `PageError`), `form_post.html` (by

@@ -24,20 +24,46 @@ def client_address(
         return UNKNOWN
     if not _is_trusted(address, trusted_proxies):
         return str(address)
-    hops = [
-        hop
+    return str(_walk(address, _hops(headers), trusted_proxies)[0])
+
+
+def forwarded_address(
+    headers: Iterable[tuple[bytes, bytes]],
+    peer: str | None,
+    trusted_proxies: Sequence[IPv4Network | IPv6Network],
+) -> str:
+    """The address for which the client itself says that it asks: the hop before its own; "" when it says none.
+
+    Worth what the client is worth. Arguments as of `client_address`.
+    """
+    client = _parse(peer or "")
+    if client is None:
+        return UNKNOWN
+    _, hops = _walk(client, _hops(headers), trusted_proxies)
+    address = _parse(hops[-1]) if hops else None
+    return UNKNOWN if address is None else str(address)
+
+
+def _hops(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    return [
+        hop.strip()
         for name, value in headers
         if name.lower() == b"x-forwarded-for"
         for hop in value.decode("latin-1").split(",")
     ]
-    for hop in reversed(hops):
-        parsed = _parse(hop.strip())
-        if parsed is None:
+
+
+def _walk(
+    address: IPAddress, hops: list[str], trusted_proxies: Sequence[IPv4Network | IPv6Network]
+) -> tuple[IPAddress, list[str]]:
+    """The client's address, and the hops that are left before it."""
+    while hops and _is_trusted(address, trusted_proxies):
+        before = _parse(hops[-1])
+        if before is None:
             break
-        address = parsed
-        if not _is_trusted(address, trusted_proxies):
-            break
-    return str(address)
+        address = before
+        hops.pop()
+    return address, hops
 
 
 def is_trusted_peer(peer: str | None, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> bool:

@@ -31,6 +31,9 @@ class ProblemField(BaseModel):
     detail: str
     pointer: str | None = None
     parameter: str | None = None
+    line: int | None = None
+    column: int | None = None
+    hint: str | None = None
 
 
 class ProblemDocument(BaseModel):

@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
+from watchword_web.cors import CrossOrigin, IsAllowed
 from watchword_web.errors import BadRequest, OAuthError, PageError, Problem
 from watchword_web.failures import OUTAGES, Outages, answer
 from watchword_web.middleware import Failures, PublicHost, RequestGuard, SecurityHeaders
@@ -29,13 +30,20 @@ def create_app(
     version: str,
     pages: Pages | None = None,
     openapi_paths: Mapping[str, Mapping[str, object]] | None = None,
+    cors: Mapping[str, Sequence[str]] | None = None,
+    origins: IsAllowed | None = None,
+    large: Mapping[str, int] | None = None,
+    large_below: Mapping[str, int] | None = None,
     outages: Outages = OUTAGES,
 ) -> FastAPI:
     """A service's FastAPI application: its routers behind our middleware, with errors in our three shapes.
 
-    service: its short name, the tag of its operations.  routers: paths without the installation's base path.
-    pages: those of the service; only ours when left out.  openapi_paths: operations of hot paths, which FastAPI does
-    not know, as OpenAPI path items.  outages: exceptions that mean "a server we need is away" and become 503.
+    service: its short name, the tag of its operations.  routers: paths without the installation's base path.  pages:
+    those of the service; only ours when left out.  openapi_paths: operations of hot paths, which FastAPI does not know,
+    as OpenAPI path items.  cors: methods by path prefix that scripts of other origins may call: no cookie may play a
+    part there.  origins: of which ones; of every one when left out.  large: how many bytes a body may have at paths
+    where 64 KiB are not enough; the route reads it with `read_json`, after it knows who sends it.  large_below: the
+    same by path prefix, JSON is checked as anywhere.  outages: exceptions that mean "a server we need is away": 503.
     """
     pages = pages or Pages(["watchword_web"], settings)
     app = FastAPI(
@@ -50,9 +58,10 @@ def create_app(
         redirect_slashes=False,  # such a redirect is built from the Host header, which anybody may choose
         generate_unique_id_function=_operation_id,
         middleware=[
+            *([Middleware(CrossOrigin, prefixes=cors, is_allowed=origins)] if cors else []),
             Middleware(SecurityHeaders),
             Middleware(Failures, pages=pages, outages=outages),
-            Middleware(RequestGuard),
+            Middleware(RequestGuard, large=large, large_below=large_below),
             Middleware(PublicHost, settings=settings, pages=pages),
         ],
     )
@@ -64,6 +73,8 @@ def create_app(
         app.add_exception_handler(refusal, on_refusal)
     for router in routers:
         app.include_router(router)
+    brand = Route(f"{pages.static_path}/brand/{{path:path}}", pages.branding, include_in_schema=False)
+    app.router.routes.append(brand)
     app.router.routes.append(Route(f"{pages.static_path}/{{path:path}}", pages.assets, include_in_schema=False))
     describe(app, service, openapi_paths or {})
     return app

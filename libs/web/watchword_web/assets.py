@@ -64,22 +64,28 @@ class Assets:
         await self._answer(scope)(scope, receive, send)
 
     def _answer(self, scope: Scope) -> Response:
-        if scope["method"] not in {"GET", "HEAD"}:
-            return Response(status_code=405, headers={"Allow": "GET, HEAD"})
         path: str = scope["path_params"]["path"]
         digest, _, name = path.partition("/")
         asset = self._assets.get(name)
         if asset is None:
             return Response("Not found", 404, media_type="text/plain")
-        # While a release rolls out, a page of one instance may ask another that has the file's next or last version.
-        # It gets that one, but nobody keeps it under the wrong hash.
-        current = digest == asset.digest
-        headers = {
-            "ETag": f'"{asset.digest}"',
-            "Cache-Control": _FOREVER if current else "no-cache",
-            "Content-Type": asset.media_type,
-        }
-        known = [value.decode("latin-1") for key, value in scope["headers"] if key == b"if-none-match"]
-        if any(headers["ETag"] in value for value in known):
-            return Response(status_code=304, headers=headers)
-        return Response(asset.body, headers=headers)
+        return immutable(scope, asset.body, asset.media_type, asset.digest, digest)
+
+
+def immutable(scope: Scope, body: bytes, media_type: str, digest: str, asked: str) -> Response:
+    """The answer to a request for something whose address changes with its content. asked: the digest in the address.
+
+    While a release rolls out, or a change spreads, a page of one instance may ask another that has the next or the last
+    version. It gets that one, but nobody keeps it under the wrong digest.
+    """
+    if scope["method"] not in {"GET", "HEAD"}:
+        return Response(status_code=405, headers={"Allow": "GET, HEAD"})
+    headers = {
+        "ETag": f'"{digest}"',
+        "Cache-Control": _FOREVER if asked == digest else "no-cache",
+        "Content-Type": media_type,
+    }
+    known = [value.decode("latin-1") for key, value in scope["headers"] if key == b"if-none-match"]
+    if any(headers["ETag"] in value for value in known):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers)

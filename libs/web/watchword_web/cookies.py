@@ -1,4 +1,4 @@
-"""The two cookies that Watchword sets: one per sign-in flow, which binds it to a browser, and the session."""
+"""The cookies that Watchword sets: one per sign-in flow, which binds it to a browser, the session, and choices."""
 
 import re
 from collections.abc import Iterable
@@ -10,9 +10,12 @@ from watchword_web.settings import WebSettings
 
 MAX_FLOWS = 8  # sign-ins that one browser may have open; 8 cookies of 100 bytes stay far below any header limit
 FLOW_LIFETIME = timedelta(minutes=30)
+_CHOICE_LIFETIME = timedelta(days=365)
 
 _FLOW_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _SECRET = re.compile(r"[\w-]{16,128}", re.ASCII)
+_LANGUAGE = re.compile(r"[A-Za-z-]{2,20}")
+_PROVIDER = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 class Cookies:
@@ -29,6 +32,8 @@ class Cookies:
         prefix = "" if not settings.secure else "__Secure-" if settings.base_path else "__Host-"
         self._flow_prefix = f"{prefix}ww-flow-"
         self.session_name = f"{prefix}ww-session"
+        self._language_name = f"{prefix}ww-language"
+        self._provider_name = f"{prefix}ww-provider"
 
     def flow_name(self, flow_id: str) -> str:
         """The name of the cookie of one flow."""
@@ -67,6 +72,22 @@ class Cookies:
         """Removes the session cookie from the browser."""
         self._drop(response, self.session_name)
 
+    def read_language(self, request: Request) -> str | None:
+        """The language that somebody chose in this browser, None when nobody did."""
+        return _read(request, self._language_name, _LANGUAGE)
+
+    def set_language(self, response: Response, language: str) -> None:
+        """Remembers the choice for a year."""
+        self._set(response, self._language_name, language, _CHOICE_LIFETIME)
+
+    def read_provider(self, request: Request) -> str | None:
+        """The id of the provider through which somebody signed in last in this browser, None when nobody did."""
+        return _read(request, self._provider_name, _PROVIDER)
+
+    def set_provider(self, response: Response, provider_id: str) -> None:
+        """Remembers the way for a year."""
+        self._set(response, self._provider_name, provider_id, _CHOICE_LIFETIME)
+
     def _set(self, response: Response, name: str, value: str, lifetime: timedelta | None) -> None:
         response.set_cookie(
             name,
@@ -91,10 +112,10 @@ def _pairs(request: Request) -> Iterable[tuple[str, str]]:
                 yield name, value
 
 
-def _read(request: Request, name: str) -> str | None:
+def _read(request: Request, name: str, form: re.Pattern[str] = _SECRET) -> str | None:
     values = {value for key, value in _pairs(request) if key == name}
     # Two different values under one name: one of them was planted from elsewhere, and nobody can say which.
     if len(values) != 1:
         return None
     value = values.pop()
-    return value if _SECRET.fullmatch(value) else None
+    return value if form.fullmatch(value) else None

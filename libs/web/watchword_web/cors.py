@@ -4,9 +4,11 @@ Cookies play no part at these endpoints, so `Access-Control-Allow-Credentials` i
 nothing but the right to read answers. Spec: Fetch Standard 3.3 (HTTP CORS protocol).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from watchword_web.surfaces import route_path
 
 Headers = Sequence[tuple[bytes, bytes]]
 IsAllowed = Callable[[str], bool]
@@ -47,6 +49,31 @@ def preflight_headers(headers: Iterable[tuple[bytes, bytes]], is_allowed: IsAllo
         (b"access-control-allow-methods", ", ".join(methods).encode("ascii")),
         *_PREFLIGHT,
     )
+
+
+class CrossOrigin:
+    """Middleware: scripts of other origins may call what lies under these prefixes."""
+
+    __slots__ = ("_app", "_prefixes")
+
+    def __init__(self, app: ASGIApp, prefixes: Mapping[str, Sequence[str]], is_allowed: IsAllowed | None) -> None:
+        """prefixes: whole path segments, with the methods below them.  is_allowed: None for every origin."""
+        self._app = app
+        allowed = is_allowed or _anybody
+        self._prefixes = {prefix: WithCors(app, allowed, methods) for prefix, methods in prefixes.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = route_path(scope)
+            for prefix, app in self._prefixes.items():
+                if path == prefix or path.startswith(f"{prefix}/"):
+                    await app(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+def _anybody(_origin: str) -> bool:
+    return True
 
 
 class WithCors:

@@ -12,6 +12,8 @@ from typing import TypedDict
 import orjson
 from starlette.responses import Response
 
+from watchword_web.texts import Text
+
 BODY_LIMIT_BYTES = 64 * 1024  # no request of ours is larger; a body is read into memory as a whole
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -19,12 +21,22 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _NOT_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
+# The type of a pydantic error that knows the place in its text: line, column and hint stand in its context.
+PLACED = "placed"
+
+
 class FieldError(TypedDict, total=False):
-    """One entry of a problem's `errors`: a JSON pointer into the request and what is wrong there."""
+    """One entry of a problem's `errors`: a JSON pointer into the request and what is wrong there.
+
+    line, column: the place in a text of several words, from 1.  hint: what to write instead.
+    """
 
     pointer: str
     parameter: str
     detail: str
+    line: int
+    column: int
+    hint: str
 
 
 class BadRequest(Exception):
@@ -52,7 +64,7 @@ class RepeatedParameter(BadRequest):
 
     def __init__(self, name: str) -> None:
         shown = name if re.fullmatch(r"[\w.\-]{1,40}", name, re.ASCII) else "a parameter"
-        super().__init__(f"{shown} was sent more than once")
+        super().__init__(Text("%(parameter)s was sent more than once", parameter=shown))
         self.name = name
 
 
@@ -62,7 +74,7 @@ class BodyTooLarge(BadRequest):
     status = 413
 
     def __init__(self, limit_bytes: int = BODY_LIMIT_BYTES) -> None:
-        super().__init__(f"The request body is larger than {limit_bytes // 1024} KiB")
+        super().__init__(Text("The request body is larger than %(size)s KiB", size=limit_bytes // 1024))
 
 
 class OAuthError(Exception):
@@ -191,8 +203,9 @@ class PageError(Exception):
     """An error that a person sees: `error.html` with `#error-code` and `#reference`.
 
     code: short and stable, for support and tests (`invalid_request`).  title and message: what happened, in plain
-    words.  detail: for the log alone.  advice: what the person can do, instead of the general advice.  retry: a path of
-    ours (without the base path) for a button "Try again".
+    words: literals, which are translated, or `Text` where something stands in them.  detail: for the log alone.
+    advice: what the person can do, instead of the general advice.  retry: a path of ours (without the base path)
+    for a button "Try again".
     """
 
     def __init__(

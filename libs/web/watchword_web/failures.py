@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from watchword_web.errors import BadRequest, FieldError, OAuthError, PageError, Problem
+from watchword_web.errors import PLACED, BadRequest, FieldError, OAuthError, PageError, Problem
 from watchword_web.pages import Pages
 from watchword_web.references import reference_of
 from watchword_web.surfaces import Surface, route_path, surface_of
+from watchword_web.texts import Text
 
 Outages = tuple[type[Exception], ...]
 # FileNotFoundError: the UNIX socket of a server that does not run.
@@ -87,11 +88,11 @@ def _failure(scope: Scope, surface: Surface, error: Exception, outages: Outages)
     match error:
         case BadRequest():
             _log_refusal(scope, surface, error.status, error.code, error.detail or error.description)
-            return _Failure(error.status, error.code, "This request cannot be read", error.description)
+            return _Failure(error.status, error.code, Text("This request cannot be read"), error.description)
         case RequestValidationError():
             _log_refusal(scope, surface, 400, "invalid_request", "")
             return _Failure(
-                400, "invalid_request", "The request is not valid", "Some fields are missing or wrong.",
+                400, "invalid_request", Text("The request is not valid"), Text("Some fields are missing or wrong."),
                 _field_errors(error),
             )  # fmt: skip
         case HTTPException():
@@ -99,15 +100,18 @@ def _failure(scope: Scope, surface: Surface, error: Exception, outages: Outages)
         case _ if isinstance(error, outages):
             _log_crash(scope, "request.unavailable", error)
             return _Failure(
-                503, "temporarily_unavailable", "Not available at the moment",
-                "A server that is needed for this does not answer. Try again in a few seconds.",
+                503, "temporarily_unavailable", Text("Not available at the moment"),
+                Text("A server that is needed for this does not answer. Try again in a few seconds."),
                 headers={"Retry-After": "2"},
             )  # fmt: skip
         case _:
             _log_crash(scope, "request.failed", error)
             return _Failure(
-                500, "server_error", "Something went wrong",
-                f"The error is on our side and has been recorded. Reference: {reference_of(scope)}.",
+                500, "server_error", Text("Something went wrong"),
+                Text(
+                    "The error is on our side and has been recorded. Reference: %(reference)s.",
+                    reference=reference_of(scope),
+                ),
             )  # fmt: skip
 
 
@@ -116,20 +120,22 @@ def _http_failure(error: HTTPException) -> _Failure:
     match error.status_code:
         case 404:
             return _Failure(
-                404, "not_found", "There is nothing here",
-                "The address may be mistyped, or the page has moved.", headers=headers,
+                404, "not_found", Text("There is nothing here"),
+                Text("The address may be mistyped, or the page has moved."), headers=headers,
             )  # fmt: skip
         case 405:
             return _Failure(
-                405, "invalid_request", "That does not work here",
-                "This address does not know that method.", headers=headers,
+                405, "invalid_request", Text("That does not work here"),
+                Text("This address does not know that method."), headers=headers,
             )  # fmt: skip
         case 413:
-            return _Failure(413, "invalid_request", "This request is too large", "It is larger than 64 KiB.")
+            return _Failure(
+                413, "invalid_request", Text("This request is too large"), Text("It is larger than 64 KiB.")
+            )
         case status:
             title = HTTPStatus(status).phrase
             code = "server_error" if status >= 500 else "invalid_request"
-            return _Failure(status, code, title, "The request cannot be answered.", headers=headers)
+            return _Failure(status, code, title, Text("The request cannot be answered."), headers=headers)
 
 
 def _field_errors(error: RequestValidationError) -> list[FieldError]:
@@ -139,7 +145,11 @@ def _field_errors(error: RequestValidationError) -> list[FieldError]:
         place, *rest = [str(part) for part in item["loc"]] or ["body"]
         if place == "body":
             pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in rest)
-            found.append({"pointer": f"#{pointer}", "detail": str(item["msg"])})
+            wrong: FieldError = {"pointer": f"#{pointer}", "detail": str(item["msg"])}
+            if item["type"] == PLACED:
+                ctx = item["ctx"]
+                wrong |= {"line": ctx["line"], "column": ctx["column"], "hint": ctx["hint"]}
+            found.append(wrong)
         else:
             found.append({"parameter": "/".join(rest), "detail": str(item["msg"])})
     return found

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 import orjson
@@ -15,8 +16,12 @@ from watchword_web.errors import (
     MalformedJson,
     RepeatedParameter,
 )
+from watchword_web.texts import Text
 
 Params = Mapping[str, str]
+
+# The two that may be sent several times; their values hold no spaces, so they are read as one list with spaces between.
+REPEATABLE: Final = frozenset({"resource", "audience"})
 
 JSON_DEPTH = 20  # no body of ours nests deeper than 6; a recursive reader overflows at about 1000
 _MAX_PARAMETERS = 100
@@ -30,11 +35,11 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 def parse_form(raw: bytes) -> Params:
     """The parameters of an urlencoded body or query; those without a value are left out.
 
-    Raises RepeatedParameter for a name that stands there twice, and MalformedForm for a broken escape, text that is not
-    UTF-8, a NUL (PostgreSQL stores none) or more than 100 parameters.
-    Spec: RFC 6749 3.1 (no value means omitted; no parameter more than once), B (UTF-8).
+    Raises RepeatedParameter for a name that stands there twice, unless it is REPEATABLE, and MalformedForm for a broken
+    escape, text that is not UTF-8, a NUL (PostgreSQL stores none) or more than 100 parameters.
+    Spec: RFC 6749 3.1 (no value means omitted; no parameter more than once), B (UTF-8); RFC 8707 2; RFC 8693 2.1.
     """
-    pairs = _decode(raw).split("&")
+    pairs = text_of(raw).split("&")
     if len(pairs) > _MAX_PARAMETERS:
         raise MalformedForm("The request has too many parameters")
     params: dict[str, str] = {}
@@ -43,22 +48,32 @@ def parse_form(raw: bytes) -> Params:
         name, equals, value = pair.partition("=")
         if "%" in pair or "+" in pair:
             name, value = _unescape(name), _unescape(value)
-        if name in params or name in empty:
+        if name in REPEATABLE:
+            _add(params, name, value)
+        elif name in params or name in empty:
             raise RepeatedParameter(name)
-        if value:
+        elif value:
             params[name] = value
         elif name or equals:
             empty.add(name)
     return params
 
 
+def _add(params: dict[str, str], name: str, value: str) -> None:
+    if " " in value:
+        raise MalformedForm(Text("%(parameter)s holds a space", parameter=name))
+    if value and value not in params.get(name, "").split(" "):
+        params[name] = f"{params[name]} {value}" if name in params else value
+
+
 def _unescape(text: str) -> str:
     if _BAD_ESCAPE.search(text):
         raise MalformedForm("The request has a malformed percent-encoding")
-    return _decode(unquote_to_bytes(text.replace("+", " ")))
+    return text_of(unquote_to_bytes(text.replace("+", " ")))
 
 
-def _decode(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
+    """Bytes as text that PostgreSQL can store. Raises MalformedForm."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -71,14 +86,14 @@ def _decode(raw: bytes) -> str:
 async def read_form(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> Params:
     """The form that a request carries, as `parse_form`. Raises MalformedForm for any other content type."""
     check_form_type(request.headers.get("content-type", ""))
-    return parse_form(await _body(request, limit_bytes))
+    return parse_form(await body_of(request, limit_bytes))
 
 
 def check_form_type(content_type: str) -> None:
     """Raises MalformedForm unless a body of this type is urlencoded in UTF-8."""
     media_type, _, parameters = content_type.partition(";")
     if media_type.strip().lower() != _FORM_TYPE:
-        raise MalformedForm(f"The request body must be {_FORM_TYPE}")
+        raise MalformedForm(Text("The request body must be %(type)s", type=_FORM_TYPE))
     charset = parameters.lower().replace(" ", "").replace('"', "")
     if charset.startswith("charset=") and charset != "charset=utf-8":
         raise MalformedForm("The request body must be in UTF-8")
@@ -127,10 +142,11 @@ async def read_json(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> ob
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise MalformedJson("The request body must be application/json")
-    return parse_json(await _body(request, limit_bytes))
+    return parse_json(await body_of(request, limit_bytes))
 
 
-async def _body(request: Request, limit_bytes: int) -> bytes:
+async def body_of(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> bytes:
+    """The body of a request as it was sent. Raises BodyTooLarge."""
     parts: list[bytes] = []
     size_bytes = 0
     async for part in request.stream():

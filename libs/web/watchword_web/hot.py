@@ -14,12 +14,12 @@ from watchword_web.failures import OUTAGES, Outages, oauth_answer
 from watchword_web.forms import check_length
 from watchword_web.surfaces import route_path
 
-_JSON_HEADERS = (
-    (b"content-type", b"application/json"),
+_PRIVATE_HEADERS = (
     (b"cache-control", b"no-store"),
     (b"pragma", b"no-cache"),
     (b"x-content-type-options", b"nosniff"),
 )
+_JSON_HEADERS = ((b"content-type", b"application/json"), *_PRIVATE_HEADERS)
 
 
 class HotPaths:
@@ -88,6 +88,13 @@ async def send_json(send: Send, body: bytes, status: int = 200, headers: Iterabl
             "headers": [*_JSON_HEADERS, (b"content-length", b"%d" % len(body)), *headers],
         }
     )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_private(send: Send, body: bytes, media_type: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Sends a document of another type that nobody may store."""
+    own = ((b"content-type", media_type), (b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": 200, "headers": [*own, *_PRIVATE_HEADERS, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from watchword_web.errors import OAuthError, PageError, Problem
 from watchword_web.surfaces import Surface
+from watchword_web.texts import Text
 
 _MAX_KEYS = 50_000  # about 10 MB; the bucket that was idle longest is forgotten first
 
@@ -47,6 +48,39 @@ class Limiter:
             raise too_many_requests(wait_s, surface)
 
 
+class Guesses:
+    """Wrong credentials by the address that they came from, counted in memory and forgiven at a steady rate."""
+
+    def __init__(self, rate_per_s: float, burst: int, *, max_keys: int = _MAX_KEYS // 5) -> None:
+        """burst: as many may be wrong at once.  rate_per_s: so many are forgiven in a second."""
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._max_keys = max_keys
+        self._counts: dict[str, tuple[float, float]] = {}  # how many count at a time, by address
+
+    def check(self, address: str, now_s: float, surface: Surface = Surface.OAUTH) -> None:
+        """Raises the surface's error with status 429 while the address has guessed too much."""
+        if not self._counts or address not in self._counts:
+            return
+        counted = self._counted(address, now_s)
+        if counted <= 0.0:
+            del self._counts[address]
+        elif counted > self._burst - 1:  # no whole one is left
+            raise too_many_requests((counted + 1.0 - self._burst) / self._rate_per_s, surface)
+
+    def note(self, address: str, now_s: float) -> None:
+        """One more wrong credential, code or token came from an address."""
+        if len(self._counts) >= self._max_keys and address not in self._counts:
+            # The most harmless leave: an attacker with many addresses must not push out his own.
+            for key, _ in sorted(self._counts.items(), key=lambda item: item[1][0])[: self._max_keys // 10]:
+                del self._counts[key]
+        self._counts[address] = (self._counted(address, now_s) + 1.0, now_s)
+
+    def _counted(self, address: str, now_s: float) -> float:
+        count, at = self._counts.get(address, (0.0, now_s))
+        return max(0.0, count - max(0.0, now_s - at) * self._rate_per_s)
+
+
 def too_many_requests(wait_s: float, surface: Surface) -> OAuthError | Problem | PageError:
     """The 429 of a surface, with Retry-After in whole seconds."""
     seconds = max(1, math.ceil(wait_s))
@@ -60,7 +94,11 @@ def too_many_requests(wait_s: float, surface: Surface) -> OAuthError | Problem |
             return PageError(
                 "too_many_requests",
                 "Too many attempts",
-                f"There were too many attempts in a short time. Wait {seconds} seconds, then try again.",
+                Text.of_count(
+                    "There were too many attempts in a short time. Wait a second, then try again.",
+                    "There were too many attempts in a short time. Wait %(count)s seconds, then try again.",
+                    seconds,
+                ),
                 429,
                 headers=headers,
             )

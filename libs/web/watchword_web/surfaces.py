@@ -13,8 +13,8 @@ class Surface(StrEnum):
     API = "api"  # RFC 9457 problem documents
 
 
-# These two are visited by browsers; everything else under /oauth2/ is for programs.
-_OAUTH_PAGES = frozenset({"/oauth2/authorize", "/oauth2/logout"})
+# These are visited by browsers; everything else under /oauth2/ is for programs.
+_OAUTH_PAGES = frozenset({"/oauth2/authorize", "/oauth2/authorize/answer", "/oauth2/logout"})
 _API_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/healthz", "/metrics", "/openapi.json", "/revocations"})
 _API_PREFIXES = ("/api/v1", "/internal/", "/revocations/", "/scim/", "/static/", "/api/auth/sso/saml2/sp/metadata/")
 
@@ -23,7 +23,7 @@ def surface_of(path: str) -> Surface:
     """The surface that a path (without the installation's base path) belongs to; what is not known is a page."""
     if path in _OAUTH_PAGES:
         return Surface.PAGE
-    if path.startswith(("/oauth2/", "/.well-known/")):
+    if path.startswith(("/oauth2/", "/.well-known/", "/api/auth/sso/token/")):
         return Surface.OAUTH
     if path in _API_PATHS or path.startswith(_API_PREFIXES):
         return Surface.API

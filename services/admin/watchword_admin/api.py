@@ -4,15 +4,18 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, WrapValidator, model_validator
 
-from watchword_admin import changes, client_documents, provider_documents, store
+from watchword_admin import changes, client_documents, provider_kinds, store
 from watchword_admin.client_documents import ChosenSecret, ClientView, NewClient, SecretView
-from watchword_admin.edge import Parts, actor, not_found, refusals
-from watchword_admin.presets import PRESETS, Preset
-from watchword_admin.provider_documents import NewProvider, ProviderSettings, ProviderView
+from watchword_admin.edge import Parts, not_found, refusals
+from watchword_admin.models import ClientKind
+from watchword_admin.presets import Preset
+from watchword_admin.provider_kinds import NewProvider, ProviderView, Settings
 from watchword_database import transaction
 from watchword_runtime.access import Caller
+from watchword_runtime.callers import actor
+from watchword_runtime.receipts import Ending, RevokingRoute
 from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT, Page
 
 log = structlog.get_logger()
@@ -28,7 +31,6 @@ class Listing(BaseModel):
 
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
     cursor: str | None = Field(None, max_length=1024)
-    enabled: bool | None = None
 
     @property
     def name(self) -> str:
@@ -39,6 +41,9 @@ class Listing(BaseModel):
 class ClientListing(Listing):
     """Clients by name."""
 
+    client_id: str | None = Field(None, max_length=2048)
+    kind: ClientKind | None = None
+    enabled: bool | None = None
     client_name: str | None = Field(None, max_length=128)
     short_name: str | None = Field(None, max_length=64)
 
@@ -46,14 +51,26 @@ class ClientListing(Listing):
 class ProviderListing(Listing):
     """Providers."""
 
+    enabled: bool | None = None
+
 
 class NewSecret(BaseModel):
-    """A secret to add: chosen, or generated when left out. keep_newest: the newest of the others stays good."""
+    """A secret to add: chosen, or generated when left out. keep_newest: the newest of the others stays good.
+
+    compromised: the secrets that go are known to others, so everything that was issued to the client ends at once.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     client_secret: ChosenSecret | None = None
     keep_newest: bool = False
+    compromised: bool = False
+
+    @model_validator(mode="after")
+    def _fits(self) -> "NewSecret":
+        if self.keep_newest and self.compromised:
+            raise ValueError("a secret that others may know is not kept: leave out keep_newest or compromised")
+        return self
 
 
 class AddedSecret(SecretView):
@@ -62,22 +79,25 @@ class AddedSecret(SecretView):
     client_secret: str | None = None
 
 
-class Presets(BaseModel):
-    """All presets."""
+class PresetList(BaseModel):
+    """All presets; first those that stand for a whole protocol."""
 
     items: tuple[Preset, ...]
 
 
 def client_router(parts: Parts) -> APIRouter:
     """`/api/v1/clients`, for administrators only."""
-    router = APIRouter(prefix="/api/v1/clients")
-    administrator = Annotated[Caller, Depends(parts.administrator)]
+    router = APIRouter(prefix="/api/v1/clients", route_class=RevokingRoute)
+    administrator = Annotated[Caller, Depends(parts.callers.administrator)]
+    ending_of = Annotated[Ending, Depends(parts.endings)]
 
     @router.post("", status_code=201)
-    async def register_client(body: NewClient, caller: administrator, response: Response) -> ClientView:
+    async def register_client(
+        body: NewClient, caller: administrator, response: Response, ending: ending_of
+    ) -> ClientView:
         """A new client, which may be used at once; its secret, unless chosen, is shown in this answer only."""
         with refusals("client"):
-            registered = await changes.register(parts, body)
+            registered = await changes.register(parts, body, ending)
         log.info("client.registered", client_id=registered.client_id, **actor(caller))
         response.headers["Location"] = f"{parts.settings.public_url}/api/v1/clients/{registered.client_id}"
         return registered
@@ -94,6 +114,8 @@ def client_router(parts: Parts) -> APIRouter:
                 session,
                 after=after,
                 limit=listing.limit + 1,
+                client_id=listing.client_id,
+                kind=listing.kind,
                 client_name=listing.client_name,
                 short_name=listing.short_name,
                 enabled=listing.enabled,
@@ -118,66 +140,102 @@ def client_router(parts: Parts) -> APIRouter:
         return client_documents.view(client, secrets[client_id])
 
     @router.put("/{client_id}")
-    async def replace_client(client_id: Id, body: NewClient, caller: administrator) -> ClientView:
+    async def replace_client(client_id: Id, body: NewClient, caller: administrator, ending: ending_of) -> ClientView:
         """The client as described; what is left out returns to its default, but secrets and `enabled` stay."""
         with refusals("client"):
-            replaced = await changes.replace_client(parts, client_id, body)
+            replaced = await changes.replace_client(parts, client_id, body, ending)
         log.info("client.changed", client_id=client_id, fields=sorted(body.model_fields_set), **actor(caller))
         return replaced
 
     @router.patch("/{client_id}")
-    async def update_client(client_id: Id, body: Members, caller: administrator) -> ClientView:
+    async def update_client(client_id: Id, body: Members, caller: administrator, ending: ending_of) -> ClientView:
         """The members that are present change; null returns one to its default. Spec: RFC 7396 2."""
         with refusals("client"):
-            updated = await changes.update_client(parts, client_id, body)
+            updated = await changes.update_client(parts, client_id, body, ending)
         log.info("client.changed", client_id=client_id, fields=sorted(body), **actor(caller))
         return updated
 
     @router.delete("/{client_id}", status_code=204)
-    async def delete_client(client_id: Id, caller: administrator) -> None:
+    async def delete_client(client_id: Id, caller: administrator, ending: ending_of) -> None:
         """The client is gone; everything that it was issued is refused at once."""
         with refusals("client"):
-            await changes.delete_client(parts, client_id)
+            await changes.delete_client(parts, client_id, ending)
         log.info("client.deleted", client_id=client_id, **actor(caller))
 
     @router.post("/{client_id}/secrets", status_code=201)
-    async def add_client_secret(client_id: Id, caller: administrator, body: NewSecret | None = None) -> AddedSecret:
+    async def add_client_secret(
+        client_id: Id, caller: administrator, ending: ending_of, body: NewSecret | None = None
+    ) -> AddedSecret:
         """A new secret, in place of the others or, with `keep_newest`, beside the newest of them."""
         asked = body or NewSecret()
         with refusals("client"):
             added, generated = await changes.add_secret(
-                parts, client_id, asked.client_secret, keep_newest=asked.keep_newest
+                parts,
+                client_id,
+                asked.client_secret,
+                ending,
+                keep_newest=asked.keep_newest,
+                compromised=asked.compromised,
             )
-        log.info("client.secret_added", client_id=client_id, secret_id=added.id, **actor(caller))
+        log.info(
+            "client.secret_added",
+            client_id=client_id,
+            secret_id=added.id,
+            compromised=asked.compromised,
+            **actor(caller),
+        )
         return AddedSecret(id=added.id, created_at=added.created_at, client_secret=generated)
 
     @router.delete("/{client_id}/secrets/{secret_id}", status_code=204)
-    async def remove_client_secret(client_id: Id, secret_id: Id, caller: administrator) -> None:
-        """The secret works no more. Refused for the last one."""
+    async def remove_client_secret(
+        client_id: Id, secret_id: Id, caller: administrator, ending: ending_of, compromised: bool = False
+    ) -> None:
+        """The secret works no more. Refused for the last one.
+
+        compromised: others know it, so everything that was issued to the client ends at once.
+        """
         with refusals("client"):
-            if not await changes.remove_secret(parts, client_id, secret_id):
+            if not await changes.remove_secret(parts, client_id, secret_id, ending, compromised=compromised):
                 raise not_found("secret")
-        log.info("client.secret_removed", client_id=client_id, secret_id=secret_id, **actor(caller))
+        log.info(
+            "client.secret_removed",
+            client_id=client_id,
+            secret_id=secret_id,
+            compromised=compromised,
+            **actor(caller),
+        )
 
     return router
 
 
 def provider_router(parts: Parts) -> APIRouter:
     """`/api/v1/providers`, for administrators only."""
-    router = APIRouter(prefix="/api/v1/providers")
-    administrator = Annotated[Caller, Depends(parts.administrator)]
+    router = APIRouter(prefix="/api/v1/providers", route_class=RevokingRoute)
+    administrator = Annotated[Caller, Depends(parts.callers.administrator)]
+    ending_of = Annotated[Ending, Depends(parts.endings)]
     public_url = parts.settings.public_url
 
+    def read_new(members: object, _handler: object) -> NewProvider:
+        return provider_kinds.new_provider(parts.presets, members)
+
+    def read_settings(members: object, _handler: object) -> Settings:
+        return provider_kinds.settings_of(parts.presets, members)
+
+    new_provider = Annotated[NewProvider, WrapValidator(read_new)]
+    settings_said = Annotated[Settings, WrapValidator(read_settings)]
+
     @router.get("/presets")
-    async def list_provider_presets(_caller: administrator) -> Presets:
+    async def list_provider_presets(_caller: administrator) -> PresetList:
         """Kinds of providers with the fields that each asks for."""
-        return Presets(items=PRESETS)
+        return PresetList(items=parts.presets.all)
 
     @router.post("", status_code=201)
-    async def configure_provider(body: NewProvider, caller: administrator, response: Response) -> ProviderView:
+    async def configure_provider(
+        body: new_provider, caller: administrator, response: Response, ending: ending_of
+    ) -> ProviderView:
         """A new identity provider, whose button is on the login page at once if it is enabled."""
         with refusals("provider"):
-            configured = await changes.configure_provider(parts, body)
+            configured = await changes.configure_provider(parts, body, ending)
         log.info("provider.configured", provider_id=body.id, **actor(caller))
         response.headers["Location"] = f"{public_url}/api/v1/providers/{body.id}"
         return configured
@@ -190,7 +248,7 @@ def provider_router(parts: Parts) -> APIRouter:
         after = str(parts.cursor.read(listing.name, listing.cursor)[0]) if listing.cursor else ""
         async with transaction(parts.database) as session:
             found = await store.list_providers(session, after=after, limit=listing.limit + 1, enabled=listing.enabled)
-        shown = [provider_documents.view(provider, public_url) for provider in found[: listing.limit]]
+        shown = [provider_kinds.view(provider, public_url) for provider in found[: listing.limit]]
         more = len(found) > listing.limit
         return Page(items=shown, next=parts.cursor.make(listing.name, shown[-1].id) if more else None)
 
@@ -201,36 +259,38 @@ def provider_router(parts: Parts) -> APIRouter:
             provider = await store.find_provider(session, provider_id)
         if provider is None:
             raise not_found("provider")
-        return provider_documents.view(provider, public_url)
+        return provider_kinds.view(provider, public_url)
 
     @router.put("/{provider_id}")
     async def replace_provider(
-        provider_id: Id, body: ProviderSettings, caller: administrator, end_sessions: bool = False
+        provider_id: Id, body: settings_said, caller: administrator, ending: ending_of, end_sessions: bool = False
     ) -> ProviderView:
         """The provider as described; what is left out returns to its default, but secret and `enabled` stay.
 
         end_sessions: with `"enabled": false`, everything that came through it ends at once.
         """
         with refusals("provider"):
-            replaced = await changes.replace_provider(parts, provider_id, body, end_sessions=end_sessions)
+            replaced = await changes.replace_provider(parts, provider_id, body, ending, end_sessions=end_sessions)
         log.info("provider.changed", provider_id=provider_id, fields=sorted(body.model_fields_set), **actor(caller))
         return replaced
 
     @router.patch("/{provider_id}")
     async def update_provider(
-        provider_id: Id, body: Members, caller: administrator, end_sessions: bool = False
+        provider_id: Id, body: Members, caller: administrator, ending: ending_of, end_sessions: bool = False
     ) -> ProviderView:
         """The members that are present change; null gives a default, or ends the secret. Spec: RFC 7396 2."""
         with refusals("provider"):
-            updated = await changes.update_provider(parts, provider_id, body, end_sessions=end_sessions)
+            updated = await changes.update_provider(parts, provider_id, body, ending, end_sessions=end_sessions)
         log.info("provider.changed", provider_id=provider_id, fields=sorted(body), **actor(caller))
         return updated
 
     @router.delete("/{provider_id}", status_code=204)
-    async def remove_provider(provider_id: Id, caller: administrator, end_sessions: bool = True) -> None:
+    async def remove_provider(
+        provider_id: Id, caller: administrator, ending: ending_of, end_sessions: bool = True
+    ) -> None:
         """The provider is gone. Unless `end_sessions=false`, everything that came through it is refused at once."""
         with refusals("provider"):
-            await changes.remove_provider(parts, provider_id, end_sessions=end_sessions)
+            await changes.remove_provider(parts, provider_id, ending, end_sessions=end_sessions)
         log.info("provider.removed", provider_id=provider_id, **actor(caller))
 
     return router

@@ -8,24 +8,57 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from watchword_admin.models import Client, ClientSecret
-from watchword_admin.uris import check_link, check_origin, check_redirect_uri
+from watchword_admin.client_claims import ClientClaims
+from watchword_admin.client_formats import ClientFormats, SigningAlg, check_formats, encryptions
+from watchword_admin.client_proofs import ClientProofs
+from watchword_admin.exchange_policies import TOKEN_EXCHANGE, ExchangeRows
+from watchword_admin.models import Client, ClientKind, ClientSecret
+from watchword_admin.profiles import ProfileName, check_profile, implied
+from watchword_admin.response_types import (
+    ResponseMode,
+    check_responses,
+    response_modes_of,
+    response_type,
+    response_types_of,
+)
+from watchword_admin.sectors import check_sector, sector_of
+from watchword_admin.uris import (
+    check_called_uri,
+    check_frame_uri,
+    check_link,
+    check_origin,
+    check_redirect_uri,
+    origin_of,
+)
 from watchword_events.exports import ClientExport, Exported
 from watchword_events.exports import ClientSecret as ExportedSecret
+from watchword_policy.administration import is_administrative
+from watchword_policy.details import MAX_TYPE
+from watchword_policy.permissions import check_permission
+from watchword_policy.rules import Access
 
 MIN_SECRET: Final = 16
+MIN_SIGNING_SECRET: Final = 32
 MAX_SECRET: Final = 1024
 LONGEST_ACCESS_TOKEN_S: Final = 24 * 3600
 LONGEST_GRANT_S: Final = 365 * 86_400
 _MAX_URIS: Final = 64
+_MAX_TYPES: Final = 32
 # RFC 6749 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
 _AUDIENCE: Final = re.compile(r"[!-~]+")
 _DEFAULT_LIFETIME_S: Final = {"jwt": 300, "opaque": 36_000}
 
-Grant = Literal["authorization_code", "refresh_token", "client_credentials"]
-AuthMethod = Literal["client_secret_basic", "client_secret_post", "none"]
-Alg = Literal["ES256", "RS256", "EdDSA"]
+DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+Grant = Literal[
+    "authorization_code",
+    "implicit",
+    "refresh_token",
+    "client_credentials",
+    "urn:ietf:params:oauth:grant-type:device_code",
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+]
 
 
 def plain_text(value: str) -> str:
@@ -45,7 +78,7 @@ def _scope(value: str) -> str:
 
 def _audience(value: str) -> str:
     if not _AUDIENCE.fullmatch(value):
-        raise ValueError("an audience is a name or URI without spaces")
+        raise ValueError("it is a name or URI without spaces")
     return value
 
 
@@ -58,6 +91,11 @@ def _secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _scoped_permission(value: str) -> str:
+    """A permission of the application's, or one to administer Watchword: nobody gets more by it than they have."""
+    return value if is_administrative(value) else check_permission(value)
+
+
 def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
@@ -65,16 +103,28 @@ def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
 Name = Annotated[str, Field(max_length=128), AfterValidator(plain_text)]
 ShortName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
 Text = Annotated[str, Field(max_length=1024), AfterValidator(plain_text)]
+Contact = Annotated[str, Field(max_length=254), AfterValidator(plain_text)]
+Software = Annotated[str, Field(max_length=255), AfterValidator(plain_text)]
 Link = Annotated[str, AfterValidator(check_link)]
 RedirectUri = Annotated[str, AfterValidator(check_redirect_uri)]
+LogoutUri = Annotated[str, AfterValidator(check_called_uri)]
 Origin = Annotated[str, AfterValidator(check_origin)]
 Scope = Annotated[str, Field(max_length=2048), AfterValidator(_scope)]
+Permission = Annotated[str, AfterValidator(check_permission)]
+ScopedPermission = Annotated[str, AfterValidator(_scoped_permission)]
 Audience = Annotated[str, Field(max_length=255), AfterValidator(_audience)]
+DetailType = Annotated[str, Field(max_length=MAX_TYPE), AfterValidator(_audience)]
+FrameUri = Annotated[str, AfterValidator(check_frame_uri)]
+ResponseType = Annotated[str, AfterValidator(response_type)]
 ChosenSecret = Annotated[SecretStr, AfterValidator(_secret)]
 
 
-class ClientDocument(BaseModel):
-    """The settings of a client. Spec: RFC 7591 2; RFC 9700 2.1."""
+class ClientDocument(ClientProofs, ClientFormats, ClientClaims):
+    """The settings of a client.
+
+    Spec: RFC 7591 2; RFC 9101 10.5; RFC 9126 6; RFC 9396 10; RFC 9700 2.1; OpenID Connect Back-Channel Logout 1.0 2.2;
+    OpenID Connect Front-Channel Logout 1.0 2.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,13 +132,27 @@ class ClientDocument(BaseModel):
     short_name: ShortName | None = None
     description: Text | None = None
     main_uri: Link | None = None
+    logo_uri: Link | None = None
+    policy_uri: Link | None = None
+    tos_uri: Link | None = None
+    contacts: Annotated[tuple[Contact, ...], Field(max_length=16), AfterValidator(_unique)] = ()
+    software_id: Software | None = None
+    software_version: Software | None = None
     redirect_uris: Annotated[tuple[RedirectUri, ...], Field(max_length=_MAX_URIS), AfterValidator(_unique)] = ()
     post_logout_redirect_uris: Annotated[
         tuple[RedirectUri, ...], Field(max_length=_MAX_URIS), AfterValidator(_unique)
     ] = ()
+    backchannel_logout_uri: LogoutUri | None = None
+    backchannel_logout_session_required: bool = False
+    frontchannel_logout_uri: FrameUri | None = None
+    frontchannel_logout_session_required: bool = False
     grant_types: Annotated[tuple[Grant, ...], Field(min_length=1), AfterValidator(_unique)] = ("authorization_code",)
-    response_types: Annotated[tuple[Literal["code"], ...], AfterValidator(_unique)] | None = None
-    token_endpoint_auth_method: AuthMethod = "client_secret_basic"
+    response_types: Annotated[tuple[ResponseType, ...], AfterValidator(_unique)] | None = None
+    response_modes: Annotated[tuple[ResponseMode, ...], AfterValidator(_unique)] | None = None
+    authorization_signed_response_alg: SigningAlg = "ES256"
+    authorization_details_types: Annotated[
+        tuple[DetailType, ...], Field(max_length=_MAX_TYPES), AfterValidator(_unique)
+    ] = ()
     scope: Scope = "openid profile email"
     audience: Annotated[tuple[Audience, ...], Field(max_length=16), AfterValidator(_unique)] = ()
     allowed_origins: Annotated[tuple[Origin, ...], Field(max_length=_MAX_URIS), AfterValidator(_unique)] = ()
@@ -99,36 +163,83 @@ class ClientDocument(BaseModel):
     refresh_requires_session: bool = True
     require_consent: bool = True
     require_pkce: bool = True
-    id_token_signed_response_alg: Alg = "ES256"
-    access_token_signing_alg: Alg = "ES256"
+    require_pushed_authorization_requests: bool = False
+    require_signed_request_object: bool = False
+    request_object_signing_alg: Literal["ES256", "RS256", "PS256", "EdDSA", "Ed25519"] | None = None
+    access_token_signing_alg: SigningAlg = "ES256"
+    userinfo_claims_only: bool = False
+    organization: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    required_permission: Permission | None = None
+    permission_scope: Annotated[tuple[ScopedPermission, ...], Field(max_length=256), AfterValidator(_unique)] | None = (
+        None
+    )
+    personal_credentials: bool = False
+    bind_session_ip: bool = False
+    access: Access = Access.AUTO
+    profile: ProfileName | None = None
+    exchange_policies: ExchangeRows = ()
+    subject_type: Literal["public", "pairwise"] = "public"
+    sector_identifier_uri: LogoutUri | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         """What only makes sense together. Raises ValueError with the name of the field that has to change."""
-        interactive = "authorization_code" in self.grant_types
-        if interactive and not self.redirect_uris:
-            raise ValueError("redirect_uris: the grant type authorization_code needs at least one")
-        if self.response_types is not None and bool(self.response_types) != interactive:
-            raise ValueError("response_types: code belongs to the grant type authorization_code")  # RFC 7591 2.1
-        if "refresh_token" in self.grant_types and not interactive:
-            raise ValueError("grant_types: refresh_token needs authorization_code")
-        if self.is_public and "client_credentials" in self.grant_types:
+        check_responses(self.types, self.modes, self.grant_types)
+        check_profile(self)
+        check_formats(self)
+        check_sector(self)
+        if self.types and not self.redirect_uris:
+            raise ValueError("redirect_uris: the grant types authorization_code and implicit need at least one")
+        if self.request_object_signing_alg is not None and self.jwks is None and self.jwks_uri is None:
+            raise ValueError("request_object_signing_alg: request objects need keys, in jwks or behind jwks_uri")
+        if self.require_signed_request_object and self.request_object_signing_alg is None:
+            raise ValueError("require_signed_request_object: needs request_object_signing_alg")
+        if self.is_bound and any("token" in each.split() for each in self.types):
+            # RFC 9449 5: a binding needs a proof, and the authorization endpoint receives none.
+            raise ValueError("response_types: tokens that are bound to a key come from the token endpoint only")
+        if "refresh_token" in self.grant_types and not {"authorization_code", DEVICE_CODE} & set(self.grant_types):
+            raise ValueError("grant_types: refresh_token needs authorization_code or device_code")
+        if self.exchange_policies and TOKEN_EXCHANGE not in self.grant_types:
+            raise ValueError("exchange_policies: mean nothing without the grant type token-exchange")
+        if self.exchange_policies and self.is_public:
+            # RFC 8693 5: whoever got hold of a token could exchange it, if nobody had to prove who they are.
+            raise ValueError("exchange_policies: only a client with a secret exchanges tokens of this installation")
+        if self.is_public and "client_credentials" in self.grant_types and not self.personal_credentials:
             raise ValueError("grant_types: a client without a secret cannot use client_credentials")  # RFC 6749 4.4
+        if self.personal_credentials and "client_credentials" not in self.grant_types:
+            raise ValueError("personal_credentials: mean nothing without the grant type client_credentials")
+        if self.bind_session_ip and not self.client_ip_ranges:
+            raise ValueError("bind_session_ip: needs client_ip_ranges, from where the client says for whom it asks")
         if self.is_public and not self.require_pkce:
             raise ValueError("require_pkce: may be false only for a client with a secret")  # RFC 9700 2.1.1
+        if self.backchannel_logout_session_required and self.backchannel_logout_uri is None:
+            raise ValueError("backchannel_logout_session_required: means nothing without backchannel_logout_uri")
+        if self.frontchannel_logout_session_required and self.frontchannel_logout_uri is None:
+            raise ValueError("frontchannel_logout_session_required: means nothing without frontchannel_logout_uri")
+        if self.frontchannel_logout_uri is not None and origin_of(self.frontchannel_logout_uri) not in {
+            origin_of(uri) for uri in self.redirect_uris
+        }:
+            # Front-Channel Logout 1.0 2: scheme, host and port are those of a registered redirect URI.
+            raise ValueError("frontchannel_logout_uri: it must have the origin of one of the redirect_uris")
         if self.refresh_idle_s > self.refresh_max_s:
             raise ValueError("refresh_idle_s: cannot be longer than refresh_max_s")
         return self
 
     @property
-    def is_public(self) -> bool:
-        """Has no secret."""
-        return self.token_endpoint_auth_method == "none"
+    def types(self) -> tuple[str, ...]:
+        """The response types that count."""
+        return response_types_of(self.response_types, self.grant_types)
+
+    @property
+    def modes(self) -> tuple[ResponseMode, ...]:
+        """The response modes that count."""
+        return response_modes_of(self.response_modes, self.types)
 
     @property
     def lifetime_s(self) -> int:
         """How long an access token lives."""
-        return self.access_token_lifetime_s or _DEFAULT_LIFETIME_S[self.access_token_format]
+        usual = _DEFAULT_LIFETIME_S["jwt" if self.personal_credentials else self.access_token_format]
+        return self.access_token_lifetime_s or usual
 
 
 class NewClient(ClientDocument):
@@ -142,8 +253,14 @@ class NewClient(ClientDocument):
 
     @model_validator(mode="after")
     def _check_secret(self) -> Self:
-        if self.is_public and self.client_secret is not None:
-            raise ValueError("client_secret: a client with token_endpoint_auth_method none has no secret")
+        method, chosen = self.token_endpoint_auth_method, self.client_secret
+        if chosen is None:
+            return self
+        if not self.needs_secret:
+            raise ValueError(f"client_secret: a client with token_endpoint_auth_method {method} has no secret")
+        if self.signs_with_secret and len(chosen.get_secret_value()) < MIN_SIGNING_SECRET:
+            # RFC 7518 3.2: a key of the size of the hash at least.
+            raise ValueError(f"client_secret: one that signs has {MIN_SIGNING_SECRET} characters or more")
         return self
 
     def document(self) -> ClientDocument:
@@ -164,10 +281,12 @@ class ClientView(ClientDocument):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     client_id: str
+    kind: ClientKind
     enabled: bool
     version: int
     created_at: datetime
     updated_at: datetime
+    used_at: datetime | None = None
     secrets: tuple[SecretView, ...] = ()
     client_secret: str | None = None
 
@@ -180,15 +299,19 @@ def document_of(client: Client) -> ClientDocument:
 def view(client: Client, secrets: Sequence[ClientSecret], *, secret: str | None = None) -> ClientView:
     """What the API answers about a client."""
     document = document_of(client)
-    interactive: tuple[Literal["code"], ...] = ("code",) if "authorization_code" in document.grant_types else ()
     fields = document.model_dump() | {
-        "response_types": interactive,
+        "response_types": document.types,
+        "response_modes": document.modes,
         "access_token_lifetime_s": document.lifetime_s,
+        **implied(document),
         "client_id": client.id,
+        "kind": ClientKind(client.kind),
         "enabled": client.enabled,
+        "exchange_policies": document.exchange_policies,
         "version": client.version,
         "created_at": client.created_at,
         "updated_at": client.updated_at,
+        "used_at": client.used_at,
         "secrets": tuple(SecretView(id=each.id, created_at=each.created_at) for each in secrets),
         "client_secret": secret,
     }
@@ -203,11 +326,20 @@ def export(client: Client, secrets: Sequence[ClientSecret]) -> Exported[ClientEx
     shared = set(ClientExport.model_fields) & set(ClientDocument.model_fields)
     given: dict[str, object] = {name: getattr(document, name) for name in shared} | {
         "client_id": client.id,
+        "kind": client.kind,
+        "expires_at_s": None if client.expires_at is None else int(client.expires_at.timestamp()),
         "enabled": client.enabled,
         "grant_types": frozenset(document.grant_types),
-        "response_types": frozenset({"code"} if "authorization_code" in document.grant_types else ()),
+        "response_types": frozenset(document.types),
+        "response_modes": frozenset(document.modes),
+        "authorization_details_types": frozenset(document.authorization_details_types),
         "scope": frozenset(document.scope.split()),
+        "exchange_policies": tuple(each.export() for each in document.exchange_policies),
+        "permission_scope": None if document.permission_scope is None else frozenset(document.permission_scope),
         "access_token_lifetime_s": document.lifetime_s,
+        **implied(document),
+        **encryptions(document),
+        "sector": sector_of(document),
         "secrets": tuple(ExportedSecret(id=each.id, hash=each.hash) for each in secrets),
     }
     return Exported(id=client.id, version=client.version, data=ClientExport.model_validate(given))

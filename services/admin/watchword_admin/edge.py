@@ -1,6 +1,6 @@
 """What the HTTP edge of this service works with, and how its refusals look."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,43 +11,58 @@ from pydantic import ValidationError
 from watchword_admin import store
 from watchword_admin.clients import BuiltIn, LastSecret, PublicClient, ShortNameTaken
 from watchword_admin.live import Live
+from watchword_admin.organizations import BeyondReach, NoSuchOrganization
+from watchword_admin.presets import Presets
 from watchword_admin.provider_documents import InvalidAddress, ProviderDocument
-from watchword_admin.providers import ProviderExists, SecretSeal
+from watchword_admin.providers import ProviderExists
+from watchword_admin.registration.documents import Documents
+from watchword_admin.seal import SecretSeal
+from watchword_admin.sector_addresses import Sectors
 from watchword_admin.settings import AdminSettings
 from watchword_database import Database
-from watchword_runtime.access import Access, AccessDenied, Caller
+from watchword_events.exports import OrganizationExport
+from watchword_runtime.access import Access, Caller
+from watchword_runtime.callers import Callers
 from watchword_runtime.clock import Clock
+from watchword_runtime.copies import Copy
 from watchword_runtime.feed import Feed
 from watchword_runtime.passwords import Passwords
+from watchword_runtime.receipts import Endings
 from watchword_web.addresses import address_prefix, client_address
 from watchword_web.api import Cursor
 from watchword_web.errors import Problem
-from watchword_web.forms import read_query
 from watchword_web.limits import Limiter
-from watchword_web.surfaces import Surface
 
 EVENTS_SCOPE = "watchword:events"
-
-
-class LedgerAway(ConnectionError):
-    """What has been revoked cannot be known at this moment: nobody is taken for live, and nobody for dead."""
+# Metadata of a provider, of 256 KiB, as a form encodes it.
+PROVIDER_BODY = 768 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Made once, in `main`. refused: how often one address may call the API without a credential."""
+    """Made once, in `main`. console_calls, registrations: how often one address may ask for a page of the console, and
+    call `/oauth2/register`.
+    """
 
     settings: AdminSettings
     database: Database
     feed: Feed
     access: Access
+    organizations: Copy[OrganizationExport]
+    callers: Callers
+    endings: Endings
     passwords: Passwords
     cursor: Cursor
     seal: SecretSeal
+    client_seal: SecretSeal
+    webhook_seal: SecretSeal
+    sectors: Sectors
     live: Live
     now: Clock
-    refused: Limiter
     console_calls: Limiter
+    presets: Presets
+    documents: Documents
+    registrations: Limiter
 
     def address(self, request: Request) -> str:
         """Under which the caller's address is limited."""
@@ -55,43 +70,14 @@ class Parts:
         found = client_address(request.scope["headers"], peer, self.settings.trusted_proxies)
         return address_prefix(found)
 
-    def require_ledger(self) -> None:
-        """Raises LedgerAway, which is answered with 503, while the ledger cannot be followed."""
-        if not self.feed.ready:
-            raise LedgerAway
-
-    async def administrator(self, request: Request) -> Caller:
-        """Who calls, if that is an administrator. Raises Problem: 401 without a live credential, 403 for others.
-
-        The caller is known by the credential alone; nothing of the body or the query says who somebody is.
-        """
-        return await self._caller(request, "")
-
     async def listener(self, request: Request) -> Caller:
         """Who calls, if they may follow the events: an administrator, or a holder of `watchword:events`."""
-        return await self._caller(request, EVENTS_SCOPE)
-
-    async def _caller(self, request: Request, scope: str) -> Caller:
-        self.require_ledger()
-        read_query(request)  # a repeated parameter is refused before two readers could each see another value
-        try:
-            caller = await self.access.caller(request.headers)
-            return caller.require_scope(scope) if scope else caller.require_administrator()
-        except AccessDenied as denied:
-            if denied.status == 401:
-                self.refused.check(self.address(request), self.now(), Surface.API)
-            title = "Not signed in" if denied.status == 401 else "Not allowed"
-            raise Problem(denied.status, title, denied.description, headers=denied.headers) from denied
+        return await self.callers.holder(request, EVENTS_SCOPE)
 
     def check_addresses(self, document: ProviderDocument) -> None:
         """Raises InvalidAddress when this installation would not call one of the provider's addresses."""
         demo = self.settings.environment == "demo"
         document.check_addresses(allowed=self.settings.outbound_allow, demo=demo)
-
-
-def actor(caller: Caller) -> Mapping[str, str | None]:
-    """Who did it, for the log."""
-    return {"by_user": caller.user_id, "by_client": caller.client_id, "by_key": caller.api_key_id}
 
 
 @contextmanager
@@ -117,6 +103,14 @@ def refusals(what: str) -> Iterator[None]:
         raise Problem(
             400, "The request is not valid", errors=[{"pointer": f"#/{wrong.field}", "detail": str(wrong)}]
         ) from None
+    except NoSuchOrganization:
+        error = "there is no such organization"
+        raise Problem(
+            400, "The request is not valid", errors=[{"pointer": "#/organization", "detail": error}]
+        ) from None
+    except BeyondReach:
+        detail = "organization: say one that the caller administers."
+        raise Problem(403, "Not allowed", detail) from None
     except BuiltIn:
         raise Problem(409, "Built in", "The console's own client cannot be changed.") from None
     except PublicClient:

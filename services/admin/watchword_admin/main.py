@@ -1,6 +1,5 @@
 """Composition root of admin: the only place that constructs."""
 
-import asyncio
 from importlib.metadata import version
 from typing import Final
 
@@ -11,25 +10,49 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from watchword_admin import consumers
 from watchword_admin.api import client_router, provider_router
-from watchword_admin.bootstrap import ensure_console
+from watchword_admin.audit.api import audit_router
+from watchword_admin.audit.my_activity import my_activity_router
+from watchword_admin.audit.seals import PURPOSE as AUDIT_SEALS
+from watchword_admin.audit.seals import Seals
+from watchword_admin.bootstrap import ensure_own_clients
+from watchword_admin.branding.api import BRANDING, MAX_BODY, branding_router
+from watchword_admin.console.owners import owner_of
 from watchword_admin.console.pages import Console
 from watchword_admin.console.routes import console_router
-from watchword_admin.console.sessions import ConsoleCookies, Sessions
-from watchword_admin.edge import Parts
+from watchword_admin.console.sessions import HOME, ConsoleCookies, Sessions
+from watchword_admin.declared import kinds
+from watchword_admin.edge import PROVIDER_BODY, Parts
+from watchword_admin.issuers.api import issuer_router
 from watchword_admin.live import Live
-from watchword_admin.models import ApiKeyCopy, UserCopy
-from watchword_admin.providers import SecretSeal
-from watchword_admin.routes import event_router, internal
+from watchword_admin.models import ApiKeyCopy, OrganizationCopy, UserCopy
+from watchword_admin.presets import Presets
+from watchword_admin.registration.api import token_router
+from watchword_admin.registration.documents import Documents
+from watchword_admin.registration.documents_api import document_router
+from watchword_admin.registration.reaper import Reaper
+from watchword_admin.registration.routes import METHODS, REGISTER, register_router
+from watchword_admin.resource_metadata import metadata_router
+from watchword_admin.routes import SCHEMA, event_router, internal, schema_router
+from watchword_admin.rules.api import account_router, rule_router
+from watchword_admin.scopes.api import resource_router, scope_router
+from watchword_admin.seal import SecretSeal
+from watchword_admin.sector_addresses import Sectors
 from watchword_admin.settings import AdminSettings
-from watchword_database import Database
-from watchword_database.outbox import Relay
-from watchword_events.exports import ApiKeyExport, UserExport
+from watchword_admin.webhooks.api import webhook_router
+from watchword_admin.webhooks.deliveries import Deliveries
+from watchword_events.exports import ApiKeyExport, OrganizationExport, UserExport
 from watchword_events.names import Service
+from watchword_runtime import outbound
 from watchword_runtime.access import Access
-from watchword_runtime.broker import Broker, wire_hints, wire_relay
-from watchword_runtime.copies import Copy
+from watchword_runtime.backbone import Backbone
+from watchword_runtime.callers import RESOURCE_METADATA, Callers
+from watchword_runtime.calls import Calls
 from watchword_runtime.internal import Unreachable
+from watchword_runtime.lifecycle import Once
 from watchword_runtime.passwords import Busy, Passwords
+from watchword_runtime.plans import Plans
+from watchword_runtime.plans_api import MAX_BYTES, apply_path, plan_router
+from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_web.api import Cursor
@@ -38,7 +61,27 @@ from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
 from watchword_web.pages import Pages
 
-PATHS: Final[tuple[str, ...]] = ("/api/v1/clients", "/api/v1/providers", "/api/v1/events", "/admin")
+PATHS: Final[tuple[str, ...]] = (
+    "/api/v1/audit",
+    BRANDING,
+    "/api/v1/clients",
+    "/api/v1/me/activity",
+    "/api/v1/providers",
+    "/api/v1/client-documents",
+    "/api/v1/issuers",
+    "/api/v1/registration-tokens",
+    "/api/v1/rules",
+    "/api/v1/webhooks",
+    "/api/v1/service-accounts",
+    "/api/v1/scopes",
+    "/api/v1/resources",
+    "/api/v1/events",
+    SCHEMA,
+    apply_path(Service.ADMIN),
+    REGISTER,
+    RESOURCE_METADATA,
+    "/admin",
+)
 # What says that a server we need is away, beyond the usual network errors.
 AWAY: Final = (
     DBAPIError,
@@ -49,48 +92,57 @@ AWAY: Final = (
     Unreachable,
     Busy,
 )
-_RETRY_S: Final = 0.5
 
 log = structlog.get_logger()
 
 
 def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
     """admin, built but not started."""
-    database = Database(settings.database_url.get_secret_value(), service=Service.ADMIN, pool_size=settings.pool_size)
-    broker = Broker(settings, database)
-    relay = Relay(database, lambda: broker.nc)
-    wire_hints(database, broker)
-    wire_relay(relay, broker)
-    pulls = shared.internal.of(settings, Service.ADMIN)
-    users = Copy(
-        entity="user", owner=Service.DIRECTORY, table=UserCopy, export=UserExport, database=database, internal=pulls
-    )
-    api_keys = Copy(
-        entity="api_key", owner=Service.TOKEN, table=ApiKeyCopy, export=ApiKeyExport, database=database, internal=pulls
-    )
-    consumers.subscribe(broker, users=users, api_keys=api_keys)
+    backbone = Backbone(Service.ADMIN, settings, shared, pool_size=settings.pool_size)
+    database, broker, pulls = backbone.database, backbone.broker, backbone.pulls
+    users = backbone.copy("user", UserCopy, UserExport)
+    api_keys = backbone.copy("api_key", ApiKeyCopy, ApiKeyExport)
+    organizations = backbone.copy("organization", OrganizationCopy, OrganizationExport)
+    consumers.subscribe(broker, database, users=users, organizations=organizations, api_keys=api_keys)
     keyring = settings.keyring
+    access = Access(
+        settings,
+        feed=shared.feed,
+        internal=pulls,
+        find_user=users.get,
+        find_api_key=api_keys.get,
+        now=shared.now,
+        broker=broker,
+    )
+    endings = Endings(shared.feed, database)
+    documents = Documents(settings, database, shared.feed, outbound.client(settings), endings, now=shared.now)
+    sectors = Sectors(outbound.client(settings))
+    passwords = Passwords()
     parts = Parts(
         settings=settings,
         database=database,
         feed=shared.feed,
-        access=Access(
-            settings,
-            feed=shared.feed,
-            internal=pulls,
-            find_user=users.get,
-            find_api_key=api_keys.get,
-            now=shared.now,
-            broker=broker,
-        ),
-        passwords=Passwords(),
+        access=access,
+        organizations=organizations,
+        callers=Callers(access, settings, shared.now),
+        endings=endings,
+        passwords=passwords,
         cursor=Cursor(keyring.key("cursor")),
         seal=SecretSeal(keyring.key("provider-secrets")),
-        live=Live(broker, streams=settings.event_streams, now=shared.now),
+        client_seal=SecretSeal(keyring.key("client-secrets")),
+        webhook_seal=SecretSeal(keyring.key("webhook-secrets")),
+        sectors=sectors,
+        live=backbone.runs(Live(broker, streams=settings.event_streams, now=shared.now)),
         now=shared.now,
-        refused=Limiter(settings.refused_calls_per_s, settings.refused_calls_burst),
-        console_calls=Limiter(20, 100),
+        console_calls=Limiter(settings.console_calls_per_s, settings.console_calls_burst),
+        documents=documents,
+        presets=Presets.load(settings.provider_presets),
+        registrations=Limiter(settings.registration_calls_per_s, settings.registration_calls_burst),
     )
+    seals = backbone.runs(Seals(database, keyring.key(AUDIT_SEALS), now=shared.now, keep=settings.audit_keep))
+    deliveries = backbone.runs(Deliveries(settings, database, parts.webhook_seal, shared.telemetry, now=shared.now))
+    consumers.send(broker, deliveries)
+    plans = Plans(database, shared.feed, kinds(parts), now=shared.now)
     pages = Pages(["watchword_web", "watchword_admin"], settings, static_path="/admin/static")
     sessions = Sessions(parts, users, shared.internal, ConsoleCookies(settings), keyring.key("forms"))
     app = create_app(
@@ -98,53 +150,46 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
         title="Watchword administration",
         settings=settings,
         routers=[
+            audit_router(parts, seals),
+            my_activity_router(parts),
+            webhook_router(parts, deliveries),
+            branding_router(parts),
             client_router(parts),
             provider_router(parts),
+            issuer_router(parts),
+            token_router(parts),
+            document_router(parts),
+            register_router(parts),
+            metadata_router(parts),
+            rule_router(parts),
+            account_router(parts),
+            plan_router(Service.ADMIN, plans, parts.callers, parts.endings, parts.cursor),
+            schema_router(settings.public_url),
+            scope_router(parts),
+            resource_router(parts),
             event_router(parts),
-            console_router(Console(parts, sessions, pages)),
+            console_router(Console(parts, sessions, pages, Calls(shared.internal, settings, owner_of, HOME))),
             internal(parts),
         ],
         version=version("watchword-admin"),
         pages=pages,
+        cors={REGISTER: METHODS, RESOURCE_METADATA: ("GET",)},
+        large={apply_path(Service.ADMIN): MAX_BYTES},
+        large_below={
+            "/api/v1/providers": PROVIDER_BODY,
+            "/admin/providers": PROVIDER_BODY,
+            BRANDING: MAX_BODY,
+            "/admin/branding": MAX_BODY,
+        },
         outages=(*OUTAGES, *AWAY),
     )
-    registered = asyncio.Event()
+    backbone.runs(Reaper(database, pulls, shared.feed, endings, idle=settings.registration_idle, now=shared.now))
 
-    async def register_console() -> None:
-        while not registered.is_set():
-            try:
-                await ensure_console(database, public_url=settings.public_url, now=shared.now())
-                registered.set()
-            except (OSError, *AWAY) as error:
-                log.warning("console.not_registered", error=type(error).__name__)
-                await asyncio.sleep(_RETRY_S)
+    async def register_own_clients() -> None:
+        await ensure_own_clients(database, public_url=settings.public_url, now=shared.now())
 
-    background: list[asyncio.Task[None]] = []
-
-    async def start() -> None:
-        await broker.start()
-        relay.start()
-        users.start()
-        api_keys.start()
-        parts.live.start()
-        background.append(asyncio.create_task(register_console(), name="register-console"))
-
-    async def stop() -> None:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        await parts.live.stop()
-        await users.stop()
-        await api_keys.stop()
-        await relay.stop()
-        await broker.stop()
-        parts.passwords.close()
-        await database.dispose()
-
-    def ready() -> str:
-        waiting = [name for name, copy in (("users", users), ("API keys", api_keys)) if not copy.ready]
-        if waiting:
-            return f"copies being filled: {', '.join(waiting)}"
-        return "" if registered.is_set() else "the console is being registered"
-
-    return ServiceApp(Service.ADMIN, app, start=start, stop=stop, ready=ready)
+    registering = Once(register_own_clients, failure="own_clients.not_registered")
+    backbone.awaits("Watchword's own clients", backbone.runs(registering))
+    for close in (documents.close, sectors.aclose, passwords.close):
+        backbone.closes(close)
+    return backbone.service(app)

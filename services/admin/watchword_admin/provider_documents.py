@@ -1,28 +1,24 @@
-"""What may be said of an identity provider, each part checked, unknown ones refused by name."""
+"""What may be said of every identity provider, each part checked, unknown ones refused by name.
+
+`oidc_documents`, `oauth2_documents` and `saml_documents` add what is particular to a kind; `provider_kinds` knows them
+all, `presets` says what is filled in.
+"""
 
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import PydanticCustomError
 
-from watchword_admin.client_documents import AuthMethod, plain_text
-from watchword_admin.models import Provider
-from watchword_admin.uris import InvalidUri, Network, check_endpoint, check_issuer
-from watchword_events.exports import Exported, ProviderExport
+from watchword_admin.client_documents import plain_text
+from watchword_admin.provisioning_documents import ClaimPath, DomainName, Provisioning
+from watchword_admin.uris import InvalidUri, Network, check_endpoint
+from watchword_runtime.outbound import tls_of
 
 # Case-sensitive: it stands in the callback URL that is registered at the provider.
 ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
-ENDPOINTS: Final = (
-    "discovery_url",
-    "authorization_endpoint",
-    "token_endpoint",
-    "userinfo_endpoint",
-    "jwks_uri",
-)
-_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 class InvalidAddress(Exception):
@@ -33,131 +29,100 @@ class InvalidAddress(Exception):
         self.field = field
 
 
-def _scope(value: str) -> str:
-    if not _SCOPE.fullmatch(value):
-        raise ValueError("a scope is a name without spaces")
-    return value
-
-
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """The text itself. Raises ValueError for one that is not of printable ASCII characters."""
     if not re.fullmatch(r"[ -~]+", value):
         raise ValueError("only printable ASCII characters are accepted")
     return value
 
 
-def _secret(value: SecretStr) -> SecretStr:
-    _printable(value.get_secret_value())
+def wrong(field: str, reason: str) -> ValidationError:
+    """What a rule over several members says, beside the one that has to change."""
+    error = PydanticCustomError("provider", "{reason}", {"reason": reason})
+    return ValidationError.from_exception_data("provider", [{"type": error, "loc": (field,), "input": None}])
+
+
+def _authorities(value: str) -> str:
+    try:
+        tls_of(value)
+    except (OSError, ValueError) as error:
+        raise ValueError("certificates in PEM are expected") from error
     return value
 
 
 Url = Annotated[str, Field(max_length=2048)]
-Scope = Annotated[str, Field(max_length=256), AfterValidator(_scope)]
+Authorities = Annotated[str, Field(max_length=64 * 1024), AfterValidator(_authorities)]
+ProviderId = Annotated[str, Field(pattern=ID_PATTERN)]
 
 
-class ProviderDocument(BaseModel):
-    """The settings of a provider. The client secret is never among them. Spec: OpenID Connect Core 3.1."""
+class ProviderDocument(Provisioning):
+    """The settings that every kind of provider has. A secret is never among them.
+
+    kind_of: the protocol.  callback: the path of ours that is registered there.  addresses: the members with addresses
+    that Watchword calls, or sends people to.
+    domains: of e-mail addresses whose people are led to this provider.  groups_claim: where it tells groups.
+    root_ca: PEM; its servers are vouched for by these certificates alone.  insecure_skip_verify: by nobody, which is
+    for development.  parameters: what was said of the preset's own fields.  filled: members that the preset made.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: Literal["oidc"] = "oidc"
+    kind_of: ClassVar[str]
+    callback: ClassVar[str]
+    addresses: ClassVar[tuple[str, ...]]
+
     display_name: Annotated[str, Field(max_length=64), AfterValidator(plain_text)]
     order: Annotated[int, Field(ge=-1000, le=1000)] = 0
     sign_in: bool = True
-    issuer: Url
-    client_id: Annotated[str, Field(max_length=512), AfterValidator(_printable)]
-    token_endpoint_auth_method: AuthMethod = "client_secret_basic"
-    scopes: Annotated[tuple[Scope, ...], Field(max_length=32)] = ("openid", "email", "profile")
-    pkce: bool = True
-    response_mode: Literal["query", "form_post"] = "query"
-    userinfo: Literal["never", "merge", "required"] = "merge"
-    discovery_url: Url | None = None
-    authorization_endpoint: Url | None = None
-    token_endpoint: Url | None = None
-    userinfo_endpoint: Url | None = None
-    jwks_uri: Url | None = None
+    preset: str
+    domains: Annotated[tuple[DomainName, ...], Field(max_length=64)] = ()
+    groups_claim: ClaimPath | None = None
+    root_ca: Authorities | None = None
+    insecure_skip_verify: bool = False
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    filled: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _check_scopes(self) -> Self:
-        if "openid" not in self.scopes:
-            raise ValueError("scopes: openid is needed, without it there is no ID token")
-        return self
+    def stored(self) -> dict[str, JsonValue]:
+        """The settings as they are kept, with their kind: the preset may be gone when they are read."""
+        return {"kind": self.kind_of, **self.model_dump(mode="json")}
 
     def check_addresses(self, *, allowed: Sequence[Network], demo: bool) -> None:
         """Raises InvalidAddress for the first address that this installation would not call."""
-        field = "issuer"
-        try:
-            check_issuer(self.issuer, allowed=allowed, demo=demo)
-            for field in ENDPOINTS:
-                value: str | None = getattr(self, field)
+        for field in self.addresses:
+            value: str | None = getattr(self, field)
+            try:
                 if value is not None:
                     check_endpoint(value, allowed=allowed, demo=demo)
-        except InvalidUri as error:
-            raise InvalidAddress(field, str(error)) from error
+            except InvalidUri as error:
+                raise InvalidAddress(field, str(error)) from error
+
+    def exported(self) -> dict[str, Any]:
+        """The settings as members of ProviderExport."""
+        return self.model_dump()
+
+    @classmethod
+    def callback_of(cls, public_url: str, provider_id: str) -> str:
+        """Where the provider sends people back to."""
+        return f"{public_url}{cls.callback}{provider_id}"
+
+    def shown(self, public_url: str, provider_id: str) -> dict[str, Any]:
+        """What the API shows of the settings, and what it adds to them."""
+        callback = self.callback_of(public_url, provider_id)
+        return self.model_dump() | {"callback_url": callback, "warnings": self.risks()}
 
 
-class ProviderSettings(ProviderDocument):
-    """A provider as it is replaced. client_secret and enabled: when left out, they stay as they are."""
+class Shown(BaseModel):
+    """What the API shows of every provider beside its settings; never a secret.
 
-    client_secret: Annotated[SecretStr, Field(min_length=1, max_length=1024), AfterValidator(_secret)] | None = None
-    enabled: bool | None = None
-
-    def document(self) -> ProviderDocument:
-        """The settings alone."""
-        return ProviderDocument.model_construct(**{name: getattr(self, name) for name in ProviderDocument.model_fields})
-
-
-class NewProvider(ProviderSettings):
-    """A provider as it is configured first, under an id of the administrator's choice."""
-
-    id: Annotated[str, Field(pattern=ID_PATTERN)]
-
-
-class ProviderView(ProviderDocument):
-    """A provider as the API shows it; never its secret. callback_url: to be registered at the provider."""
+    callback_url: to be registered at the provider, letter by letter.  warnings: what the settings risk.
+    """
 
     id: str
-    kind: Literal["oidc"] = "oidc"
     enabled: bool
     has_client_secret: bool
+    has_exchange_secret: bool
     callback_url: str
+    warnings: tuple[str, ...]
     version: int
     created_at: datetime
     updated_at: datetime
-
-
-def document_of(provider: Provider) -> ProviderDocument:
-    """The stored settings; they were checked when they were written."""
-    return ProviderDocument.model_validate(provider.document)
-
-
-def callback_url(public_url: str, provider_id: str) -> str:
-    """Where the provider sends people back to."""
-    return f"{public_url}/api/auth/sso/callback/{provider_id}"
-
-
-def view(provider: Provider, public_url: str) -> ProviderView:
-    """What the API answers about a provider."""
-    fields = document_of(provider).model_dump() | {
-        "id": provider.id,
-        "enabled": provider.enabled,
-        "has_client_secret": provider.client_secret is not None,
-        "callback_url": callback_url(public_url, provider.id),
-        "version": provider.version,
-        "created_at": provider.created_at,
-        "updated_at": provider.updated_at,
-    }
-    return ProviderView.model_validate(fields)
-
-
-def export(provider: Provider) -> Exported[ProviderExport]:
-    """What other services copy; a removed provider is a tombstone without data."""
-    if provider.deleted_at is not None:
-        return Exported(id=provider.id, version=provider.version, deleted=True)
-    sealed = provider.client_secret
-    fields = document_of(provider).model_dump() | {
-        "id": provider.id,
-        "kind": "oidc",
-        "enabled": provider.enabled,
-        "client_secret": None if sealed is None else urlsafe_b64encode(sealed).decode().rstrip("="),
-    }
-    return Exported(id=provider.id, version=provider.version, data=ProviderExport.model_validate(fields))

@@ -5,30 +5,16 @@ from datetime import datetime
 from watchword_admin import store
 from watchword_admin.clients import GRANT_LIFE, TOKEN_LIFE
 from watchword_admin.models import Provider
-from watchword_admin.provider_documents import ProviderDocument, document_of
+from watchword_admin.provider_documents import ProviderDocument
+from watchword_admin.provider_kinds import document_of
 from watchword_database import Session, bus
 from watchword_events.contracts import ProviderConfigured, ProviderDisabled, ProviderRemoved, ProviderUpdated
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.feed import Feed
-from watchword_runtime.keyring import Sealer
 
 
 class ProviderExists(Exception):
     """The id is in use."""
-
-
-class SecretSeal:
-    """Seals client secrets of providers; only federation, with the same key, ever opens one."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._sealer: Sealer | None = None
-
-    async def seal(self, session: Session, provider_id: str, secret: str) -> bytes:
-        """The sealed secret, bound to its provider's id."""
-        if self._sealer is None:
-            self._sealer = Sealer(self._key, await bus.sealer_id(session))
-        return self._sealer.seal(secret.encode(), provider_id.encode())
 
 
 async def configure_provider(
@@ -37,13 +23,15 @@ async def configure_provider(
     document: ProviderDocument,
     *,
     client_secret: bytes | None,
+    exchange_secret: bytes | None,
     enabled: bool,
     feed: Feed,
     now: datetime,
 ) -> tuple[Provider, list[int]]:
     """The provider exists; an id that was removed may be used again, and is trusted again then.
 
-    client_secret: sealed. Raises ProviderExists. Appends ProviderConfigured. Returns the ledger entries to settle.
+    client_secret, exchange_secret: sealed. Raises ProviderExists. Appends ProviderConfigured. Returns the ledger
+    entries to settle.
     """
     provider = Provider(
         id=provider_id,
@@ -51,8 +39,9 @@ async def configure_provider(
         display_name=document.display_name,
         order=document.order,
         enabled=enabled,
-        document=document.model_dump(mode="json"),
+        document=document.stored(),
         client_secret=client_secret,
+        exchange_secret=exchange_secret,
         created_at=now,
         updated_at=now,
     )
@@ -61,7 +50,8 @@ async def configure_provider(
         old = await store.find_removed_provider_for_change(session, provider_id)
         if old is None:
             raise ProviderExists(provider_id)
-        old.deleted_at, old.enabled, old.client_secret, old.created_at = None, enabled, client_secret, now
+        old.deleted_at, old.enabled, old.created_at = None, enabled, now
+        old.client_secret, old.exchange_secret = client_secret, exchange_secret
         _write(old, document)
         entries = await _trust(session, old, feed=feed, now=now)
         await _rise(session, old, now=now)
@@ -76,18 +66,20 @@ async def change_provider(
     document: ProviderDocument,
     *,
     client_secret: bytes | None,
+    exchange_secret: bytes | None,
     enabled: bool | None,
     end_sessions: bool = False,
     feed: Feed,
     now: datetime,
 ) -> list[int]:
-    """The ledger entries to settle. provider: locked.  client_secret: sealed, None for one that is to be removed.
+    """The ledger entries to settle. provider: locked.  client_secret, exchange_secret: sealed, None for none.
 
     end_sessions: with `enabled=False`, everything that came through the provider ends and stays refused until it is
     enabled again. Nothing happens when nothing differs. Appends ProviderUpdated or ProviderDisabled.
     """
     switched = enabled is not None and enabled != provider.enabled
-    changed = document != document_of(provider) or client_secret != provider.client_secret
+    secrets = (client_secret, exchange_secret)
+    changed = document != document_of(provider) or secrets != (provider.client_secret, provider.exchange_secret)
     now_enabled = provider.enabled if enabled is None else enabled
     entries: list[int] = []
     if end_sessions and not now_enabled:
@@ -96,7 +88,7 @@ async def change_provider(
         entries = await _trust(session, provider, feed=feed, now=now)
     if not (changed or switched or entries):
         return []
-    provider.enabled, provider.client_secret = now_enabled, client_secret
+    provider.enabled, provider.client_secret, provider.exchange_secret = now_enabled, *secrets
     _write(provider, document)
     await _rise(session, provider, now=now)
     event = ProviderDisabled if switched and not now_enabled else ProviderUpdated
@@ -120,7 +112,8 @@ async def remove_provider(
     entries: list[int] = []
     if end_sessions:
         entries = await _distrust(session, provider, feed=feed, reason="provider.removed", now=now)
-    provider.display_name, provider.document, provider.client_secret = "", {}, None
+    provider.display_name, provider.document = "", {}
+    provider.client_secret = provider.exchange_secret = None
     provider.enabled, provider.deleted_at = False, now
     await _rise(session, provider, now=now)
     session.emit(ProviderRemoved(id=provider_id, version=provider.version))
@@ -129,7 +122,7 @@ async def remove_provider(
 
 def _write(provider: Provider, document: ProviderDocument) -> None:
     provider.display_name, provider.order = document.display_name, document.order
-    provider.document = document.model_dump(mode="json")
+    provider.document = document.stored()
 
 
 async def _rise(session: Session, provider: Provider, *, now: datetime) -> None:

@@ -1,13 +1,13 @@
 """Named SQL of admin. `get_` raises, `find_` may return None, `claim_` changes exactly once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from watchword_admin.models import Client, ClientSecret, ConsoleSession, Provider, UserCopy
+from watchword_admin.models import Client, ClientKind, ClientSecret, ConsoleSession, Provider, UserCopy
 from watchword_database import Session
 
 _CLIENT_STANDS = col(Client.deleted_at).is_(None)
@@ -35,6 +35,12 @@ async def get_client_for_change(session: Session, client_id: str) -> Client:
     return client
 
 
+async def find_document_for_change(session: Session, url: str) -> Client | None:
+    """The client that a document on the web is, deleted or not, locked until the end of the transaction."""
+    statement = select(Client).where(col(Client.id) == url, col(Client.kind) == ClientKind.DOCUMENT.value)
+    return (await session.exec(statement.with_for_update())).one_or_none()
+
+
 async def is_deleted_client(session: Session, client_id: str) -> bool:
     """Whether there was such a client, which has been deleted."""
     statement = select(col(Client.id)).where(col(Client.id) == client_id, col(Client.deleted_at).is_not(None))
@@ -52,14 +58,20 @@ async def list_clients(
     *,
     after: tuple[str, str],
     limit: int,
+    client_id: str | None = None,
     client_name: str | None = None,
     short_name: str | None = None,
+    kind: ClientKind | None = None,
     enabled: bool | None = None,
 ) -> Sequence[Client]:
     """Clients in the order of their names, those after (lower-case name, id)."""
     name = func.lower(col(Client.client_name))
     place = tuple_(name, col(Client.id))
     statement = select(Client).where(_CLIENT_STANDS, place > after).order_by(name, col(Client.id)).limit(limit)
+    if client_id is not None:
+        statement = statement.where(col(Client.id) == client_id)
+    if kind is not None:
+        statement = statement.where(col(Client.kind) == kind.value)
     if client_name is not None:
         statement = statement.where(col(Client.client_name) == client_name, name == func.lower(client_name))
     if short_name is not None:
@@ -67,6 +79,36 @@ async def list_clients(
     if enabled is not None:
         statement = statement.where(col(Client.enabled) == enabled)
     return (await session.exec(statement)).all()
+
+
+async def list_registered_clients(
+    session: Session, *, after: str, limit: int, besides: Collection[str]
+) -> Sequence[Client]:
+    """Clients that administrators registered, but some, in the order of their ids, those after `after`."""
+    statement = (
+        select(Client)
+        .where(
+            _CLIENT_STANDS,
+            col(Client.kind) == ClientKind.REGISTERED.value,
+            col(Client.id).not_in(besides),
+            col(Client.id) > after,
+        )
+        .order_by(col(Client.id))
+        .limit(limit)
+    )
+    return (await session.exec(statement)).all()
+
+
+async def short_names(session: Session, client_ids: Sequence[str]) -> Mapping[str, str | None]:
+    """The short name of each of these clients that exists."""
+    statement = select(col(Client.id), col(Client.short_name)).where(col(Client.id).in_(client_ids), _CLIENT_STANDS)
+    return dict((await session.exec(statement)).all()) if client_ids else {}
+
+
+async def is_taken_client_id(session: Session, client_id: str) -> bool:
+    """Whether there is, or ever was, a client with this id."""
+    statement = select(col(Client.id)).where(col(Client.id) == client_id)
+    return (await session.exec(statement)).one_or_none() is not None
 
 
 async def export_clients(session: Session, *, ids: Sequence[str], after: str, limit: int) -> Sequence[Client]:
@@ -165,6 +207,12 @@ async def export_providers(session: Session, *, ids: Sequence[str], after: str, 
     return (await session.exec(statement)).all()
 
 
+async def issuers_of_providers(session: Session) -> dict[str, str]:
+    """How providers call themselves, by id."""
+    statement = select(col(Provider.id), col(Provider.document)["issuer"].astext).where(_PROVIDER_STANDS)
+    return {provider_id: issuer for provider_id, issuer in (await session.exec(statement)).all() if issuer}
+
+
 async def count_providers(session: Session) -> tuple[int, int]:
     """How many providers there are, and how many of them are enabled."""
     statement = select(func.count(), func.count().filter(col(Provider.enabled))).where(_PROVIDER_STANDS)
@@ -201,6 +249,25 @@ async def find_console_session(
 async def drop_console_session(session: Session, secret_hash: bytes) -> None:
     """There is no such session any more."""
     await session.exec(delete(ConsoleSession).where(col(ConsoleSession.secret_hash) == secret_hash))
+
+
+async def names_of_users(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """What the copy calls these users: their name, or their user name."""
+    name = func.coalesce(col(UserCopy.data)["claims"]["name"].astext, col(UserCopy.data)["username"].astext)
+    statement = select(col(UserCopy.id), name).where(col(UserCopy.id).in_(ids), ~col(UserCopy.deleted))
+    return dict((await session.exec(statement)).all()) if ids else {}
+
+
+async def names_of_clients(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """What these clients are called."""
+    statement = select(col(Client.id), col(Client.client_name)).where(col(Client.id).in_(ids), _CLIENT_STANDS)
+    return dict((await session.exec(statement)).all()) if ids else {}
+
+
+async def names_of_providers(session: Session, ids: Collection[str]) -> dict[str, str]:
+    """What these providers are called."""
+    statement = select(col(Provider.id), col(Provider.display_name)).where(col(Provider.id).in_(ids), _PROVIDER_STANDS)
+    return dict((await session.exec(statement)).all()) if ids else {}
 
 
 async def count_users(session: Session) -> int:

@@ -11,7 +11,7 @@ from watchword_web.errors import Problem
 
 HEARTBEAT_S: Final = 10.0
 _RECHECK_S: Final = 1.0
-_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 # Whether the reader may still read; asked at most once a second, and at each heartbeat.
 MayRead = Callable[[], Awaitable[bool]]
@@ -37,7 +37,7 @@ def event_stream(live: Live, types: frozenset[str], may_read: MayRead, *, named:
     """
     if live.is_full:
         raise Problem(503, "Too many streams", "Try again in a while.", headers={"Retry-After": "10"})
-    return StreamingResponse(_lines(live, types, may_read, named), media_type="text/event-stream", headers=_HEADERS)
+    return StreamingResponse(_lines(live, types, may_read, named), media_type="text/event-stream", headers=HEADERS)
 
 
 async def _lines(live: Live, types: frozenset[str], may_read: MayRead, named: bool) -> AsyncIterator[bytes]:

@@ -19,6 +19,8 @@ LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # A query with one of these would decide over, or be confused with, what the authorization response adds.
 _RESPONSE_KEYS: Final = frozenset({"code", "state", "iss", "error", "error_description", "id_token", "access_token"})
 Network = IPv4Network | IPv6Network
+# A host, everything below a host, or every host.
+HOST_PATTERN: Final = r"^(\*|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*)$"
 
 
 class InvalidUri(ValueError):
@@ -75,6 +77,74 @@ def check_link(value: str) -> str:
     return value
 
 
+def check_called_uri(value: str) -> str:
+    """Where Watchword calls a client (a session ended, its keys).
+
+    It is https, or http on a loopback host or, for others, in an open network. Which addresses may be reached
+    is decided at connect time, by the outbound guard. Raises InvalidUri.
+    Spec: OpenID Connect Back-Channel Logout 1.0 2.2.
+    """
+    parts = _parse(value)
+    if parts.scheme not in {"http", "https"} or "*" in value:
+        raise InvalidUri("the address must start with https://, or http:// inside the setting outbound_allow")
+    _check_authority(parts)
+    _check_path(parts)
+    return value
+
+
+def check_frame_uri(value: str) -> str:
+    """A page of an application that our page shows in a frame: https, or http on a loopback host. Raises InvalidUri.
+
+    Spec: OpenID Connect Front-Channel Logout 1.0 2.
+    """
+    parts = _parse(value)
+    if parts.scheme not in {"http", "https"} or "*" in value:
+        raise InvalidUri("the address must start with https://")
+    _check_web(parts)
+    _check_path(parts)
+    if {"iss", "sid"} & {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)}:
+        raise InvalidUri("the query may not contain iss or sid, which are added to it")
+    return value
+
+
+def origin_of(value: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URI; the default port is None."""
+    parts = urlsplit(value)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), None if parts.port == default else parts.port
+
+
+def check_resource(value: str) -> str:
+    """The identifier of a resource server: an absolute URI of any scheme, without a fragment. Raises InvalidUri.
+
+    Spec: RFC 8707 2.
+    """
+    parts = _parse(value)
+    if parts.scheme in {"http", "https"}:
+        _check_authority(parts)
+        _check_path(parts)
+    elif not parts.path and not parts.netloc:
+        raise InvalidUri("the URI names nothing")
+    if parts.scheme in {"javascript", "data"}:
+        raise InvalidUri("this is no resource")
+    return value
+
+
+def check_document_url(value: str) -> str:
+    """The URL of a client-ID metadata document: https, with a path, without a query. Raises InvalidUri.
+
+    Spec: draft-ietf-oauth-client-id-metadata-document 2.
+    """
+    parts = _parse(value)
+    if parts.scheme != "https" or not value.startswith("https://"):
+        raise InvalidUri("the document must be at an https address")
+    _check_authority(parts)
+    _check_path(parts)
+    if parts.path in {"", "/"} or "?" in value or parts.netloc != parts.netloc.lower():
+        raise InvalidUri("the address of a document has a path, no query, and its host in lower case")
+    return value
+
+
 def check_issuer(value: str, *, allowed: Sequence[Network], demo: bool) -> str:
     """A provider's issuer identifier, without query and fragment. Raises InvalidUri. Spec: OpenID Connect Core 2."""
     check_endpoint(value, allowed=allowed, demo=demo)
@@ -102,6 +172,14 @@ def check_endpoint(value: str, *, allowed: Sequence[Network], demo: bool) -> str
     if host in LOOPBACK_HOSTS and not on_site:
         raise InvalidUri("a loopback address is accepted only when the setting outbound_allow contains it")
     return value
+
+
+def matches_host(host: str, patterns: Sequence[str]) -> bool:
+    """Whether a host name is one of these: `app.example.com`, `*.example.com` (below it, not itself) or `*`."""
+    name = host.lower()
+    return any(
+        pattern in {"*", name} or (pattern.startswith("*.") and name.endswith(pattern[1:])) for pattern in patterns
+    )
 
 
 def _lies_in(host: str, networks: Sequence[Network]) -> bool:

@@ -1,19 +1,22 @@
 """Consent: what a person allowed a client, kept per person and client as a set of scopes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+import orjson
 from pydantic import JsonValue
 
 from watchword_authz import store
 from watchword_database import bus
 from watchword_database.engine import Session
 from watchword_events.contracts import ConsentGranted, ConsentWithdrawn
-from watchword_events.exports import UserExport
+from watchword_events.exports import ScopeExport, UserExport
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_policy.scopes import BUILT_IN
 from watchword_runtime.feed import Feed
+from watchword_web.texts import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +28,27 @@ class Shown:
     note: str = ""
 
 
-# Scope → what it means and which claims it shows (OpenID Connect Core 5.4), in the order of the page.
-_SCOPES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "openid": ("Know who you are, by an identifier", ()),
-    "profile": ("See your name and profile", ("name", "preferred_username")),
-    "email": ("See your e-mail address", ("email",)),
-    "phone": ("See your phone number", ("phone_number",)),
-    "address": ("See your postal address", ("address",)),
-    "groups": ("See the groups that you belong to", ()),
-    "offline_access": ("Stay connected while you are away", ()),
-    "watchword:admin": ("Administer this Watchword installation in your name", ()),
+@dataclass(frozen=True, slots=True)
+class ShownDetail:
+    """One rich authorization request on the consent page: its type, and everything that it says by label."""
+
+    type: str
+    facts: Mapping[str, str]
+
+
+# RFC 9396 2.2: common data fields, as people may read them.
+_LABELS: Final = {
+    "actions": Text("It may"),
+    "identifier": Text("Of"),
+    "datatypes": Text("Data"),
+    "locations": Text("At"),
+    "privileges": Text("With the rights of"),
+}
+# Scope → which claims of it are shown now (OpenID Connect Core 5.4).
+_SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "profile": ("name", "preferred_username"),
+    "email": ("email",),
+    "phone": ("phone_number",),
 }
 
 
@@ -67,6 +81,18 @@ async def withdraw(session: Session, consent_id: str, *, feed: Feed, now: dateti
     )
 
 
+async def withdraw_from(session: Session, user_id: str, client_id: str, *, feed: Feed, now: datetime) -> list[int]:
+    """The client has nothing of the user's any more, whether or not they were asked; ledger entries to settle.
+
+    Appends ConsentWithdrawn where something stood allowed.
+    """
+    row = await store.find_consent(session, user_id, client_id)
+    entries = await withdraw(session, row.id, feed=feed, now=now) if row is not None else None
+    if entries is not None:
+        return entries
+    return await end_grants(session, user_id, client_id=client_id, reason="consent.withdrawn", feed=feed, now=now)
+
+
 async def end_grants(
     session: Session, user_id: str, *, client_id: str | None, reason: str, feed: Feed, now: datetime
 ) -> list[int]:
@@ -75,7 +101,7 @@ async def end_grants(
     Returns the ledger entries, to be settled.
     """
     entries = []
-    for row in await store.grants_of(session, user_id, now, client_id=client_id):
+    for row in await store.claim_grants(session, user_id, now, client_id=client_id):
         until = max(row.keep_until, now + timedelta(minutes=1))
         entry = await bus.revoke(
             session,
@@ -91,14 +117,51 @@ async def end_grants(
     return entries
 
 
-def describe(scope: frozenset[str], user: UserExport) -> list[Shown]:
-    """What the client would see and may do, for the page: known scopes first, others by their name."""
+def descriptions_of(scopes: Sequence[ScopeExport]) -> Mapping[str, str]:
+    """What people are asked, by scope of the installation's own."""
+    return {scope.name: scope.description for scope in scopes}
+
+
+def describe(scope: frozenset[str], user: UserExport, own: Mapping[str, str]) -> list[Shown]:
+    """What the client would see and may do, for the page: known scopes first, others by their name.
+
+    own: the installation's own scopes, each in the words of its administrators.
+    """
     known = [
-        Shown(name, title, ", ".join(_preview(user, claims)))
-        for name, (title, claims) in _SCOPES.items()
+        Shown(name, Text(title), ", ".join(_preview(user, _SHOWN.get(name, ()))))
+        for name, title in BUILT_IN.items()
         if name in scope
     ]
-    return [*known, *(Shown(name, f"Use the permission “{name}”") for name in sorted(scope - _SCOPES.keys()))]
+    others = sorted(scope - BUILT_IN.keys())
+    return [*known, *(Shown(name, own.get(name, Text("Use the permission “%(name)s”", name=name))) for name in others)]
+
+
+def describe_details(details: Iterable[Mapping[str, JsonValue]]) -> list[ShownDetail]:
+    """Everything that is asked for in detail: what is not shown is not allowed. Spec: RFC 9396 12, 13."""
+    return [
+        ShownDetail(
+            str(detail["type"]),
+            {
+                _LABELS.get(name, name.replace("_", " ")): _text(detail[name])
+                for name in [*(each for each in _LABELS if each in detail), *sorted(detail.keys() - _LABELS.keys())]
+                if name != "type"
+            },
+        )
+        for detail in details
+    ]
+
+
+def _text(value: JsonValue) -> str:
+    """A value in one line."""
+    match value:
+        case str():
+            return value
+        case list() if all(isinstance(each, str) for each in value):
+            return ", ".join(str(each) for each in value)
+        case dict():
+            return ", ".join(f"{name}: {_text(each)}" for name, each in sorted(value.items()))
+        case _:
+            return orjson.dumps(value).decode()
 
 
 def _preview(user: UserExport, claims: tuple[str, ...]) -> list[str]:

@@ -7,6 +7,7 @@ from watchword_authz.context import Context
 from watchword_authz.models import EndReason
 from watchword_database.engine import transaction
 from watchword_events.catalogue import durables
+from watchword_events.contracts import UpstreamSessionEnded
 from watchword_events.names import Service
 from watchword_runtime.broker import Broker, Handler, Received
 
@@ -29,8 +30,33 @@ def on_user(context: Context) -> Handler:
 
     async def handle(received: list[Received]) -> None:
         await context.users.on_events(received)
-        for user_id in dict.fromkeys(each.event.id for each in received):
-            await follow_user(context, user_id)
+        ids = list(dict.fromkeys(each.event.id for each in received))
+        here = await context.users.present(ids)
+        waiting = await credentials.handed_over(context.database, ids, now=context.now())
+        for user_id in ids:  # of most there is nothing to do
+            user = here.get(user_id)
+            if user is None or not user.active or user_id in waiting:
+                await follow_user(context, user_id)
+
+    return handle
+
+
+def on_upstream_session(context: Context) -> Handler:
+    """Ends the sessions that came from those that a provider has ended."""
+
+    async def handle(received: list[Received]) -> None:
+        ended: dict[str, list[str]] = {}
+        for each in received:
+            if isinstance(each.event, UpstreamSessionEnded):
+                ended.setdefault(each.event.provider_id, []).append(each.event.id)
+        for provider_id, upstream_sessions in ended.items():
+            now = context.now()
+            async with transaction(context.database) as session:
+                entries = await sessions.end_upstream(
+                    session, provider_id, upstream_sessions, feed=context.feed, now=now
+                )
+            await context.feed.settle(entries)
+            log.info("sessions.ended_by_provider", provider_id=provider_id, count=len(entries))
 
     return handle
 

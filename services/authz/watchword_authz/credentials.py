@@ -1,17 +1,32 @@
 """Passwords: authz alone keeps them, as argon2id hashes. directory hands over those that an administrator sets."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from watchword_authz import consent, sessions, store, throttle
 from watchword_authz.models import Credential, EndReason
 from watchword_database import bus
-from watchword_database.engine import Session
+from watchword_database.engine import Database, Session, transaction
 from watchword_events.contracts import CredentialChanged
 from watchword_events.handovers import SetPassword
 from watchword_runtime.feed import Feed
 
 AMR: Final = ("pwd",)  # RFC 8176 2
+Kind = Literal["password", "totp", "recovery_codes", "passkey"]
+
+
+def announce(session: Session, user_id: str, kind: Kind, now: datetime) -> None:
+    """Appends CredentialChanged. What a person has stands in several rows: the time in milliseconds is its version."""
+    session.emit(CredentialChanged(id=user_id, version=int(now.timestamp() * 1000), kind=kind))
+
+
+async def handed_over(database: Database, user_ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Those of the users for whom a password waits."""
+    flows = {f"user:{user_id}": user_id for user_id in user_ids}
+    async with transaction(database) as session:
+        found = await bus.flows_of(session, SetPassword, flows=list(flows), now=now)
+    return {flows[flow] for flow in found}
 
 
 async def take_handed_over(
@@ -25,11 +40,19 @@ async def take_handed_over(
     waiting = await bus.take_flow(session, SetPassword, flow=f"user:{user_id}", now=now)
     if not waiting:
         return []
-    version = await store.put_password(session, user_id, waiting[-1].payload.password_hash, now)
-    session.emit(CredentialChanged(id=user_id, version=version, kind="password"))
+    return await replace(session, user_id, waiting[-1].payload.password_hash, limits=limits, feed=feed, now=now)
+
+
+async def replace(
+    session: Session, user_id: str, password_hash: str, *, limits: throttle.Limits, feed: Feed, now: datetime
+) -> list[int]:
+    """The password stands, and where it takes another's place everything that came of that ends, as above."""
+    version = await store.put_password(session, user_id, password_hash, now)
+    announce(session, user_id, "password", now)
     if version == 1:
         return []
     await throttle.forget(session, limits.account, user_id)
+    await store.forget_devices(session, user_id)
     ended = await sessions.end_all(session, user_id, EndReason.EVERYWHERE, feed=feed, now=now)
     outliving = await consent.end_grants(
         session, user_id, client_id=None, reason="credential.changed", feed=feed, now=now

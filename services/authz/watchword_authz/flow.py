@@ -12,6 +12,7 @@ from typing import Final
 from watchword_authz.redirects import is_claimed_by_anyone
 from watchword_authz.requests import AuthorizationRequest, OAuthCode, Prompt
 from watchword_events.exports import ClientExport
+from watchword_policy.assurance import TWO_FACTORS, is_met, is_ours
 
 # How far an upstream's clock may be behind ours when it says when the person signed in there (security.md 3, row 37).
 UPSTREAM_SKEW: Final = timedelta(seconds=60)
@@ -21,9 +22,14 @@ class Step(StrEnum):
     """Where a flow stands."""
 
     SIGN_IN = "sign-in"
+    FACTOR = "factor"
+    ENROL = "enrol"
     CHOOSE_ACCOUNT = "choose-account"
+    NOT_ALLOWED = "not-allowed"
+    DENIED = "denied"
     CONSENT = "consent"
     WRONG_ACCOUNT = "wrong-account"
+    UNMET = "unmet"
     FINISH = "finish"
 
 
@@ -32,12 +38,20 @@ class Standing:
     """The live session of the browser behind a flow.
 
     is_fresh: the person signed in in this very flow.  is_chosen: they said "go on with this account" in it.
+    may_use: whether the person may use the client at all.  is_federated: by an identity provider, which may be able to
+    do better.  has_factor: a second factor could be asked for, where the session has none.  is_short: one is demanded.
     """
 
     user_id: str
     auth_time: datetime
     is_fresh: bool
     is_chosen: bool
+    may_use: bool = True
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
+    is_federated: bool = False
+    has_factor: bool = False
+    is_short: bool = False
 
 
 def next_step(
@@ -52,15 +66,29 @@ def next_step(
 ) -> Step:
     """The step that the flow stands at. wants_again: the person asked to sign in although a session exists.
 
-    Spec: OpenID Connect Core 3.1.2.3, 3.1.2.4.
+    A level of assurance that we know, or that is essential, is reached by signing in again or it is an error; another
+    one is tried where an identity provider may know it, and goes on with what there is.
+    Spec: OpenID Connect Core 3.1.2.3, 3.1.2.4, 5.5.1.1; RFC 9470 4, 5.
     """
     if standing is None or not _has_proved_enough(request, standing, wants_again, started_at, now):
         return Step.SIGN_IN
     # OpenID Connect Core 3.1.2.1: the answer is about the person that id_token_hint names, or it is an error.
     if request.hint_user_id is not None and standing.user_id != request.hint_user_id:
         return Step.WRONG_ACCOUNT if standing.is_fresh else Step.SIGN_IN
+    if standing.is_short:
+        return Step.FACTOR if standing.has_factor else Step.SIGN_IN
+    if not is_met(request.acr_values, acr=standing.acr, amr=standing.amr):
+        if standing.has_factor and TWO_FACTORS in request.acr_values:
+            return Step.FACTOR
+        is_needed = request.acr_essential or is_ours(request.acr_values)
+        if standing.is_fresh and is_needed:
+            return Step.UNMET
+        if not standing.is_fresh and (is_needed or standing.is_federated):
+            return Step.SIGN_IN
     if Prompt.SELECT_ACCOUNT in request.prompt and not (standing.is_fresh or standing.is_chosen):
         return Step.CHOOSE_ACCOUNT
+    if not standing.may_use:
+        return Step.NOT_ALLOWED
     if needs_consent(request, client, consented):
         return Step.CONSENT
     return Step.FINISH
@@ -81,11 +109,14 @@ def _has_proved_enough(
 
 
 def needs_consent(request: AuthorizationRequest, client: ClientExport, consented: frozenset[str]) -> bool:
-    """Whether the person is asked: the scope grew, the application asks for it, or it cannot prove who it is.
+    """Whether the person is asked: the scope grew, the application asks for it, or nobody can say who it is.
 
     An administrator who trusts a client (`require_consent` false) is asked for nobody, unless the application insists.
     """
     if Prompt.CONSENT in request.prompt:
+        return True
+    # Nobody here vouches for a client that registered itself: what it was allowed once says nothing about next time.
+    if client.kind != "registered":
         return True
     if not client.require_consent:
         return False
@@ -93,7 +124,8 @@ def needs_consent(request: AuthorizationRequest, client: ClientExport, consented
     is_public = client.token_endpoint_auth_method == "none"
     if is_public and is_claimed_by_anyone(request.redirect_uri):
         return True
-    return not request.scope <= consented
+    # What is asked for in detail is asked about each time: it may be one payment today and another tomorrow.
+    return bool(request.details) or not request.consent_scope <= consented
 
 
 def error_of(step: Step) -> tuple[OAuthCode, str]:
@@ -104,10 +136,19 @@ def error_of(step: Step) -> tuple[OAuthCode, str]:
     match step:
         case Step.SIGN_IN:
             return OAuthCode.LOGIN_REQUIRED, "the person has to sign in"
+        case Step.FACTOR | Step.ENROL:
+            return OAuthCode.LOGIN_REQUIRED, "the person has to prove a second factor"
         case Step.WRONG_ACCOUNT:
             return OAuthCode.LOGIN_REQUIRED, "another person signed in than id_token_hint names"
+        case Step.UNMET:
+            return (
+                OAuthCode.UNMET_AUTHENTICATION_REQUIREMENTS,
+                "the person did not sign in as well as is asked for",
+            )
         case Step.CHOOSE_ACCOUNT:
             return OAuthCode.ACCOUNT_SELECTION_REQUIRED, "the person has to choose an account"
+        case Step.NOT_ALLOWED | Step.DENIED:
+            return OAuthCode.ACCESS_DENIED, "the person may not use this application"
         case Step.CONSENT:
             return OAuthCode.CONSENT_REQUIRED, "the person has to allow this"
         case Step.FINISH:

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,6 +22,10 @@ _TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _MAX_LENGTH: Final = 16 * 1024
 _ALGORITHMS: Final = frozenset({"ES256", "RS256", "EdDSA"})
 _REFETCH: Final = timedelta(seconds=10)  # a storm of unknown kids asks `token` once in this time
+
+
+# (client_id, sub, sid): the user's id, None when it cannot be told.
+Whom = Callable[[str, str, str | None], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class _Claims(BaseModel):
 class IdTokenHints:
     """Verifies hints with the public keys of `token`, pulled when a kid is not known."""
 
-    def __init__(self, internal: InternalClient, *, issuer: str, feed: Feed, now: Clock) -> None:
+    def __init__(self, internal: InternalClient, *, issuer: str, feed: Feed, now: Clock, whom: Whom) -> None:
+        """whom: finds the person whom a client knows by a pairwise subject."""
+        self._whom = whom
         self._internal = internal
         self._issuer = issuer
         self._feed = feed
@@ -90,7 +97,8 @@ class IdTokenHints:
         client_id = claims.azp or (audience[0] if len(audience) == 1 else None)
         if claims.iss != self._issuer or client_id is None or client_id not in audience:
             return None
-        return Hint(claims.sub, client_id, claims.sid)
+        user_id = await self._whom(client_id, claims.sub, claims.sid)
+        return None if user_id is None else Hint(user_id, client_id, claims.sid)
 
     async def _key(self, kid: str) -> tuple[str, jwk.Key] | None:
         now = self._now()

@@ -9,10 +9,11 @@ from watchword_authz import redirects
 from watchword_authz.hints import Hint
 from watchword_authz.models import UserSession
 from watchword_events.exports import ClientExport
+from watchword_web.delivery import with_params
 from watchword_web.errors import PageError
 
-# What the endpoint reads; everything else is ignored (logout_hint, ui_locales).
-PARAMETERS: Final = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
+# What the endpoint reads; everything else is ignored (logout_hint).
+PARAMETERS: Final = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "ui_locales")
 _STATE: Final = re.compile(r"[\x20-\x7e]{1,2048}")
 
 
@@ -30,7 +31,7 @@ class LogoutRequest:
         """Where the person is sent, with the application's state."""
         if self.return_to is None:
             return None
-        return redirects.with_params(self.return_to, {"state": self.state}) if self.state else self.return_to
+        return with_params(self.return_to, {"state": self.state}) if self.state else self.return_to
 
 
 def named_client(params: Mapping[str, str], hint: Hint | None) -> str | None:
@@ -65,6 +66,17 @@ def check(params: Mapping[str, str], client: ClientExport | None, hint: Hint | N
     return LogoutRequest(
         client=client, hint=hint if is_about_client else None, return_to=asked if is_theirs else None, state=state
     )
+
+
+def frame_of(client: ClientExport, *, issuer: str, sid: str) -> str | None:
+    """The page of a client that is told of the end of a session in a frame; None when it has none.
+
+    Which session it is is said to every one, also where it is not required.
+    Spec: OpenID Connect Front-Channel Logout 1.0 2, 3.
+    """
+    if not client.enabled or client.frontchannel_logout_uri is None:
+        return None
+    return with_params(client.frontchannel_logout_uri, {"iss": issuer, "sid": sid})
 
 
 def may_end_now(request: LogoutRequest, session: UserSession) -> bool:

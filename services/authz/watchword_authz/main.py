@@ -7,30 +7,67 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from watchword_authz import consumers
+from watchword_authz.asking import open_resources_of
+from watchword_authz.clients import CopiedClients, origins_of, spender
+from watchword_authz.consent import descriptions_of
 from watchword_authz.context import Context
+from watchword_authz.exporting import LOOKUPS, credential_exporter, session_exporter
 from watchword_authz.hints import IdTokenHints
-from watchword_authz.models import ApiKeyCopy, ClientCopy, ProviderCopy, UserCopy
+from watchword_authz.mails import Mails
+from watchword_authz.models import (
+    ApiKeyCopy,
+    BrandingCopy,
+    ClientCopy,
+    ProviderCopy,
+    ResourceCopy,
+    RuleCopy,
+    ScopeCopy,
+    UserCopy,
+)
+from watchword_authz.own_calls import owner_of
+from watchword_authz.pairwise import finder
+from watchword_authz.password_policy import PasswordPolicy
 from watchword_authz.routes import routers
+from watchword_authz.seal import PURPOSE as AUTHENTICATORS
+from watchword_authz.seal import SecretSeal
 from watchword_authz.sessions import Lifetimes
 from watchword_authz.settings import AuthzSettings
 from watchword_authz.sweeper import Sweeper
 from watchword_authz.throttle import limits_of
-from watchword_database.base import CopyColumns
-from watchword_database.engine import Database
-from watchword_database.outbox import Relay
-from watchword_events.exports import ENTITIES, ApiKeyExport, ClientExport, Export, ProviderExport, UserExport
+from watchword_events.exports import (
+    ApiKeyExport,
+    ClientExport,
+    Export,
+    ProviderExport,
+    ResourceExport,
+    RuleExport,
+    ScopeExport,
+    UserExport,
+)
 from watchword_events.names import Service
+from watchword_runtime import outbound
 from watchword_runtime.access import Access
-from watchword_runtime.broker import Broker, wire_hints, wire_relay
-from watchword_runtime.copies import Copy
+from watchword_runtime.backbone import Backbone
+from watchword_runtime.branding import follow_branding
+from watchword_runtime.callers import Callers
+from watchword_runtime.calls import Calls
+from watchword_runtime.client_authentication import ClientAuthentication, means_of
+from watchword_runtime.client_keys import ClientKeys
+from watchword_runtime.client_proofs import proofs_of
+from watchword_runtime.decisions import KEY as DECISION_KEY
+from watchword_runtime.decisions import DecisionLog
+from watchword_runtime.dpop_proofs import EndpointProofs
+from watchword_runtime.internal import router as internal_router
+from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
+from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
 from watchword_web.cookies import Cookies
 from watchword_web.failures import OUTAGES
-from watchword_web.limits import Limiter
+from watchword_web.limits import Guesses, Limiter
 from watchword_web.pages import Pages
 
 VERSION: Final = "0.1.0"
@@ -40,37 +77,78 @@ _AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.Interfac
 
 E = TypeVar("E", bound=Export)
 
+PAR: Final = "/oauth2/par"
 # Prefixes that the gateway routes here; the longest prefix wins, so that directory's /login/identity is its own.
 PATHS: Final[tuple[str, ...]] = (
     "/oauth2/authorize",
+    PAR,
+    "/oauth2/device_authorization",
     "/oauth2/logout",
     "/login",
     "/consent",
+    "/device",
+    "/account",
     "/api/v1/sessions",
     "/api/v1/consents",
     "/api/v1/credentials",
+    "/api/v1/factor-requirements",
+    "/api/v1/invitations",
+    "/api/v1/decisions",
+    "/api/v1/me",
 )
 
 
 def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
     """The service, not yet started."""
-    database = Database(settings.database_url.get_secret_value(), service=Service.AUTHZ)
-    broker = Broker(settings, database)
-    relay = Relay(database, lambda: broker.nc)
-    wire_hints(database, broker)
-    wire_relay(relay, broker)
-    internal = shared.internal.of(settings, Service.AUTHZ)
-
-    def copy(entity: str, table: type[CopyColumns], export: type[E]) -> Copy[E]:
-        owner = ENTITIES[entity][0]
-        return Copy(entity=entity, owner=owner, table=table, export=export, database=database, internal=internal)
-
-    users = copy("user", UserCopy, UserExport)
-    clients = copy("client", ClientCopy, ClientExport)
-    providers = copy("provider", ProviderCopy, ProviderExport)
-    api_keys = copy("api_key", ApiKeyCopy, ApiKeyExport)
-    copies = (users, clients, providers, api_keys)
+    backbone = Backbone(Service.AUTHZ, settings, shared)
+    database, broker, pulls = backbone.database, backbone.broker, backbone.pulls
+    users = backbone.copy("user", UserCopy, UserExport)
+    clients = backbone.copy("client", ClientCopy, ClientExport)
+    providers = backbone.copy("provider", ProviderCopy, ProviderExport)
+    api_keys = backbone.copy("api_key", ApiKeyCopy, ApiKeyExport)
+    rules_copy = backbone.copy("rule", RuleCopy, RuleExport)
+    scopes_copy = backbone.copy("scope", ScopeCopy, ScopeExport)
+    resources_copy = backbone.copy("resource", ResourceCopy, ResourceExport)
+    rules = backbone.rules(rules_copy)
+    scopes = backbone.book("scope", scopes_copy, descriptions_of)
+    resources = backbone.book("resource", resources_copy, open_resources_of)
+    origins = backbone.book("client", clients, origins_of)
+    pages = Pages(["watchword_web", "watchword_authz"], settings)
+    branding = follow_branding(backbone, BrandingCopy, pages)
+    decisions = backbone.runs(DecisionLog(database, settings.keyring.key(DECISION_KEY)))
     passwords = Passwords()
+    client_keys = ClientKeys(outbound.client(settings), shared.now)
+    spend = spender(database)
+    means = means_of(settings, client_keys=client_keys, spend=spend, now=shared.now)
+    whom = finder(database, clients, settings.keyring.key(PAIRWISE))
+    access = Access(
+        settings,
+        feed=shared.feed,
+        internal=pulls,
+        find_user=users.get,
+        find_api_key=api_keys.get,
+        now=shared.now,
+        broker=broker,
+    )
+    seal = SecretSeal(settings.keyring.key(AUTHENTICATORS))
+    mails = Mails(
+        database,
+        seal,
+        shared.now,
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        username=settings.smtp_username,
+        password=settings.smtp_password,
+        sender=settings.mail_from,
+        branding=pages.branding,
+        public_url=settings.public_url,
+    )
+    password_policy = PasswordPolicy(
+        outbound.client(settings),
+        min_length=settings.password_min_length,
+        breaches_url=settings.breached_passwords_url,
+    )
     context = Context(
         settings=settings,
         database=database,
@@ -79,24 +157,33 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         users=users,
         clients=clients,
         providers=providers,
-        hints=IdTokenHints(internal, issuer=settings.issuer, feed=shared.feed, now=shared.now),
-        access=Access(
-            settings,
-            feed=shared.feed,
-            internal=internal,
-            find_user=users.get,
-            find_api_key=api_keys.get,
-            now=shared.now,
-            broker=broker,
+        rules=rules,
+        decisions=decisions,
+        audit=shared.audit,
+        scopes=scopes,
+        resources=resources,
+        hints=IdTokenHints(pulls, issuer=settings.issuer, feed=shared.feed, now=shared.now, whom=whom),
+        authentication=ClientAuthentication(CopiedClients(clients), proofs_of, passwords, means),
+        client_keys=client_keys,
+        proofs=EndpointProofs(
+            f"{settings.issuer}/oauth2/par", settings.keyring.key("dpop-nonces"), spend, nonces_needed=False
         ),
+        callers=Callers(access, settings, shared.now),
+        endings=Endings(shared.feed, database),
         passwords=passwords,
-        pages=Pages(["watchword_web", "watchword_authz"], settings),
+        pages=pages,
         cookies=Cookies(settings),
         cursor=Cursor(settings.keyring.key("cursor")),
         forms_key=settings.keyring.key("forms"),
+        seal=seal,
+        mails=mails,
+        password_policy=password_policy,
         limits=limits_of(settings),
         lifetimes=Lifetimes(idle=settings.session_idle, longest=settings.session_max),
         beginnings=Limiter(settings.flows_per_s, 5 * settings.flows_per_s),
+        pushes=Limiter(settings.pushes_per_s, 5 * settings.pushes_per_s),
+        guesses=Guesses(settings.client_failure_rate, settings.client_failure_burst),
+        calls=Calls(shared.internal, settings, owner_of, "/account"),
     )
     consumers.listen(
         broker,
@@ -105,36 +192,33 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
             "client": clients.on_events,
             "provider": providers.on_events,
             "api_key": api_keys.on_events,
+            "rule": rules_copy.on_events,
+            "scope": scopes_copy.on_events,
+            "resource": resources_copy.on_events,
+            "branding": branding.on_events,
+            "upstream_session": consumers.on_upstream_session(context),
         },
     )
+    exporters = {
+        "session": session_exporter(database, shared.now),
+        "credential": credential_exporter(database, settings.local_passwords, shared.now),
+    }
     app = create_app(
         Service.AUTHZ.value,
         title="Watchword authz",
         settings=settings,
-        routers=routers(context),
+        routers=[
+            *routers(context),
+            internal_router(settings.keyring, Service.AUTHZ, exporters, lookups=LOOKUPS, now=shared.now),
+        ],
         version=VERSION,
         pages=context.pages,
+        cors={PAR: ("POST",)},
+        origins=lambda origin: origins.ready and origin in origins.page,
         outages=(*OUTAGES, *_AWAY),
     )
-    sweeper = Sweeper(database, feed=shared.feed, now=shared.now)
-
-    async def start() -> None:
-        await broker.start()
-        relay.start()
-        for each in copies:
-            each.start()
-        sweeper.start()
-
-    async def stop() -> None:
-        await sweeper.stop()
-        for each in copies:
-            await each.stop()
-        await relay.stop()
-        await broker.stop()
-        passwords.close()
-        await database.dispose()
-
-    def ready() -> str:
-        return "" if all(each.ready for each in copies) else "copies are being filled"
-
-    return ServiceApp(Service.AUTHZ, app, start=start, stop=stop, ready=ready)
+    backbone.runs(Sweeper(database, feed=shared.feed, now=shared.now, keep_decisions=settings.decisions_keep))
+    backbone.runs(mails)
+    for close in (password_policy.aclose, client_keys.aclose, passwords.close):
+        backbone.closes(close)
+    return backbone.service(app)

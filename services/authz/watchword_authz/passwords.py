@@ -11,8 +11,8 @@ from watchword_authz.context import Context
 from watchword_authz.devices import known_device
 from watchword_authz.identifiers import Identifier, identify
 from watchword_authz.models import Credential
-from watchword_authz.throttle import Attempt, Limit
-from watchword_database.engine import Session, transaction
+from watchword_authz.throttle import Limit
+from watchword_database.engine import transaction
 from watchword_events.contracts import AccountLocked
 from watchword_events.exports import UserExport
 from watchword_runtime.internal import Unreachable
@@ -53,40 +53,30 @@ async def try_password(
     limits = context.limits
     prefix = address_prefix(address)
     async with transaction(context.database) as session:
-        attempt = await _claim(session, ((limits.address, prefix),), now)
+        attempt = await throttle.claim_attempts(session, ((limits.address, prefix),), now)
     if not attempt.allowed:
         log.warning("sign_in.throttled", by="address")
+        context.audit.note("sign_in.throttled", address=address, by="address")
         return Refused(attempt.wait)
     identifier = identify(typed)
-    user = await _find_user(context, identifier)
+    user = await find_user(context, identifier)
     claims = _counters(context, request, user, identifier.value if identifier else typed)
     async with transaction(context.database) as session:
-        attempt = await _claim(session, claims, now)
+        attempt = await throttle.claim_attempts(session, claims, now)
     if not attempt.allowed:
         log.warning("sign_in.throttled", by="account", user_id=user.id if user else None)
+        context.audit.note("sign_in.throttled", user_id=user.id if user else None, address=address, by="account")
         return Refused(attempt.wait)
-    credential = await _credential(context, user, now)
+    credential = await current_credential(context, user, now)
     verified = await context.passwords.verify(credential.password_hash if credential else None, password)
+    if user is not None and verified.ok and not user.active:
+        user = await _as_of_now(context, user)
     if user is None or credential is None or not verified.ok or not user.active:
         is_account = claims[0][0] is limits.account
+        context.audit.note("sign_in.refused", user_id=user.id if user else None, address=address)
         await _note_failure(context, user, now, locked=attempt.locked and is_account)
         return Refused()
     return Proved(user, credential, verified.new_hash, ((limits.address, prefix), *claims))
-
-
-async def settle_counters(session: Session, proved: Proved) -> None:
-    """The counters forget a sign-in that succeeded: the account's or device's altogether, the others this attempt."""
-    for limit, subject in proved.claims:
-        if limit.lock_at is not None:
-            await throttle.forget(session, limit, subject)
-        else:
-            await throttle.give_back(session, limit, subject)
-
-
-async def _claim(session: Session, claims: tuple[tuple[Limit, str], ...], now: datetime) -> Attempt:
-    """The first refusal among the counters, or else what the first counter says."""
-    attempts = [await throttle.claim_attempt(session, limit, subject, now) for limit, subject in claims]
-    return next((attempt for attempt in attempts if not attempt.allowed), attempts[0])
 
 
 def _counters(context: Context, request: Request, user: UserExport | None, typed: str) -> tuple[tuple[Limit, str], ...]:
@@ -100,7 +90,7 @@ def _counters(context: Context, request: Request, user: UserExport | None, typed
     return ((context.limits.account, user.id if user else typed), (context.limits.everywhere, ""))
 
 
-async def _find_user(context: Context, identifier: Identifier | None) -> UserExport | None:
+async def find_user(context: Context, identifier: Identifier | None) -> UserExport | None:
     """Whom the name means; an address means somebody only once it has been verified.
 
     A name that this copy does not have and that directory cannot be asked about is nobody's: an error in its place
@@ -117,7 +107,17 @@ async def _find_user(context: Context, identifier: Identifier | None) -> UserExp
     return user if is_meant else None
 
 
-async def _credential(context: Context, user: UserExport | None, now: datetime) -> Credential | None:
+async def _as_of_now(context: Context, user: UserExport) -> UserExport | None:
+    """Who proved to be a disabled user may have been enabled a moment ago: directory knows."""
+    try:
+        await context.users.pull([user.id])
+        return await context.users.get(user.id)
+    except Unreachable:
+        log.warning("sign_in.directory_unreachable")
+        return user
+
+
+async def current_credential(context: Context, user: UserExport | None, now: datetime) -> Credential | None:
     """The user's password as of now: what directory handed over a millisecond ago is taken first."""
     if user is None:
         return None

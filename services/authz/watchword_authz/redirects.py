@@ -1,9 +1,9 @@
-"""Redirect URIs: whether one is registered, and what is sent to it."""
+"""Redirect URIs: whether one is registered, and who may receive what is sent there."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 # Only loopback IP literals may vary the port: `localhost` may resolve to elsewhere. The rest of the URI starts with a
 # slash or a question mark, so that `http://127.0.0.1:80@evil.example/` is no loopback URI.
@@ -49,9 +49,3 @@ def is_claimed_by_anyone(uri: str) -> bool:
     Spec: RFC 8252 8.6.
     """
     return not is_web(uri) or _without_port(uri) is not None
-
-
-def with_params(uri: str, params: Mapping[str, str]) -> str:
-    """The URI with the parameters added to its query, and otherwise as it was registered. Spec: RFC 6749 4.1.2."""
-    joint = "" if uri.endswith(("?", "&")) else "&" if "?" in uri else "?"
-    return uri + joint + urlencode(params)

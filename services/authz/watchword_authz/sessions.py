@@ -18,14 +18,19 @@ from watchword_database.ids import new_id
 from watchword_events.contracts import SessionEnded, SessionStarted
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.feed import Feed
+from watchword_web.cookies import FLOW_LIFETIME
 
 _MAX_USER_AGENT: Final = 200
 # What a new sign-in of the same person changes; sid and version stay.
 _RENEWED: Final = frozenset(
-    {"secret_hash", "provider_id", "auth_time", "amr", "acr", "rev", "address", "user_agent", "seen_at", "ends_at"}
-    | {"expires_at"}
+    {"secret_hash", "provider_id", "issuer", "auth_time", "amr", "acr", "rev"}
+    | {"address", "user_agent", "seen_at", "ends_at", "expires_at", "upstream_session", "is_remembered"}
 )
 _SEEN_EVERY: Final = timedelta(minutes=1)  # a session that is used all the time is written once a minute
+
+
+class EndedThere(Exception):
+    """The provider ended its session while the sign-in that came from it was on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,9 @@ class Lifetimes:
 class SignIn:
     """Who proved to be whom, and how. rev: the ledger position noted before the user was read.
 
-    provider_id: the upstream identity provider; None for a password.  address, user_agent: of the browser, for lists.
+    provider_id: the upstream identity provider; None for a password.  issuer: as it calls itself.  address, user_agent:
+    of the browser, for lists.  upstream_session: federation's name for the provider's session, where one can end
+    with the other.  is_remembered: the device stood in for the second factor.
     """
 
     user_id: str
@@ -49,8 +56,11 @@ class SignIn:
     amr: tuple[str, ...]
     acr: str | None
     rev: int
+    issuer: str | None = None
     address: str = ""
     user_agent: str = ""
+    upstream_session: str | None = None
+    is_remembered: bool = False
 
 
 def lineage(session: UserSession) -> dict[str, object]:
@@ -66,11 +76,14 @@ def lineage(session: UserSession) -> dict[str, object]:
     return claims
 
 
+async def find_open(session: Session, secret: str | None, *, now: datetime) -> UserSession | None:
+    """The session behind a cookie that nobody has ended yet: for who wants to end it, whatever the ledger says."""
+    return None if secret is None else await store.find_session(session, bus.ticket_hash(secret), now)
+
+
 async def find_live(session: Session, secret: str | None, *, feed: Feed, now: datetime) -> UserSession | None:
     """The session behind a cookie; None when there is none, it is over, or the ledger ended it."""
-    if secret is None:
-        return None
-    row = await store.find_session(session, bus.ticket_hash(secret), now)
+    row = await find_open(session, secret, now=now)
     return row if row is not None and feed.is_live(lineage(row)) else None
 
 
@@ -86,8 +99,11 @@ async def sign_in(
     """A live session with a new secret for the cookie, and ledger entries to settle.
 
     before: the live session that this browser had. Of the same person it goes on under its sid with a new secret; of
-    another it ends. Appends SessionStarted for a new session, SessionEnded for a replaced one.
+    another it ends. Appends SessionStarted for a new session, SessionEnded for a replaced one. Raises EndedThere when
+    the provider has ended its session already.
     """
+    if who.upstream_session is not None and not await _claim_upstream(session, who.upstream_session, now):
+        raise EndedThere
     secret = token_urlsafe(32)
     entries: list[int] = []
     row = UserSession(
@@ -95,6 +111,7 @@ async def sign_in(
         user_id=who.user_id,
         secret_hash=bus.ticket_hash(secret),
         provider_id=who.provider_id,
+        issuer=who.issuer,
         auth_time=who.auth_time,
         amr=list(who.amr),
         acr=who.acr,
@@ -105,6 +122,8 @@ async def sign_in(
         seen_at=now,
         ends_at=now + min(lifetimes.idle, lifetimes.longest),
         expires_at=now + lifetimes.longest,
+        upstream_session=who.upstream_session,
+        is_remembered=who.is_remembered,
     )
     if before is not None and before.user_id == who.user_id:
         renewed = await store.claim_session(session, before.id, now, **{name: getattr(row, name) for name in _RENEWED})
@@ -117,6 +136,19 @@ async def sign_in(
     return row, secret, entries
 
 
+async def step_up(
+    session: Session, row: UserSession, amr: Sequence[str], *, now: datetime
+) -> tuple[UserSession, str] | None:
+    """The session with further methods and a new secret for the cookie; None when it is over.
+
+    When the person signed in, and how long the session may last, stays as it was.
+    """
+    secret = token_urlsafe(32)
+    merged = list(dict.fromkeys((*row.amr, *amr)))
+    stepped = await store.claim_session(session, row.id, now, secret_hash=bus.ticket_hash(secret), amr=merged)
+    return None if stepped is None else (stepped, secret)
+
+
 async def end(session: Session, sids: Sequence[str], reason: EndReason, *, feed: Feed, now: datetime) -> list[int]:
     """Those of the sessions that were not over are over; the ids of their ledger entries, to be settled.
 
@@ -124,6 +156,26 @@ async def end(session: Session, sids: Sequence[str], reason: EndReason, *, feed:
     """
     ended = await store.claim_ends(session, sids, reason, now)
     return [await _bury(session, row, reason, feed=feed, now=now) for row in ended]
+
+
+async def end_upstream(
+    session: Session, provider_id: str, upstream_sessions: Sequence[str], *, feed: Feed, now: datetime
+) -> list[int]:
+    """Every session that came from these at a provider is over, as `end`; one that is about to begin never does.
+
+    A sign-in takes its provider's session once, as this does. If it came first, and has not committed yet, this waits
+    for it and then sees its session; if this came first, the sign-in is refused.
+    """
+    for upstream_session in sorted(upstream_sessions):
+        await _claim_upstream(session, upstream_session, now)
+    sids = await store.sids_from(session, provider_id, upstream_sessions)
+    return await end(session, sids, EndReason.SIGN_OUT, feed=feed, now=now)
+
+
+async def _claim_upstream(session: Session, upstream_session: str, now: datetime) -> bool:
+    """True for the first sign-in, or end, of a session at a provider. No sign-in is on its way for longer than kept."""
+    expires_at = now + 2 * FLOW_LIFETIME
+    return await bus.spend(session, purpose="upstream-session", key=upstream_session, expires_at=expires_at)
 
 
 async def end_all(session: Session, user_id: str, reason: EndReason, *, feed: Feed, now: datetime) -> list[int]:

@@ -1,8 +1,9 @@
 """Settings of the authz service beyond those that every service has."""
 
 from datetime import timedelta
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from watchword_runtime.settings import ServiceSettings
 
@@ -12,6 +13,31 @@ class AuthzSettings(ServiceSettings):
 
     session_idle_s: int = Field(24 * 3600, ge=60, description="A session ends when it was not used for this long")
     session_max_s: int = Field(7 * 86_400, ge=60, description="The longest that a session lasts")
+    remember_device_days: int = Field(
+        30, ge=0, le=365, description="How long a device need not prove the second factor again; 0 to remember none"
+    )
+    password_min_length: int = Field(
+        15, ge=8, le=64, description="Characters that a password which somebody chooses has to have"
+    )
+    breached_passwords_url: str = Field(
+        "",
+        description="Range API that knows stolen passwords by the first five digits of their SHA-1, for example "
+        "`https://api.pwnedpasswords.com/range`; nobody is asked when left out, nor turned away while it is silent",
+    )
+    local_passwords: bool = Field(True, description="Whether people may have passwords and sign in with them here")
+    invitations: bool = Field(True, description="Whether administrators may invite people to choose a password")
+    smtp_host: str = Field("", description="Mail server; without one nothing is sent, and no password is reset by mail")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="`starttls` (port 587), `tls` from the first byte (port 465), `none` on one machine"
+    )
+    smtp_username: str = Field("", description="Under which mail is submitted, where the server asks for it")
+    smtp_password: SecretStr | None = Field(None, description="The password that belongs to it")
+    mail_from: str = Field(
+        "Watchword <no-reply@localhost>",
+        pattern=r"^[^\r\n]*@[^\s@]+$",
+        description="Who mails are from; an installation with a name of its own (docs/branding.md) writes under that",
+    )
     account_attempts: int = Field(
         5, ge=1, description="Wrong passwords for one account before each further try waits, twice as long each time"
     )
@@ -28,6 +54,18 @@ class AuthzSettings(ServiceSettings):
     flows_per_s: int = Field(
         100, ge=1, description="Sign-ins that one address may begin in a second; five times as many in a burst"
     )
+    pushes_per_s: int = Field(
+        1000, ge=1, description="Requests that one address may push in a second; five times as many in a burst"
+    )
+    client_failure_rate: float = Field(
+        5.0, gt=0, description="Wrong client credentials per second that one address gets away with"
+    )
+    client_failure_burst: int = Field(
+        100, ge=1, description="Wrong client credentials that one address may present at once"
+    )
+    decisions_keep_days: int = Field(
+        30, ge=1, le=3650, description="How long it can be looked up what access rules decided, and why"
+    )
     refusal_floor_ms: int = Field(
         400,
         ge=0,
@@ -38,6 +76,16 @@ class AuthzSettings(ServiceSettings):
     def session_idle(self) -> timedelta:
         """As a duration."""
         return timedelta(seconds=self.session_idle_s)
+
+    @property
+    def remember_device(self) -> timedelta:
+        """As a duration."""
+        return timedelta(days=self.remember_device_days)
+
+    @property
+    def decisions_keep(self) -> timedelta:
+        """As a duration."""
+        return timedelta(days=self.decisions_keep_days)
 
     @property
     def session_max(self) -> timedelta:

@@ -1,6 +1,6 @@
 """Named SQL of the authz service. `find_` may return None, `claim_` changes once; expiry stands in the WHERE."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,7 +8,21 @@ from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from watchword_authz.models import Consent, Credential, EndReason, Flow, IssuedGrant, UserSession
+from watchword_authz.models import (
+    Authenticator,
+    Consent,
+    Credential,
+    EndReason,
+    Flow,
+    IssuedGrant,
+    Passkey,
+    PushedRequest,
+    RecoveryCode,
+    RememberedDevice,
+    UserCopy,
+    UserSession,
+)
+from watchword_database import decisions
 from watchword_database.base import CopyColumns
 from watchword_database.engine import Session
 from watchword_database.ids import new_id
@@ -41,6 +55,34 @@ async def delete_flows(session: Session, before: datetime, limit: int = 1000) ->
     """Flows that expired before this time are gone."""
     old = select(Flow.id).where(Flow.expires_at < before).limit(limit)
     await session.exec(delete(Flow).where(col(Flow.id).in_(old)))
+
+
+# pushed requests -----------------------------------------------------------------------------------------------------
+
+
+async def claim_pushed_request(
+    session: Session, reference_hash: bytes, *, client_id: str, now: datetime
+) -> PushedRequest | None:
+    """The request of this client with this reference, used by this transaction; None when it cannot be used."""
+    result = await session.exec(
+        update(PushedRequest)
+        .where(
+            col(PushedRequest.reference_hash) == reference_hash,
+            col(PushedRequest.client_id) == client_id,
+            col(PushedRequest.used_at).is_(None),
+            col(PushedRequest.expires_at) > now,
+        )
+        .values(used_at=now)
+        .returning(PushedRequest),
+        execution_options=_FRESH,
+    )
+    return result.scalar_one_or_none()
+
+
+async def delete_pushed_requests(session: Session, before: datetime, limit: int = 20_000) -> None:
+    """Requests that expired before this time are gone."""
+    old = select(PushedRequest.reference_hash).where(PushedRequest.expires_at < before).limit(limit)
+    await session.exec(delete(PushedRequest).where(col(PushedRequest.reference_hash).in_(old)))
 
 
 # sessions ------------------------------------------------------------------------------------------------------------
@@ -97,6 +139,26 @@ async def sids_of(session: Session, user_id: str) -> list[str]:
     return list(found)
 
 
+async def has_sessions(session: Session, user_id: str, *, besides: str) -> bool:
+    """Whether the person has or had another session than this one, as far as they are kept."""
+    found = await session.exec(
+        select(UserSession.id).where(UserSession.user_id == user_id, UserSession.id != besides).limit(1)
+    )
+    return found.one_or_none() is not None
+
+
+async def sids_from(session: Session, provider_id: str, upstream_sessions: Sequence[str]) -> list[str]:
+    """The sessions that have not ended and came from these sessions at a provider."""
+    found = await session.exec(
+        select(UserSession.id).where(
+            UserSession.provider_id == provider_id,
+            col(UserSession.upstream_session).in_(upstream_sessions),
+            col(UserSession.ended_at).is_(None),
+        )
+    )
+    return list(found)
+
+
 async def lock_expired(session: Session, now: datetime, limit: int) -> list[tuple[str, bool]]:
     """Sessions whose time is over, locked for this transaction, each with whether it was idle too long."""
     found = await session.exec(
@@ -110,14 +172,29 @@ async def lock_expired(session: Session, now: datetime, limit: int) -> list[tupl
 
 
 async def list_sessions(
-    session: Session, now: datetime, *, user_id: str | None, after: str, limit: int
+    session: Session,
+    now: datetime,
+    *,
+    user_id: str | None = None,
+    ids: Sequence[str] = (),
+    organizations: Collection[str] | None = None,
+    after: str,
+    limit: int,
 ) -> list[UserSession]:
-    """Sessions that are not over, oldest first, after the one with this id."""
+    """Sessions that are not over, oldest first, after the one with this id; only those of a user, or with these ids.
+
+    organizations: only of people whose home is one of these.
+    """
     query = select(UserSession).where(
         col(UserSession.ended_at).is_(None), UserSession.ends_at > now, UserSession.id > after
     )
     if user_id is not None:
         query = query.where(UserSession.user_id == user_id)
+    if ids:
+        query = query.where(col(UserSession.id).in_(ids))
+    if organizations is not None:
+        home = col(UserCopy.data)["organization"].astext.in_(organizations)
+        query = query.where(select(UserCopy.id).where(UserCopy.id == UserSession.user_id, home).exists())
     return list(await session.exec(query.order_by(col(UserSession.id)).limit(limit)))
 
 
@@ -158,10 +235,25 @@ async def claim_password(session: Session, user_id: str, version: int, password_
     return result.rowcount == 1
 
 
+async def lock_password(session: Session, user_id: str, version: int) -> bool:
+    """True when the credential still has this version; it keeps it until the transaction ends."""
+    found = await session.exec(
+        select(Credential.version).where(Credential.user_id == user_id, Credential.version == version).with_for_update()
+    )
+    return found.one_or_none() is not None
+
+
+async def forget_devices(session: Session, user_id: str) -> None:
+    """No device of the person stands in for the second factor any more."""
+    await session.exec(delete(RememberedDevice).where(col(RememberedDevice.user_id) == user_id))
+
+
 async def delete_person(session: Session, user_id: str) -> None:
-    """Nothing is left of a deleted user's password and consents."""
-    await session.exec(delete(Credential).where(col(Credential.user_id) == user_id))
+    """Nothing is left of a deleted user's credentials and consents, nor of what access rules decided about them."""
+    for owned in (Credential, Authenticator, RecoveryCode, Passkey, RememberedDevice):
+        await session.exec(delete(owned).where(col(owned.user_id) == user_id))
     await session.exec(delete(Consent).where(col(Consent.user_id) == user_id))
+    await decisions.forget_of(session, user_id)
 
 
 # consents and grants -------------------------------------------------------------------------------------------------
@@ -213,12 +305,39 @@ async def list_consents(session: Session, *, user_id: str | None, after: str, li
     return list(await session.exec(query.order_by(col(Consent.id)).limit(limit)))
 
 
-async def grants_of(session: Session, user_id: str, now: datetime, *, client_id: str | None) -> list[IssuedGrant]:
-    """The grants of a user that may still live: of one client, or else all that may outlive their session."""
-    which = col(IssuedGrant.offline).is_(True) if client_id is None else IssuedGrant.client_id == client_id
+async def claim_grants(session: Session, user_id: str, now: datetime, *, client_id: str | None) -> list[IssuedGrant]:
+    """The grants of a user that may still live, taken out to be ended: of one client, or else (None) all that may
+    outlive their session.
+    """
+    which = col(IssuedGrant.offline).is_(True) if client_id is None else col(IssuedGrant.client_id) == client_id
+    result = await session.exec(
+        delete(IssuedGrant)
+        .where(col(IssuedGrant.user_id) == user_id, col(IssuedGrant.keep_until) > now, which)
+        .returning(IssuedGrant)
+    )
+    return list(result.scalars())
+
+
+async def list_grants(session: Session, user_id: str, now: datetime, *, limit: int) -> list[IssuedGrant]:
+    """The grants of a user that may still live, the newest first."""
     return list(
         await session.exec(
-            select(IssuedGrant).where(IssuedGrant.user_id == user_id, IssuedGrant.keep_until > now, which)
+            select(IssuedGrant)
+            .where(IssuedGrant.user_id == user_id, IssuedGrant.keep_until > now)
+            .order_by(col(IssuedGrant.issued_at).desc())
+            .limit(limit)
+        )
+    )
+
+
+async def clients_of(session: Session, user_id: str, sid: str) -> list[str]:
+    """The clients that got something in a session of this user, in the order of their ids."""
+    return list(
+        await session.exec(
+            select(IssuedGrant.client_id)
+            .where(IssuedGrant.user_id == user_id, IssuedGrant.sid == sid)
+            .distinct()
+            .order_by(IssuedGrant.client_id)
         )
     )
 

@@ -7,6 +7,7 @@ counter of its own for that account: a stranger's guesses lock strangers out, ne
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,6 +20,8 @@ from watchword_database.engine import Session
 _HOUR: Final = timedelta(hours=1)
 _MINUTE: Final = timedelta(minutes=1)
 _MAX_DOUBLINGS: Final = 20
+_CODES: Final = 5
+_CODES_WINDOW: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,13 @@ class Limits:
 
     account: Limit
     device: Limit
+    factor: Limit
+    device_factor: Limit
     address: Limit
     everywhere: Limit
+    user_codes: Limit
+    mails: Limit
+    mails_by_address: Limit
 
 
 def limits_of(settings: AuthzSettings) -> Limits:
@@ -70,6 +78,8 @@ def limits_of(settings: AuthzSettings) -> Limits:
     return Limits(
         account=account,
         device=replace(account, kind="device"),
+        factor=replace(account, kind="factor"),
+        device_factor=replace(account, kind="device-factor"),
         address=Limit(
             "address",
             free=settings.address_attempts,
@@ -79,6 +89,21 @@ def limits_of(settings: AuthzSettings) -> Limits:
         ),
         # No lock over all: it would let anybody close the door for everybody. Known devices do not wait for it at all.
         everywhere=Limit("all", settings.global_attempts, timedelta(milliseconds=50), timedelta(seconds=2), _MINUTE),
+        # security.md 3, row 27: as many wrong codes of devices, from one address and account, while a code lives.
+        user_codes=Limit(
+            "user-code",
+            free=_CODES,
+            first_wait=_CODES_WINDOW,
+            longest_wait=_CODES_WINDOW,
+            window=_CODES_WINDOW,
+            slides=True,
+            lock_at=_CODES,
+            lock_for=_CODES_WINDOW,
+        ),
+        mails=Limit("mail", free=3, first_wait=_HOUR, longest_wait=_HOUR, window=_HOUR),
+        mails_by_address=Limit(
+            "mail-address", free=20, first_wait=_MINUTE, longest_wait=timedelta(minutes=5), window=_HOUR
+        ),
     )
 
 
@@ -145,6 +170,21 @@ async def claim_attempt(session: Session, limit: Limit, subject: str, now: datet
         return Attempt(allowed=True, locked=attempts >= lock_at)
     not_before = (await connection.execute(_NOT_BEFORE, {"key": key})).scalar_one_or_none()
     return Attempt(allowed=False, wait=max(not_before - now, timedelta(0)) if not_before else timedelta(0))
+
+
+async def claim_attempts(session: Session, claims: Sequence[tuple[Limit, str]], now: datetime) -> Attempt:
+    """The first refusal among the counters, or else what the first counter says."""
+    attempts = [await claim_attempt(session, limit, subject, now) for limit, subject in claims]
+    return next((attempt for attempt in attempts if not attempt.allowed), attempts[0])
+
+
+async def settle(session: Session, claims: Sequence[tuple[Limit, str]]) -> None:
+    """The counters forget an attempt that succeeded: those that lock altogether, the others this attempt."""
+    for limit, subject in claims:
+        if limit.lock_at is not None:
+            await forget(session, limit, subject)
+        else:
+            await give_back(session, limit, subject)
 
 
 async def give_back(session: Session, limit: Limit, subject: str) -> None:

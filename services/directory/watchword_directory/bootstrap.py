@@ -1,13 +1,13 @@
-"""The first administrator, made by the supervisor before anybody can sign in."""
+"""The first administrator, an owner, made by the supervisor before anybody can sign in."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from watchword_database import Database, transaction
-from watchword_directory import store
+from watchword_directory import roles, store
 from watchword_directory.emails import canonical_email
 from watchword_directory.names import canonical_username, check_sign_in_names
-from watchword_directory.users import hand_over_password, new_user, release_email, rise
+from watchword_directory.users import hand_over_password, new_user, release_emails, rise
 from watchword_events.contracts import UserProvisioned, UserUpdated
 from watchword_runtime.passwords import Passwords
 
@@ -23,10 +23,10 @@ class Administrator:
 async def ensure_administrator(
     database: Database, *, username: str, password: str, passwords: Passwords, now: datetime, email: str | None = None
 ) -> Administrator:
-    """There is a user with this name and the role of an administrator; a password is set only for a new one.
+    """There is a user with this name and the role of an owner; a password is set only for a new one.
 
     database: the directory's. Safe to call at each start and in several processes at once. Raises InvalidUsername and
-    InvalidEmail. Appends UserProvisioned, or UserUpdated when the user had not been an administrator.
+    InvalidEmail. Appends UserProvisioned, or UserUpdated when the user had not been an owner, and AssignmentChanged.
     """
     name = canonical_username(username)
     address = canonical_email(email) if email else None
@@ -34,20 +34,19 @@ async def ensure_administrator(
     password_hash = await passwords.hash(password)
     async with transaction(database) as session:
         user = new_user(username=name, email=address, email_verified=address is not None, now=now)
-        user.roles = [store.ADMINISTRATOR]
         user.profile = {"name": "Administrator"}
         user.password_set_at = now
         if await store.claim_new_user(session, user):
             session.emit(UserProvisioned(id=user.id, version=1, claims_version=1, origin="bootstrap"))
-            await release_email(session, user, now=now)
+            await roles.make_owner(session, user.id, now=now)
+            await release_emails(session, [user], now=now)
             await hand_over_password(session, user.id, password_hash, now=now)
             return Administrator(user.id, created=True)
         found = await store.find_user_by_username(session, name)
         if found is None:
             raise ValueError("the administrator's e-mail address belongs to another user")
         known = await store.get_user_for_change(session, found.id)
-        if store.ADMINISTRATOR not in known.roles:
-            known.roles = sorted({*known.roles, store.ADMINISTRATOR})
+        if await roles.make_owner(session, known.id, now=now):
             rise(known, claims=True, now=now)
             session.emit(UserUpdated(id=known.id, version=known.version, claims_version=known.claims_version))
         return Administrator(known.id, created=False)

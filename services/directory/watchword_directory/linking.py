@@ -1,22 +1,30 @@
 """Links between identities and users: made after a proof, removed while another way in remains.
 
-An e-mail address alone never links. It only tells whom to ask for a proof, and the proof counts for exactly one
-identity, one user, one flow of one browser, once.
+An e-mail address alone links nothing, unless a provider is set up so; it only tells whom to ask for a proof, and the
+proof counts for exactly one identity, one user, one flow of one browser, once.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
 from watchword_database import Session, bus
 from watchword_database.ids import new_id
-from watchword_directory import store
+from watchword_directory import organization_table, store
+from watchword_directory.mapping import NOTHING, Mapped
 from watchword_directory.models import IdentityLink, PendingLink, User
+from watchword_directory.ranks import Rank, Reach, require_rank
+from watchword_directory.standing import standing_of
 from watchword_directory.users import revoke_user
 from watchword_events.contracts import IdentityLinked, IdentityUnlinked
+from watchword_events.exports import ProviderExport
 from watchword_events.handovers import AccountProved, ProveAccount, VerifiedIdentity
 from watchword_events.revocations import RevocationKind
 from watchword_runtime.feed import Feed
+from watchword_runtime.internal import Unreachable
 
+# Whether somebody has a password or passkey at authz. Raises Unreachable.
+HasWayIn = Callable[[str], Awaitable[bool]]
 PROOF_LIFE: Final = timedelta(minutes=15)
 
 
@@ -29,7 +37,15 @@ class LinkedElsewhere(Exception):
 
 
 async def ask_for_proof(
-    session: Session, identity: VerifiedIdentity, user: User, *, flow: str, binding: str, now: datetime
+    session: Session,
+    identity: VerifiedIdentity,
+    user: User,
+    *,
+    flow: str,
+    binding: str,
+    mapped: Mapped = NOTHING,
+    upstream_session: str | None = None,
+    now: datetime,
 ) -> str:
     """The ticket with which authz has the person prove the account; the identity waits, bound to this flow."""
     pending = PendingLink(
@@ -38,11 +54,16 @@ async def ask_for_proof(
         binding=binding,
         user_id=user.id,
         identity=_bare(identity).model_dump(mode="json"),
+        mapped=mapped.model_dump(mode="json"),
         expires_at=now + PROOF_LIFE,
     )
     await store.put_pending_link(session, pending)
     payload = ProveAccount(
-        binding=binding, user_id=user.id, pending_link_id=pending.id, provider_id=identity.provider_id
+        binding=binding,
+        user_id=user.id,
+        pending_link_id=pending.id,
+        provider_id=identity.provider_id,
+        upstream_session=upstream_session,
     )
     return await bus.hand_over(session, payload, flow=flow, now=now)
 
@@ -59,24 +80,56 @@ def _bare(identity: VerifiedIdentity) -> VerifiedIdentity:
     )
 
 
-async def link_proved(session: Session, proof: AccountProved, *, flow: str, now: datetime) -> VerifiedIdentity | None:
-    """The identity that now leads to the user who proved the account; None when no such identity waits.
+async def link_proved(
+    session: Session, proof: AccountProved, *, flow: str, now: datetime
+) -> tuple[VerifiedIdentity, Mapped] | None:
+    """The identity that now leads to the user who proved the account, and what its provider gives the user.
 
-    Raises LinkedElsewhere. Appends IdentityLinked.
+    None when no such identity waits. Raises LinkedElsewhere. Appends IdentityLinked.
     """
-    identity = await store.claim_pending_link(
+    pending = await store.claim_pending_link(
         session, proof.pending_link_id, flow=flow, binding=proof.binding, user_id=proof.user_id, now=now
     )
-    if identity is None:
+    if pending is None:
         return None
+    identity, mapped = VerifiedIdentity.model_validate(pending.identity), Mapped.model_validate(pending.mapped)
     made = await link(session, identity, proof.user_id, now=now)
     if made is not None:
         announce_link(session, made)
-        return identity
+        return identity, mapped
     found = await store.find_link(session, identity)
     if found is None or found.user_id != proof.user_id:
         raise LinkedElsewhere(proof.user_id)
-    return identity
+    return identity, mapped
+
+
+async def is_linked_unproved(
+    session: Session, identity: VerifiedIdentity, user: User, provider: ProviderExport, has_way_in: HasWayIn
+) -> bool:
+    """Whether the address alone leads to the user, who has the same one, verified.
+
+    Never to somebody with rights of administration. `trusted`: always. `verified`: when there is nothing to prove the
+    account with, and the provider's organization has proved that the verified address is in a domain of its own.
+    has_way_in: asks authz; while nobody can know what somebody has, they have something.
+    """
+    if provider.linking == "prove" or not user.active:
+        return False
+    if (await standing_of(session, user.id)).rank() > Rank.NONE:
+        return False
+    if provider.linking == "trusted":
+        return True
+    if not identity.email_verified or user.email is None or provider.organization is None:
+        return False
+    links = await store.list_links(session, after="", limit=1, user_id=user.id)
+    if links or user.organization_id not in (None, provider.organization):
+        return False
+    domains = (await organization_table.domains_of(session, [provider.organization]))[provider.organization]
+    if user.email.rpartition("@")[2] not in domains:
+        return False
+    try:
+        return not await has_way_in(user.id)
+    except Unreachable:
+        return False
 
 
 async def link(session: Session, identity: VerifiedIdentity, user_id: str, *, now: datetime) -> IdentityLink | None:
@@ -98,18 +151,22 @@ def announce_link(session: Session, made: IdentityLink) -> None:
     session.emit(IdentityLinked(id=made.id, version=1, user_id=made.user_id, provider_id=made.provider_id))
 
 
-async def unlink(session: Session, link_id: str, *, feed: Feed, now: datetime) -> list[int] | None:
+async def unlink(
+    session: Session, link_id: str, *, has_way_in: bool, by: Reach, feed: Feed, now: datetime
+) -> list[int] | None:
     """Ledger entries to settle once the identity leads nowhere any more; None when there is no such link.
 
-    What was started through it ends: every session and token of the user is cut. Raises LastWayIn when the user has
-    neither another link nor a password. Appends IdentityUnlinked.
+    What was started through it ends: every session and token of the user is cut.  has_way_in: whether authz knows a
+    password or passkey of theirs.  by: the caller's reach. Raises LastWayIn when the user has neither that nor another
+    link, AboveOwnRank. Appends IdentityUnlinked.
     """
     found = await store.find_link_by_id(session, link_id)
     if found is None:
         return None
     user = await store.get_user_for_change(session, found.user_id)  # one unlinking of a user at a time
+    require_rank((await standing_of(session, user.id)).rank(by), by)
     others = await store.list_links(session, after="", limit=2, user_id=user.id)
-    if user.password_set_at is None and not any(other.id != link_id for other in others):
+    if not has_way_in and not any(other.id != link_id for other in others):
         raise LastWayIn(link_id)
     if not await store.claim_removed_link(session, link_id):
         return None

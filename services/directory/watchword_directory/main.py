@@ -7,23 +7,30 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from watchword_database import Database, transaction
-from watchword_database.outbox import Relay
+from watchword_database import transaction
 from watchword_directory import consumers, store
-from watchword_directory.api import identity_router, user_router
+from watchword_directory.claims import ClaimsWorker
+from watchword_directory.declared import kinds
+from watchword_directory.domains import Domains
 from watchword_directory.edge import Parts
-from watchword_directory.models import ApiKeyCopy, ProviderCopy
+from watchword_directory.mapping import Mapper
+from watchword_directory.models import ApiKeyCopy, BrandingCopy, ProviderCopy
 from watchword_directory.profiles import export
-from watchword_directory.routes import internal, sign_in_router
+from watchword_directory.routes import routers, scim
 from watchword_directory.settings import DirectorySettings
+from watchword_directory.standing import standing_of
 from watchword_directory.sweeper import Sweeper
-from watchword_events.exports import ApiKeyExport, ProviderExport, UserExport
+from watchword_events.exports import ApiKeyExport, CredentialExport, ProviderExport, UserExport
 from watchword_events.names import Service
 from watchword_runtime.access import Access
-from watchword_runtime.broker import Broker, wire_hints, wire_relay
-from watchword_runtime.copies import Copy
+from watchword_runtime.backbone import Backbone
+from watchword_runtime.branding import follow_branding
+from watchword_runtime.callers import Callers
 from watchword_runtime.internal import Unreachable
 from watchword_runtime.passwords import Busy, Passwords
+from watchword_runtime.plans import Plans
+from watchword_runtime.plans_api import MAX_BYTES, apply_path, plan_router
+from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_web.api import Cursor
@@ -31,8 +38,23 @@ from watchword_web.app import create_app
 from watchword_web.cookies import Cookies
 from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
+from watchword_web.pages import Pages
 
-PATHS: Final[tuple[str, ...]] = ("/login/identity", "/api/v1/users", "/api/v1/identities")
+PATHS: Final[tuple[str, ...]] = (
+    "/login/identity",
+    "/api/v1/users",
+    "/api/v1/identities",
+    "/api/v1/groups",
+    "/api/v1/organizations",
+    "/api/v1/roles",
+    "/api/v1/assignments",
+    "/api/v1/attributes",
+    "/api/v1/me/account",
+    "/api/v1/me/email",
+    "/api/v1/me/identities",
+    "/scim/v2",
+    apply_path(Service.DIRECTORY),
+)
 # What says that a server we need is away, beyond the usual network errors.
 AWAY: Final = (
     DBAPIError,
@@ -47,86 +69,66 @@ AWAY: Final = (
 
 def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
     """The directory, built but not started."""
-    database = Database(
-        settings.database_url.get_secret_value(), service=Service.DIRECTORY, pool_size=settings.pool_size
-    )
-    broker = Broker(settings, database)
-    relay = Relay(database, lambda: broker.nc)
-    wire_hints(database, broker)
-    wire_relay(relay, broker)
-    pulls = shared.internal.of(settings, Service.DIRECTORY)
-    providers = Copy(
-        entity="provider",
-        owner=Service.ADMIN,
-        table=ProviderCopy,
-        export=ProviderExport,
-        database=database,
-        internal=pulls,
-    )
-    api_keys = Copy(
-        entity="api_key",
-        owner=Service.TOKEN,
-        table=ApiKeyCopy,
-        export=ApiKeyExport,
-        database=database,
-        internal=pulls,
-    )
-    consumers.subscribe(broker, providers=providers, api_keys=api_keys)
+    backbone = Backbone(Service.DIRECTORY, settings, shared, pool_size=settings.pool_size)
+    database, broker, pulls = backbone.database, backbone.broker, backbone.pulls
+    providers = backbone.copy("provider", ProviderCopy, ProviderExport)
+    api_keys = backbone.copy("api_key", ApiKeyCopy, ApiKeyExport)
+    pages = Pages(["watchword_web"], settings)
+    branding = follow_branding(backbone, BrandingCopy, pages)
+    consumers.subscribe(broker, providers=providers, api_keys=api_keys, branding=branding)
 
     async def find_user(user_id: str) -> UserExport | None:
         async with transaction(database) as session:
             user = await store.find_user(session, user_id)
-        return None if user is None else export(user).data
+            return None if user is None else export(user, await standing_of(session, user_id)).data
 
+    async def has_way_in(user_id: str) -> bool:
+        page = await pulls.export(Service.AUTHZ, "credential", {"id": [user_id]})
+        return any(CredentialExport.model_validate(each.data).is_way_in for each in page.items)
+
+    access = Access(
+        settings,
+        feed=shared.feed,
+        internal=pulls,
+        find_user=find_user,
+        find_api_key=api_keys.get,
+        now=shared.now,
+        broker=broker,
+    )
+    passwords = Passwords()
+    backbone.closes(passwords.close)
     parts = Parts(
         settings=settings,
         database=database,
         feed=shared.feed,
-        access=Access(
-            settings,
-            feed=shared.feed,
-            internal=pulls,
-            find_user=find_user,
-            find_api_key=api_keys.get,
-            now=shared.now,
-            broker=broker,
-        ),
-        passwords=Passwords(),
+        callers=Callers(access, settings, shared.now),
+        endings=Endings(shared.feed, database),
+        passwords=passwords,
         providers=providers,
         cookies=Cookies(settings),
         cursor=Cursor(settings.keyring.key("cursor")),
         now=shared.now,
-        refused=Limiter(settings.refused_calls_per_s, settings.refused_calls_burst),
+        claims=backbone.runs(ClaimsWorker(database, now=shared.now)),
+        domains=Domains(settings.dns_servers),
+        mapper=Mapper(),
         sign_ins=Limiter(50, 200),
+        dns_questions=Limiter(1, 20),
+        has_way_in=has_way_in,
     )
-    sweeper = Sweeper(database, now=shared.now)
+    plans = Plans(database, shared.feed, kinds(parts), now=shared.now)
+    backbone.runs(Sweeper(database, now=shared.now))
     app = create_app(
         Service.DIRECTORY.value,
         title="Watchword directory",
         settings=settings,
-        routers=[sign_in_router(parts), user_router(parts), identity_router(parts), internal(parts)],
+        routers=[
+            *routers(parts),
+            plan_router(Service.DIRECTORY, plans, parts.callers, parts.endings, parts.cursor),
+        ],
         version=version("watchword-directory"),
+        pages=pages,
+        large_below={scim.PREFIX: scim.MAX_BODY},
+        large={apply_path(Service.DIRECTORY): MAX_BYTES},
         outages=(*OUTAGES, *AWAY),
     )
-
-    async def start() -> None:
-        await broker.start()
-        relay.start()
-        providers.start()
-        api_keys.start()
-        sweeper.start()
-
-    async def stop() -> None:
-        await sweeper.stop()
-        await providers.stop()
-        await api_keys.stop()
-        await relay.stop()
-        await broker.stop()
-        parts.passwords.close()
-        await database.dispose()
-
-    def ready() -> str:
-        waiting = [name for name, copy in (("providers", providers), ("API keys", api_keys)) if not copy.ready]
-        return f"copies being filled: {', '.join(waiting)}" if waiting else ""
-
-    return ServiceApp(Service.DIRECTORY, app, start=start, stop=stop, ready=ready)
+    return backbone.service(app)

@@ -1,7 +1,7 @@
 """Just-in-time provisioning: the user that a new identity becomes, and what later sign-ins change of it.
 
-A new person gets no role and no group: what a provider claims about rights is not read here. An address is taken over
-only as what it is, verified or not, and never decides who somebody is.
+What a provider claims about rights is not read here: `mapping` reads it, by the rules that an administrator wrote. An
+address is taken over only as what it is, verified or not, and never decides who somebody is.
 """
 
 from datetime import datetime
@@ -15,8 +15,8 @@ from watchword_directory import store
 from watchword_directory.emails import InvalidEmail, canonical_email
 from watchword_directory.models import User
 from watchword_directory.names import candidates
-from watchword_directory.profiles import PROFILE, Link, Locale, Text
-from watchword_directory.users import new_user, release_email, rise
+from watchword_directory.texts import Link, Locale, Text
+from watchword_directory.users import new_user, release_emails, rise
 from watchword_events.contracts import UserProvisioned, UserUpdated
 from watchword_events.handovers import VerifiedIdentity
 
@@ -50,9 +50,9 @@ def profile_of(identity: VerifiedIdentity) -> dict[str, JsonValue]:
         "locale": identity.claims.get("locale"),
     }
     profile: dict[str, JsonValue] = {}
-    for name in PROFILE:
+    for name, kind in _FIELDS.items():
         try:
-            profile[name] = _FIELDS[name].validate_python(offered[name], strict=True)
+            profile[name] = kind.validate_python(offered[name], strict=True)
         except ValidationError:
             continue
     return profile
@@ -67,10 +67,12 @@ def email_of(identity: VerifiedIdentity) -> str | None:
         return None
 
 
-async def provision_user(session: Session, identity: VerifiedIdentity, *, now: datetime) -> User:
-    """A new user for an identity that nobody has, with a free user name. The link is the caller's next step.
+async def provision_user(
+    session: Session, identity: VerifiedIdentity, *, organization_id: str | None, now: datetime
+) -> User:
+    """A new user for an identity that nobody has, with a free user name. Link and events are the caller's next steps.
 
-    Raises EmailClash. Appends UserProvisioned.
+    Raises EmailClash.
     """
     email = email_of(identity)
     await _check_clash(session, email)
@@ -78,13 +80,13 @@ async def provision_user(session: Session, identity: VerifiedIdentity, *, now: d
     for _, username in zip(range(_TRIES), names, strict=False):
         user = new_user(username=username, email=email, email_verified=bool(email) and identity.email_verified, now=now)
         user.profile = profile_of(identity)
-        user.provider_id = identity.provider_id
+        user.provider_id, user.organization_id = identity.provider_id, organization_id
         if await store.claim_new_user(session, user):
             break
         await _check_clash(session, email)  # somebody may have taken the address a moment ago
     else:
         raise RuntimeError("no free user name")
-    await release_email(session, user, now=now)
+    await release_emails(session, [user], now=now)
     return user
 
 
@@ -120,7 +122,7 @@ async def refresh_profile(session: Session, user_id: str, identity: VerifiedIden
         return user
     rise(user, claims=True, now=now)
     await session.flush()
-    await release_email(session, user, now=now)
+    await release_emails(session, [user], now=now)
     session.emit(UserUpdated(id=user.id, version=user.version, claims_version=user.claims_version))
     return user
 

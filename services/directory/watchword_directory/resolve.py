@@ -10,10 +10,23 @@ import structlog
 
 from watchword_database import Session, bus
 from watchword_directory import store
-from watchword_directory.linking import LinkedElsewhere, announce_link, ask_for_proof, link, link_proved
-from watchword_directory.models import User
+from watchword_directory.linking import (
+    HasWayIn,
+    LinkedElsewhere,
+    announce_link,
+    ask_for_proof,
+    is_linked_unproved,
+    link,
+    link_proved,
+)
+from watchword_directory.mapping import NOTHING, Mapped, Mapper, NotLetIn
+from watchword_directory.models import IdentityLink, User
 from watchword_directory.provisioning import EmailClash, announce, provision_user, refresh_profile
-from watchword_events.handovers import AccountProved, Identity, SignedIn, VerifiedIdentity
+from watchword_directory.synchronizing import organization_of, synchronize
+from watchword_directory.users import rise
+from watchword_events.contracts import UserUpdated
+from watchword_events.exports import ProviderExport
+from watchword_events.handovers import AccountProved, Identity, LinkAccount, SignedIn, VerifiedIdentity
 from watchword_runtime.feed import Feed
 
 log = structlog.get_logger()
@@ -34,18 +47,41 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class HandedOn:
-    """The person goes on at authz: with `ticket` to complete the sign-in, or to prove an account first."""
+    """The person goes on at authz: with `ticket` to complete the sign-in, or to prove an account first.
+
+    ticket: "" for whoever goes back to their account page.
+    """
 
     step: str
     ticket: str
 
 
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """The provider's settings do not let the person in; what it gave before was taken back. code: of the error page."""
+
+    code: str
+
+
 class Refused(Exception):
-    """The sign-in ends here. code: `account_disabled`, `provider_disabled`, `account_not_linked` …."""
+    """The sign-in ends here, and nothing of it happened. code: `account_disabled`, `account_not_linked` …."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a sign-in is decided with. provider: through which the person came, None when nothing waits any more.
+
+    has_way_in: whether somebody has a password or passkey at authz.
+    """
+
+    provider: ProviderExport | None
+    mapper: Mapper
+    feed: Feed
+    has_way_in: HasWayIn
 
 
 async def find_arrival(session: Session, ticket: str, *, now: datetime) -> Arrival | None:
@@ -67,23 +103,38 @@ def is_of_this_browser(arrival: Arrival, flow_secret: str | None) -> bool:
     return hmac.compare_digest(hashlib.sha256(flow_secret.encode()).hexdigest(), arrival.payload.binding)
 
 
-async def receive(session: Session, arrival: Arrival, ticket: str, *, feed: Feed, now: datetime) -> HandedOn | None:
+async def receive(
+    session: Session, arrival: Arrival, ticket: str, desk: Desk, *, now: datetime
+) -> HandedOn | TurnedAway | None:
     """Where the person behind a ticket goes on; None when somebody else took the ticket a moment ago.
 
-    Raises Refused. What happened is one transaction: the ticket, the user, the link, the next hand-over and the events.
+    Raises Refused. What happened is one transaction: the ticket, the user, the link, roles and groups, the next
+    hand-over and the events.
     """
+    feed, provider = desk.feed, desk.provider
     position = feed.position  # before anything is read that the decision rests on
     match arrival.payload:
-        case Identity(binding=binding, identity=identity):
+        case Identity(binding=binding, identity=identity, solicited=solicited, upstream_session=upstream_session):
             if await bus.take(session, Identity, ticket, now=now) is None:
                 return None
-            user = await _user_of(session, identity, now=now)
+            if not identity.subject or not identity.issuer or provider is None:
+                raise Refused("invalid_identity")
+            try:
+                mapped = desk.mapper.mapped(provider, identity, now=now)
+            except NotLetIn as refusal:
+                log.info("sign_in.refused", reason=refusal.code, why=str(refusal), provider_id=provider.id)
+                await _take_back(session, identity, provider, now=now)
+                return TurnedAway(refusal.code)
+            asked = await linking_asked(session, arrival, now=now)
+            if asked is not None:
+                return await _link_as_asked(session, identity, desk, mapped, asked, solicited=solicited, now=now)
+            user = await _user_of(session, identity, desk, mapped, solicited=solicited, now=now)
             if isinstance(user, EmailClash):
-                return await _ask_for_proof(session, identity, user.user, arrival, now=now)
-        case AccountProved(binding=binding) as proof:
+                return await _ask_for_proof(session, identity, mapped, user.user, arrival, now=now)
+        case AccountProved(binding=binding, upstream_session=upstream_session) as proof:
             if await bus.take(session, AccountProved, ticket, now=now) is None:
                 return None
-            identity, user = await _linked_user(session, proof, flow=arrival.flow, now=now)
+            identity, user = await _linked_user(session, proof, provider, flow=arrival.flow, now=now)
         case _:
             assert_never(arrival.payload)
     if not feed.is_live({"idp": identity.provider_id, "rev": position}):
@@ -101,28 +152,93 @@ async def receive(session: Session, arrival: Arrival, ticket: str, *, feed: Feed
         auth_time=identity.auth_time,
         amr=identity.amr,
         acr=identity.acr,
+        upstream_session=upstream_session,
     )
     return HandedOn("/login/complete", await bus.hand_over(session, payload, flow=arrival.flow, now=now))
 
 
-async def _user_of(session: Session, identity: VerifiedIdentity, *, now: datetime) -> User | EmailClash:
+async def linking_asked(session: Session, arrival: Arrival, *, now: datetime) -> LinkAccount | None:
+    """Who asked in this flow, signed in at their account page, that whoever comes back is linked to them. Once."""
+    waiting = await bus.take_flow(session, LinkAccount, flow=arrival.flow, now=now)
+    asked = [each.payload for each in waiting if each.payload.binding == arrival.payload.binding]
+    return asked[-1] if asked else None
+
+
+async def _link_as_asked(
+    session: Session,
+    identity: VerifiedIdentity,
+    desk: Desk,
+    mapped: Mapped,
+    asked: LinkAccount,
+    *,
+    solicited: bool,
+    now: datetime,
+) -> HandedOn:
+    """The identity leads to the person who asked for it, unless it leads to somebody else. Raises Refused.
+
+    Nobody is signed in by it: the person goes back to the account page, in the session in which they asked.
+    """
+    provider = desk.provider
+    if provider is None or not solicited or identity.provider_id != asked.provider_id:
+        raise Refused("account_not_linked")
+    try:
+        user = await store.get_user_for_change(session, asked.user_id)
+    except store.UnknownUser as error:
+        raise Refused("account_disabled") from error
+    # Whoever was signed out, disabled or whose provider was closed since they asked, links nothing.
+    lineage = {"sub": user.id, "idp": identity.provider_id, "rev": asked.rev}
+    if not user.active or not desk.feed.is_live(lineage):
+        raise Refused("account_disabled")
+    made = await link(session, identity, user.id, now=now)
+    if made is None:
+        known = await store.find_link(session, identity)
+        if known is None or known.user_id != user.id:
+            log.info("identity.linked_elsewhere", provider_id=identity.provider_id, user_id=user.id)
+            raise Refused("linked_elsewhere")
+    else:
+        announce_link(session, made)
+        await _give(session, user, provider, mapped, now=now)
+        log.info("identity.linked", provider_id=identity.provider_id, user_id=user.id)
+    return HandedOn("/account/providers?done=linked", "")
+
+
+async def _user_of(
+    session: Session,
+    identity: VerifiedIdentity,
+    desk: Desk,
+    mapped: Mapped,
+    *,
+    solicited: bool,
+    now: datetime,
+) -> User | EmailClash:
     """The user to whom the identity leads, a new one if it leads to nobody; or whose address it has."""
-    if not identity.subject or not identity.issuer:
+    provider = desk.provider
+    if provider is None:
         raise Refused("invalid_identity")
     known = await store.find_link(session, identity)
+    is_new_link = False
     if known is None:
+        organization = await organization_of(session, provider)
+        organization_id = organization.id if organization is not None else None
         try:
-            user = await provision_user(session, identity, now=now)
+            user = await provision_user(session, identity, organization_id=organization_id, now=now)
         except EmailClash as clash:
             # The same new person in another tab may have been faster; then the clash is with himself.
             known = await store.find_link(session, identity)
             if known is None:
-                return clash
+                if not solicited:
+                    # Whoever can make this browser bring an assertion must not be able to add a way into an account.
+                    raise Refused("account_not_linked") from None
+                if not await is_linked_unproved(session, identity, clash.user, provider, desk.has_way_in):
+                    return clash
+                known, is_new_link = await _linked_by_address(session, identity, clash.user, now=now), True
         else:
             made = await link(session, identity, user.id, now=now)
             if made is not None:
+                given = await synchronize(session, user, provider, mapped, now=now)
                 announce(session, user)
                 announce_link(session, made)
+                given.announce(session, user)
                 log.info("user.provisioned", provider_id=identity.provider_id, user_id=user.id)
                 return user
             await store.drop_unused_user(session, user.id)
@@ -130,32 +246,74 @@ async def _user_of(session: Session, identity: VerifiedIdentity, *, now: datetim
     if known is None:
         raise Refused("invalid_identity")
     await store.touch_link(session, known.id, now=now)
-    return await refresh_profile(session, known.user_id, identity, now=now)
+    user = await refresh_profile(session, known.user_id, identity, now=now)
+    if is_new_link or provider.sync == "every":
+        await _give(session, user, provider, mapped, now=now)
+    return user
+
+
+async def _linked_by_address(
+    session: Session, identity: VerifiedIdentity, user: User, *, now: datetime
+) -> IdentityLink | None:
+    """The link that is made because of the address alone."""
+    made = await link(session, identity, user.id, now=now)
+    if made is None:
+        return await store.find_link(session, identity)
+    announce_link(session, made)
+    log.info("identity.linked", provider_id=identity.provider_id, user_id=user.id, unproved=True)
+    return made
+
+
+async def _give(session: Session, user: User, provider: ProviderExport, mapped: Mapped, *, now: datetime) -> None:
+    """The user, who is locked, has what the provider gives. Appends UserUpdated when anything differs."""
+    changed = await synchronize(session, user, provider, mapped, now=now)
+    if not changed:
+        return
+    rise(user, claims=True, now=now)
+    await session.flush()
+    session.emit(UserUpdated(id=user.id, version=user.version, claims_version=user.claims_version))
+    changed.announce(session, user)
+
+
+async def _take_back(session: Session, identity: VerifiedIdentity, provider: ProviderExport, *, now: datetime) -> None:
+    """Whoever is not let in any more has nothing of the provider's roles and groups, wherever else they come from."""
+    known = await store.find_link(session, identity)
+    if known is not None and provider.sync == "every":
+        user = await store.get_user_for_change(session, known.user_id)
+        await _give(session, user, provider, NOTHING, now=now)
 
 
 async def _ask_for_proof(
-    session: Session, identity: VerifiedIdentity, user: User, arrival: Arrival, *, now: datetime
+    session: Session, identity: VerifiedIdentity, mapped: Mapped, user: User, arrival: Arrival, *, now: datetime
 ) -> HandedOn:
     if not user.active:
         raise Refused("account_disabled")
     log.info("identity.proof_needed", provider_id=identity.provider_id, user_id=user.id)
-    binding = arrival.payload.binding
-    ticket = await ask_for_proof(session, identity, user, flow=arrival.flow, binding=binding, now=now)
+    ticket = await ask_for_proof(
+        session,
+        identity,
+        user,
+        flow=arrival.flow,
+        binding=arrival.payload.binding,
+        mapped=mapped,
+        upstream_session=arrival.payload.upstream_session,
+        now=now,
+    )
     return HandedOn("/login/prove", ticket)
 
 
 async def _linked_user(
-    session: Session, proof: AccountProved, *, flow: str, now: datetime
+    session: Session, proof: AccountProved, provider: ProviderExport | None, *, flow: str, now: datetime
 ) -> tuple[VerifiedIdentity, User]:
-    """The identity that waited, linked to the account that was proved, and its user."""
-    user = await store.find_user(session, proof.user_id)
-    if user is None:
-        raise Refused("account_not_linked")
+    """The identity that waited, linked to the account that was proved, and its user with what the provider gives."""
     try:
-        identity = await link_proved(session, proof, flow=flow, now=now)
-    except LinkedElsewhere as error:
+        user = await store.get_user_for_change(session, proof.user_id)
+        linked = await link_proved(session, proof, flow=flow, now=now)
+    except (store.UnknownUser, LinkedElsewhere) as error:
         raise Refused("account_not_linked") from error
-    if identity is None:
+    if linked is None or provider is None:
         raise Refused("account_not_linked")
+    identity, mapped = linked
+    await _give(session, user, provider, mapped, now=now)
     log.info("identity.linked", provider_id=identity.provider_id, user_id=user.id)
     return identity, user

@@ -1,15 +1,43 @@
 """Settings of the directory."""
 
-from pydantic import Field
+from ipaddress import ip_address
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from watchword_runtime.settings import ServiceSettings
 
 
 class DirectorySettings(ServiceSettings):
-    """What every service needs, and the size of the connection pool."""
+    """What every service needs, the pool, whom to ask about domains, and what people may do themselves."""
 
-    refused_calls_per_s: float = Field(
-        10, gt=0, description="Calls of the administration API without a live credential that one address may make"
-    )
-    refused_calls_burst: int = Field(600, ge=1, description="Such calls that one address may make at once")
     pool_size: int = Field(4, ge=1, le=50, description="Connections to PostgreSQL that one process keeps")
+    dns_servers: Annotated[list[tuple[str, int]], NoDecode] = Field(
+        [],
+        description="Name servers that say whether an organization controls a domain, comma separated, each `address` "
+        "or `address:port` (`[address]:port` for IPv6); those of the machine when left out",
+    )
+
+    self_deletion: bool = Field(True, description="Whether people may delete their account themselves")
+
+    @field_validator("dns_servers", mode="before")
+    @classmethod
+    def _split_servers(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [_place(part.strip()) for part in value.split(",") if part.strip()]
+
+
+def _place(server: str) -> tuple[str, int]:
+    """Address and port of a name server. Raises ValueError."""
+    address, port = server, "53"
+    if server.startswith("["):
+        address, _, rest = server[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif server.count(":") == 1:
+        address, _, port = server.partition(":")
+    ip_address(address)
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("a name server's port is a number up to 65535")
+    return address, int(port)

@@ -4,31 +4,48 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, text, update
+from sqlalchemy import delete, func, or_, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from watchword_database import Session, bus
-from watchword_directory.models import IS_ADMINISTRATOR, IdentityLink, PendingLink, User
+from watchword_database.audit import as_json
+from watchword_directory.models import IdentityLink, PendingLink, User
+from watchword_directory.ranks import EVERYTHING, Reach
 from watchword_events.handovers import VerifiedIdentity
 
-ADMINISTRATOR: Final = "administrator"
 _STANDING = col(User.deleted_at).is_(None)
 _AT_ONCE: Final = 1000
+_COLUMNS: Final = ", ".join(User.model_fields)
+_NEW_USERS: Final = text(f"""
+INSERT INTO directory.users ({_COLUMNS})
+SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::directory.users, CAST(:users AS jsonb))
+    ON CONFLICT DO NOTHING RETURNING id
+""")
 
 
 class UnknownUser(LookupError):
     """There is no such user, or no more."""
 
 
-async def find_user(session: Session, user_id: str) -> User | None:
-    """The user, unless unknown or deleted."""
-    return (await session.exec(select(User).where(col(User.id) == user_id, _STANDING))).one_or_none()
+async def find_user(session: Session, user_id: str, *, by: Reach = EVERYTHING) -> User | None:
+    """The user, unless unknown, deleted or beyond reach."""
+    user = (await session.exec(select(User).where(col(User.id) == user_id, _STANDING))).one_or_none()
+    return user if user is not None and by.has(user.organization_id) else None
+
+
+async def within_reach(session: Session, user_ids: Sequence[str], by: Reach) -> set[str]:
+    """Those of the users, who all exist, whose home is within reach."""
+    if by.organizations is None:
+        return set(user_ids)
+    home = col(User.organization_id).in_(by.organizations)
+    return set((await session.exec(select(col(User.id)).where(col(User.id).in_(user_ids), home))).all())
 
 
 async def get_user_for_change(session: Session, user_id: str) -> User:
     """The user, locked until the end of the transaction. Raises UnknownUser."""
-    statement = select(User).where(col(User.id) == user_id, _STANDING).with_for_update()
+    statement = select(User).where(col(User.id) == user_id, _STANDING).with_for_update(key_share=True)
     user = (await session.exec(statement)).one_or_none()
     if user is None:
         raise UnknownUser(user_id)
@@ -53,11 +70,16 @@ async def find_user_by_email(session: Session, email: str) -> User | None:
     return (await session.exec(statement)).one_or_none()
 
 
+async def claim_new_users(session: Session, users: Sequence[User]) -> set[str]:
+    """The ids of those who exist now; name or verified address of the others belong to somebody already."""
+    connection = await session.connection()
+    rows = as_json([user.model_dump() for user in users])
+    return set((await connection.execute(_NEW_USERS, {"users": rows})).scalars())
+
+
 async def claim_new_user(session: Session, user: User) -> bool:
     """True when the user exists now; False when name or verified address belong to somebody already."""
-    values = user.model_dump()
-    statement = insert(User).values(**values).on_conflict_do_nothing().returning(col(User.id))
-    return (await session.exec(statement)).scalar_one_or_none() is not None
+    return bool(await claim_new_users(session, [user]))
 
 
 async def drop_unused_user(session: Session, user_id: str) -> None:
@@ -70,19 +92,38 @@ async def list_users(
     *,
     after: str,
     limit: int,
+    by: Reach,
     username: str | None = None,
     email: str | None = None,
+    organization_id: str | None = None,
     active: bool | None = None,
+    search: str | None = None,
 ) -> Sequence[User]:
-    """Users in the order of their names, those after `after`. email: verified or not, in canonical form."""
+    """Users within reach in the order of their names, those after `after`. email: verified or not, in canonical form.
+
+    search: a part of the user name, of the address or of the name, whatever its case.
+    """
     name = func.lower(col(User.username))
     statement = select(User).where(_STANDING, name > after).order_by(name).limit(limit)
+    if by.organizations is not None:
+        statement = statement.where(col(User.organization_id).in_(by.organizations))
     if username is not None:
         statement = statement.where(name == username)
     if email is not None:
         statement = statement.where(func.lower(col(User.email)) == email)
+    if organization_id is not None:
+        statement = statement.where(col(User.organization_id) == organization_id)
     if active is not None:
         statement = statement.where(col(User.active) == active)
+    if search is not None:
+        shown = (col(User.username), col(User.email), col(User.profile)["name"].astext)
+        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
+    return (await session.exec(statement)).all()
+
+
+async def list_users_by_id(session: Session, *, after: str, limit: int) -> Sequence[User]:
+    """Users in the order of their ids, those after `after`."""
+    statement = select(User).where(_STANDING, col(User.id) > after).order_by(col(User.id)).limit(limit)
     return (await session.exec(statement)).all()
 
 
@@ -93,25 +134,16 @@ async def export_users(session: Session, *, ids: Sequence[str], after: str, limi
     return (await session.exec(statement)).all()
 
 
-async def count_other_administrators(session: Session, user_id: str) -> int:
-    """How many other active administrators there are; they stay so until the end of the transaction.
-
-    The rows are locked in one order, so that two administrators who remove each other cannot both succeed.
-    """
-    statement = (
-        select(col(User.id))
-        .where(text(IS_ADMINISTRATOR), col(User.active), _STANDING)
-        .order_by(col(User.id))
-        .with_for_update()
-    )
-    return sum(found != user_id for found in (await session.exec(statement)).all())
-
-
-async def release_unverified_email(session: Session, email: str, *, besides: str, now: datetime) -> list[User]:
-    """Nobody but `besides` shows this address any more unless it is verified; returns whom it was taken from."""
+async def release_unverified_emails(session: Session, owners: Sequence[User], *, now: datetime) -> list[User]:
+    """Nobody but these owners shows their addresses any more unless verified; returns whom they were taken from."""
     statement = (
         update(User)
-        .where(func.lower(col(User.email)) == email, ~col(User.email_verified), col(User.id) != besides, _STANDING)
+        .where(
+            func.lower(col(User.email)).in_([owner.email for owner in owners]),
+            ~col(User.email_verified),
+            col(User.id).not_in([owner.id for owner in owners]),
+            _STANDING,
+        )
         .values(email=None, version=col(User.version) + 1, claims_version=col(User.version) + 1, updated_at=now)
         .returning(User)
     )
@@ -145,14 +177,27 @@ async def touch_link(session: Session, link_id: str, *, now: datetime) -> None:
 
 
 async def list_links(
-    session: Session, *, after: str, limit: int, user_id: str | None = None, provider_id: str | None = None
+    session: Session,
+    *,
+    after: str,
+    limit: int,
+    user_id: str | None = None,
+    provider_id: str | None = None,
+    only: bool = False,
 ) -> Sequence[IdentityLink]:
-    """Links in the order of their ids, those after `after`."""
+    """Links in the order of their ids, those after `after`. only: of users who have none of another provider."""
     statement = select(IdentityLink).where(col(IdentityLink.id) > after).order_by(col(IdentityLink.id)).limit(limit)
     if user_id is not None:
         statement = statement.where(col(IdentityLink.user_id) == user_id)
     if provider_id is not None:
         statement = statement.where(col(IdentityLink.provider_id) == provider_id)
+    if only:
+        other = aliased(IdentityLink)
+        elsewhere = select(other.id).where(
+            col(other.user_id) == col(IdentityLink.user_id),
+            col(other.provider_id) != col(IdentityLink.provider_id),
+        )
+        statement = statement.where(~elsewhere.exists())
     return (await session.exec(statement)).all()
 
 
@@ -194,8 +239,8 @@ async def find_pending_provider(session: Session, pending_id: str) -> str | None
 
 async def claim_pending_link(
     session: Session, pending_id: str, *, flow: str, binding: str, user_id: str, now: datetime
-) -> VerifiedIdentity | None:
-    """The identity that waited for exactly this proof, once; None when it is another's, used or expired."""
+) -> PendingLink | None:
+    """What waited for exactly this proof, once; None when it is another's, used or expired."""
     statement = (
         delete(PendingLink)
         .where(
@@ -205,7 +250,6 @@ async def claim_pending_link(
             col(PendingLink.user_id) == user_id,
             col(PendingLink.expires_at) > now,
         )
-        .returning(col(PendingLink.identity))
+        .returning(PendingLink)
     )
-    found = (await session.exec(statement)).scalar_one_or_none()
-    return None if found is None else VerifiedIdentity.model_validate(found)
+    return (await session.exec(statement)).scalar_one_or_none()

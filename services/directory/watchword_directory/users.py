@@ -1,16 +1,23 @@
 """Users: the changes that administrators make, each with its events and its ledger entry."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from pydantic import JsonValue
 from sqlalchemy.exc import IntegrityError
 
 from watchword_database import Session, bus
-from watchword_directory import store
+from watchword_directory import group_table, groups, organization_table, role_table, store
+from watchword_directory.attributes import check_attributes
+from watchword_directory.delegation import check_changes, check_new, named_organization, require_nothing_beyond
+from watchword_directory.groups import Moved
 from watchword_directory.models import User
 from watchword_directory.names import check_sign_in_names
-from watchword_directory.profiles import PROFILE, NewUser, UserChanges
+from watchword_directory.profiles import NewUser, UserChanges
+from watchword_directory.ranks import Reach, require_rank
+from watchword_directory.standing import standing_of
 from watchword_events.contracts import (
     IdentityUnlinked,
     UserDeleted,
@@ -21,12 +28,14 @@ from watchword_events.contracts import (
 )
 from watchword_events.handovers import SetPassword
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_policy.administration import OWNER
 from watchword_runtime.feed import Feed
 
 # How long entries of the ledger can matter: the longest access token (a day) and the longest grant (a year) that a
 # client may have, with a margin.
 TOKEN_LIFE: Final = timedelta(hours=25)
 GRANT_LIFE: Final = timedelta(days=400)
+_NOWHERE: Final = Moved(frozenset(), frozenset())
 PASSWORD_WAITS: Final = timedelta(days=30)  # for authz, which takes it as soon as it hears of the user
 
 
@@ -38,8 +47,12 @@ class NameTaken(Exception):
         self.field = field
 
 
-class LastAdministrator(Exception):
-    """The change would leave the installation without an active administrator."""
+class OtherEmail(Exception):
+    """The user has another address than the one that was proved, or none."""
+
+
+class LastOwner(Exception):
+    """The change would leave the installation without an active owner."""
 
 
 def new_user(*, username: str, now: datetime, email: str | None = None, email_verified: bool = False) -> User:
@@ -56,28 +69,61 @@ def new_user(*, username: str, now: datetime, email: str | None = None, email_ve
     )
 
 
+def user_of(new: NewUser, *, scim: dict[str, JsonValue], external_id: str | None, now: datetime) -> User:
+    """A user as somebody who administers describes one, and so vouches for the address; it does not exist yet."""
+    user = new_user(username=new.username, email=new.email, email_verified=new.email is not None, now=now)
+    user.profile, user.attributes = new.claims(), new.attributes
+    user.scim, user.external_id = scim, external_id
+    return user
+
+
 async def create_user(
-    session: Session, new: NewUser, *, password_hash: str | None, feed: Feed, now: datetime
+    session: Session,
+    new: NewUser,
+    *,
+    password_hash: str | None,
+    scim: dict[str, JsonValue] | None = None,
+    external_id: str | None = None,
+    by: Reach,
+    feed: Feed,
+    now: datetime,
 ) -> tuple[User, list[int]]:
     """The user exists, and may sign in at once with the password when one is given; ledger entries to settle.
 
-    Raises NameTaken. Appends UserProvisioned, and UserDisabled for one who is created inactive.
+    scim, external_id: what a SCIM client said.  by: the caller's reach. Raises NameTaken, UnknownOrganization,
+    WhichOrganization, InvalidAttribute, AboveOwnRank, BeyondReach. Appends UserProvisioned, MembershipChanged,
+    GroupCreated, and UserDisabled for one who is created inactive.
     """
-    user = new_user(username=new.username, email=new.email, email_verified=new.email is not None, now=now)
-    user.profile = {name: value for name in PROFILE if (value := getattr(new, name)) is not None}
-    user.groups = new.groups
+    await check_attributes(session, new.attributes)
+    user = user_of(new, scim=scim or {}, external_id=external_id, now=now)
+    organization = await named_organization(session, new.organization, by)
+    user.organization_id = organization.id if organization is not None else None
+    await check_new(session, new, user.organization_id, by)
     user.password_set_at = now if password_hash else None
-    if not await store.claim_new_user(session, user):
+    if not await create_users(session, [user], now=now):
         taken = await store.find_user_by_username(session, user.username)
         raise NameTaken("username" if taken else "email")
-    session.emit(UserProvisioned(id=user.id, version=1, claims_version=1, origin="api"))
-    await release_email(session, user, now=now)
+    if new.groups:
+        (await groups.put_user_in(session, user, new.groups, by=by, now=now)).announce(session, user)
     if password_hash:
         await hand_over_password(session, user.id, password_hash, now=now)
     if new.active is not False:
         return user, []
     user = await store.get_user_for_change(session, user.id)
     return user, [await _set_active(session, user, active=False, feed=feed, now=now)]
+
+
+async def create_users(session: Session, users: Sequence[User], *, now: datetime) -> set[str]:
+    """The ids of those who exist now; name or address of the others belong to somebody.
+
+    users: active, and in no group. Appends UserProvisioned for each.
+    """
+    made = await store.claim_new_users(session, users)
+    for user in users:
+        if user.id in made:
+            session.emit(UserProvisioned(id=user.id, version=1, claims_version=1, origin="api"))
+    await release_emails(session, [user for user in users if user.id in made], now=now)
+    return made
 
 
 async def change_user(
@@ -87,21 +133,27 @@ async def change_user(
     *,
     password_hash: str | None,
     end_sessions: bool = False,
+    by: Reach,
     feed: Feed,
     now: datetime,
 ) -> tuple[User, list[int]]:
     """The user as changed, and the ledger entries to settle; nothing at all happens when nothing differs.
 
-    end_sessions: every session and token of the user ends too. Raises UnknownUser, NameTaken, InvalidUsername,
-    LastAdministrator. Appends UserUpdated, and UserDisabled or UserEnabled.
+    end_sessions: every session and token of the user ends too.  by: the caller's reach. Raises UnknownUser, NameTaken,
+    InvalidUsername, UnknownOrganization, InvalidAttribute, LastOwner, AboveOwnRank, BeyondReach. Appends UserUpdated,
+    MembershipChanged, GroupCreated, and UserDisabled or UserEnabled.
     """
     others = 1
-    if changes.active is False:  # administrators are locked before the user, always in one order
-        others = await store.count_other_administrators(session, user_id)
+    if changes.active is False:  # owners are locked before the user, always in one order
+        others = await role_table.count_other_owners(session, user_id)
     user = await store.get_user_for_change(session, user_id)
-    if changes.active is False and store.ADMINISTRATOR in user.roles and not others:
-        raise LastAdministrator(user_id)
-    await _change_claims(session, user, changes, password_hash=password_hash, now=now)
+    standing = await standing_of(session, user_id)
+    await check_changes(session, user, changes, standing, by)
+    require_rank(standing.rank(by), by)
+    if changes.active is False and user.active and OWNER in standing.given and not others:
+        raise LastOwner(user_id)
+    await check_attributes(session, changes.attributes or {})
+    await _change_claims(session, user, changes, password_hash=password_hash, by=by, now=now)
     entries: list[int] = []
     if end_sessions:
         cut = RevocationKind.CUT
@@ -112,40 +164,83 @@ async def change_user(
 
 
 async def _change_claims(
-    session: Session, user: User, changes: UserChanges, *, password_hash: str | None, now: datetime
+    session: Session, user: User, changes: UserChanges, *, password_hash: str | None, by: Reach, now: datetime
 ) -> None:
     given = changes.model_fields_set
-    before = (user.username, user.email, user.email_verified, dict(user.profile), user.groups)
+    before = _told(user)
     if changes.username is not None:
+        if changes.username != user.username and "userName" in user.scim:
+            user.scim = {name: said for name, said in user.scim.items() if name not in ("userName", "became")}
         user.username = changes.username
     if "email" in given:
         user.email, user.email_verified = changes.email, changes.email is not None
-    profile = dict(user.profile) | {name: getattr(changes, name) for name in PROFILE if name in given}
-    user.profile = {name: value for name, value in profile.items() if value is not None}
+    kept = {name: value for name, value in user.profile.items() if name not in given}
+    user.profile = kept | changes.claims()
+    if changes.attributes is not None:
+        user.attributes = changes.attributes
+    if "organization" in given:
+        user.organization_id = await _organization(session, changes.organization)
+    moved = _NOWHERE
     if changes.groups is not None:
-        user.groups = changes.groups
+        moved = await groups.put_user_in(session, user, changes.groups, by=by, now=now)
     check_sign_in_names(user.username, user.email)
-    changed = before != (user.username, user.email, user.email_verified, user.profile, user.groups)
+    changed = before != _told(user) or bool(moved)
     if not changed and password_hash is None:
         return
     rise(user, claims=changed, now=now)
     if password_hash is not None:
         user.password_set_at = now
-    try:
-        await session.flush()
-    except IntegrityError as error:
-        raise NameTaken("username" if "uq_users_username" in str(error.orig) else "email") from error
+    await _flush_names(session)
     if password_hash is not None:
         await hand_over_password(session, user.id, password_hash, now=now)
-    await release_email(session, user, now=now)
+    await release_emails(session, [user], now=now)
+    moved.announce(session, user)
     session.emit(UserUpdated(id=user.id, version=user.version, claims_version=user.claims_version))
 
 
-async def release_email(session: Session, user: User, *, now: datetime) -> None:
-    """Accounts that only claimed this address lose it, so that whoever registered it in advance gains nothing."""
-    if user.email is None or not user.email_verified:
+async def verify_email(session: Session, user_id: str, email: str, *, now: datetime) -> None:
+    """The address that the user has is verified: somebody who is signed in as the user reads its mail.
+
+    Doing it again changes nothing. Raises UnknownUser, OtherEmail when the user has another one by now, NameTaken when
+    somebody else has proved it meanwhile. Appends UserUpdated.
+    """
+    user = await store.get_user_for_change(session, user_id)
+    if user.email != email:
+        raise OtherEmail(user_id)
+    if user.email_verified:
         return
-    for loser in await store.release_unverified_email(session, user.email, besides=user.id, now=now):
+    user.email_verified = True
+    rise(user, claims=True, now=now)
+    await _flush_names(session)
+    await release_emails(session, [user], now=now)
+    session.emit(UserUpdated(id=user.id, version=user.version, claims_version=user.claims_version))
+
+
+async def _flush_names(session: Session) -> None:
+    """What was changed stands in the database. Raises NameTaken."""
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise NameTaken("email" if "uq_users_email" in str(error.orig) else "username") from error
+
+
+def _told(user: User) -> tuple[object, ...]:
+    """What applications learn about the person, so far as it stands in the row."""
+    name = (user.username, user.email, user.email_verified)
+    return (*name, dict(user.profile), dict(user.attributes), user.organization_id)
+
+
+async def _organization(session: Session, reference: str | None) -> str | None:
+    """The id behind an id or short name. Raises UnknownOrganization."""
+    return None if reference is None else (await organization_table.get_organization(session, reference)).id
+
+
+async def release_emails(session: Session, users: Sequence[User], *, now: datetime) -> None:
+    """Accounts that only claimed an address of one of these lose it: whoever registered it in advance gains nothing."""
+    owners = [user for user in users if user.email is not None and user.email_verified]
+    if not owners:
+        return
+    for loser in await store.release_unverified_emails(session, owners, now=now):
         session.emit(UserUpdated(id=loser.id, version=loser.version, claims_version=loser.claims_version))
 
 
@@ -160,44 +255,37 @@ async def _set_active(session: Session, user: User, *, active: bool, feed: Feed,
     return await revoke_user(session, user.id, kind, feed=feed, reason=event.type_name(), now=now)
 
 
-async def delete_user(session: Session, user_id: str, *, feed: Feed, now: datetime) -> list[int]:
+async def delete_user(session: Session, user_id: str, *, by: Reach, feed: Feed, now: datetime) -> list[int]:
     """The user is gone with every link; a tombstone without personal data stays. Returns ledger entries to settle.
 
-    Doing it again changes nothing. Raises UnknownUser for one who never was, LastAdministrator. Appends
-    IdentityUnlinked for each link, and UserDeleted.
+    Doing it again changes nothing.  by: the caller's reach. Raises UnknownUser for one who never was, LastOwner,
+    AboveOwnRank, BeyondReach. Appends IdentityUnlinked for each link, and UserDeleted.
     """
-    others = await store.count_other_administrators(session, user_id)
+    others = await role_table.count_other_owners(session, user_id)
     try:
         user = await store.get_user_for_change(session, user_id)
     except store.UnknownUser:
-        if await store.is_tombstone(session, user_id):
+        if by.organizations is None and await store.is_tombstone(session, user_id):
             return []
         raise
-    if store.ADMINISTRATOR in user.roles and user.active and not others:
-        raise LastAdministrator(user_id)
+    standing = await standing_of(session, user_id)
+    await require_nothing_beyond(session, user, standing, by)
+    require_rank(standing.rank(by), by)
+    if OWNER in standing.given and user.active and not others:
+        raise LastOwner(user_id)
     for link in await store.claim_links_of(session, user_id):
         session.emit(IdentityUnlinked(id=link.id, version=2, user_id=user_id, provider_id=link.provider_id))
     user.username, user.email, user.email_verified, user.profile = "", None, False, {}
-    user.roles, user.groups = [], []
+    user.attributes, user.organization_id = {}, None
+    user.external_id, user.scim = None, {}
+    await group_table.drop_memberships_of(session, user_id)
+    await role_table.take_all_from(session, user_id)
     user.active, user.provider_id, user.password_set_at, user.deleted_at = False, None, None, now
     rise(user, claims=True, now=now)
     await session.flush()
     session.emit(UserDeleted(id=user.id, version=user.version, claims_version=user.claims_version))
     entry = await revoke_user(session, user_id, RevocationKind.STATE, feed=feed, reason="user.deleted", now=now)
     return [entry]
-
-
-async def set_roles(session: Session, user_id: str, roles: list[str], *, now: datetime) -> User:
-    """The user has exactly these roles. Raises UnknownUser, LastAdministrator. Appends UserUpdated."""
-    others = await store.count_other_administrators(session, user_id)
-    user = await store.get_user_for_change(session, user_id)
-    if store.ADMINISTRATOR in user.roles and store.ADMINISTRATOR not in roles and user.active and not others:
-        raise LastAdministrator(user_id)
-    if sorted(user.roles) != sorted(roles):
-        user.roles = sorted(roles)
-        rise(user, claims=True, now=now)
-        session.emit(UserUpdated(id=user.id, version=user.version, claims_version=user.claims_version))
-    return user
 
 
 async def hand_over_password(session: Session, user_id: str, password_hash: str, *, now: datetime) -> None:

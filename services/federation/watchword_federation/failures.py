@@ -25,6 +25,17 @@ class Failure(StrEnum):
     ID_TOKEN_INVALID = "id_token_invalid"
     CLOCK_SKEW = "clock_skew"
     USERINFO_FAILED = "userinfo_failed"
+    UPSTREAM_EXCHANGE_FAILED = "upstream_exchange_failed"
+    INVALID_DPOP_PROOF = "invalid_dpop_proof"
+    GROUPS_OVERAGE = "groups_overage"
+    SIGNATURE_VALIDATION_FAILED = "signature_validation_failed"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    AUDIENCE_MISMATCH = "audience_mismatch"
+    RECIPIENT_MISMATCH = "recipient_mismatch"
+    RESPONSE_INVALID = "response_invalid"
+    ACCOUNT_NOT_FOUND = "account_not_found"
+    UNSOLICITED_RESPONSE = "unsolicited_response"
+    SAML_UNAVAILABLE = "saml_unavailable"
     PROVIDER_DISABLED = "provider_disabled"
     PROVIDER_UNREACHABLE = "provider_unreachable"
     PROVIDER_ERROR = "provider_error"
@@ -112,6 +123,78 @@ WORDS: Final[dict[Failure, Words]] = {
         "in a moment. If it happens every time, an administrator should check that endpoint or switch it off.",
         502,
     ),
+    Failure.UPSTREAM_EXCHANGE_FAILED: Words(
+        "The identity provider gave no token for this application",
+        "The application asked for a token of your identity provider, and there is none to be had. Sign in again "
+        "through that provider. If it happens every time, an administrator finds in the steps of this attempt, under "
+        "the reference, what the provider answered, and should check how tokens are exchanged with it.",
+    ),
+    Failure.INVALID_DPOP_PROOF: Words(
+        "The identity provider wants a proof that it did not accept",
+        "It binds its answers to a key (DPoP), and refused the proof that Watchword sent, or would not bind. If it "
+        "happens every time, an administrator should compare the setting DPoP of this provider (auto, required, off) "
+        "with the one of the application there, and let both synchronise their time.",
+        502,
+    ),
+    Failure.GROUPS_OVERAGE: Words(
+        "You are in too many groups",
+        "The identity provider left your groups out because there are too many of them, so it cannot be decided what "
+        "you may do. An administrator can let it send only groups assigned to this application, allow Watchword to "
+        "ask for them (GroupMember.Read.All at Microsoft Entra ID), or clear the claim with groups here.",
+        502,
+    ),
+    Failure.SIGNATURE_VALIDATION_FAILED: Words(
+        "The identity provider's signature is not right",
+        "Nothing in its answer is signed as it has to be by a certificate that is known here, so nobody was signed in. "
+        "The provider may have changed its certificate: an administrator should read its metadata again or enter the "
+        "certificate that it signs with now, and compare what it signs (assertion or response) with the setting here.",
+        502,
+    ),
+    Failure.CERTIFICATE_EXPIRED: Words(
+        "The identity provider's certificate has expired",
+        "What it signs with is not valid any more, so nobody was signed in. An administrator should renew the "
+        "certificate at the provider, and read its metadata again or enter the new certificate here.",
+        502,
+    ),
+    Failure.AUDIENCE_MISMATCH: Words(
+        "The answer was meant for another service",
+        "The identity provider confirmed the sign-in to somebody else than Watchword, so nobody was signed in. If it "
+        "happens every time, an administrator should compare the entity ID (audience) that is configured at the "
+        "provider with the one in Watchword's metadata for it.",
+        502,
+    ),
+    Failure.RECIPIENT_MISMATCH: Words(
+        "The answer was sent to another address",
+        "The identity provider made it for another address than the one where it arrived, so nobody was signed in. If "
+        "it happens every time, an administrator should copy the ACS address from Watchword's metadata, exactly as it "
+        "is (upper and lower case matter), to the provider.",
+        502,
+    ),
+    Failure.RESPONSE_INVALID: Words(
+        "The identity provider's answer cannot be accepted",
+        "It did not pass every check, so nobody was signed in. If it happens every time, an administrator finds in "
+        "the steps of this attempt, under the reference below, which check failed.",
+        502,
+    ),
+    Failure.ACCOUNT_NOT_FOUND: Words(
+        "The identity provider did not say which account is yours",
+        "Its answer holds nothing by which you would be recognised the next time. An administrator should let the "
+        "provider send a NameID in the e-mail or persistent format, and the attributes email, firstName and lastName, "
+        "or name here the attribute that identifies people.",
+        502,
+    ),
+    Failure.UNSOLICITED_RESPONSE: Words(
+        "This sign-in did not begin here",
+        "The identity provider sent you here without having been asked. Open the application and sign in from there. "
+        "An administrator can allow sign-ins that begin at this provider.",
+        403,
+    ),
+    Failure.SAML_UNAVAILABLE: Words(
+        "SAML does not work on this installation",
+        "The libraries that check a SAML provider's signatures cannot be loaded. Choose another way to sign in. Who "
+        "runs this installation finds the reason in the log.",
+        503,
+    ),
     Failure.PROVIDER_DISABLED: Words(
         "This way to sign in is not available",
         "The identity provider does not exist here, was switched off, or was changed while you were signing in. Sign "
@@ -143,6 +226,9 @@ _UPSTREAM_ERRORS: Final[dict[str, Failure]] = {
     "account_selection_required": Failure.ACCESS_DENIED,
     "invalid_scope": Failure.INVALID_SCOPE,
     "redirect_uri_mismatch": Failure.REDIRECT_URI_MISMATCH,
+    "invalid_redirect_uri": Failure.REDIRECT_URI_MISMATCH,
+    "invalid_dpop_proof": Failure.INVALID_DPOP_PROOF,
+    "use_dpop_nonce": Failure.INVALID_DPOP_PROOF,
     "temporarily_unavailable": Failure.PROVIDER_UNREACHABLE,
 }
 

@@ -11,13 +11,13 @@ from pydantic import JsonValue
 
 from watchword_database import Database, transaction
 from watchword_federation import store
-from watchword_federation.documents import UnusableDocument, check_document
 from watchword_federation.failures import Failure, SignInFailed
-from watchword_federation.keys import UnusableKeys
 from watchword_federation.metadata import UnusableMetadata
 from watchword_federation.store import DocumentKind
 from watchword_runtime.clock import Clock
+from watchword_runtime.documents import UnusableDocument, check_document
 from watchword_runtime.outbound import BadAnswer, Blocked, fetch_json
+from watchword_runtime.public_keys import UnusableKeys
 
 TRY_AGAIN_AFTER: Final = timedelta(seconds=3)
 _OWN: Final = (Blocked, BadAnswer, UnusableDocument, UnusableKeys, UnusableMetadata)
@@ -37,11 +37,9 @@ class Fetched:
     sign-ins is one request.
     """
 
-    def __init__(self, database: Database, client: AsyncClient, now: Clock) -> None:
-        """client: the guarded one of watchword_runtime.outbound."""
+    def __init__(self, database: Database, now: Clock) -> None:
         self._database = database
-        self._client = client
-        self._now = now
+        self.now = now
         self._asking: dict[tuple[str, DocumentKind], asyncio.Lock] = {}
         self._failed: dict[tuple[str, DocumentKind], _Failed] = {}
 
@@ -53,14 +51,16 @@ class Fetched:
         *,
         max_age: timedelta,
         check: Callable[[dict[str, JsonValue]], object],
+        client: AsyncClient,
     ) -> dict[str, JsonValue]:
         """The document at `url`, fetched at most `max_age` ago.
 
+        client: guarded, as `connectors.ways` has it for the provider.
         check: raises ValueError for a document that may not be used; such a one is not kept.
         Raises SignInFailed(provider_unreachable) when it cannot be had.
         """
         async with self._asking.setdefault((provider_id, kind), asyncio.Lock()):
-            asked_at = self._now()
+            asked_at = self.now()
             async with transaction(self._database) as session:
                 known = await store.find_document(session, provider_id, kind, url, fresh_since=asked_at - max_age)
             if known is not None:
@@ -70,17 +70,19 @@ class Fetched:
             if failed is not None and failed.url == url and asked_at - failed.at < TRY_AGAIN_AFTER:
                 raise SignInFailed(Failure.PROVIDER_UNREACHABLE, failed.reason)
             try:
-                document = await self._fetch(url, check)
+                document = await self._fetch(client, url, check)
             except SignInFailed as error:
-                self._failed[provider_id, kind] = _Failed(url, self._now(), error.reason)
+                self._failed[provider_id, kind] = _Failed(url, self.now(), error.reason)
                 raise
             async with transaction(self._database) as session:
                 await store.put_document(session, provider_id, kind, url, document, fetched_at=asked_at)
             return document
 
-    async def _fetch(self, url: str, check: Callable[[dict[str, JsonValue]], object]) -> dict[str, JsonValue]:
+    async def _fetch(
+        self, client: AsyncClient, url: str, check: Callable[[dict[str, JsonValue]], object]
+    ) -> dict[str, JsonValue]:
         try:
-            document = await fetch_json(self._client, url)
+            document = await fetch_json(client, url)
             check_document(document)
             check(document)
         except (HTTPError, TimeoutError, ValueError) as error:

@@ -20,7 +20,7 @@ from watchword_runtime.keyring import Sealer, Unsealable
 FLOW_LIFE: Final = timedelta(minutes=10)
 
 # Settings that a person or the directory sees, but no check of a sign-in depends on.
-_COSMETIC: Final = frozenset({"display_name", "order", "domains", "groups_claim", "enabled", "sign_in"})
+_COSMETIC: Final = frozenset({"display_name", "order", "domains", "enabled", "sign_in"})
 
 
 def new_state() -> str:
@@ -38,11 +38,16 @@ def hash_of(value: str) -> bytes:
     return hashlib.sha256(value.encode()).digest()
 
 
+def binding_of(secret: str) -> str:
+    """What is stored of a cookie's secret: its SHA-256 in hexadecimal."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
 def is_bound_to(binding: str, cookie: str | None) -> bool:
     """Whether the browser that holds this flow cookie is the one that a binding was made for."""
     if cookie is None:
         return False
-    return hmac.compare_digest(hashlib.sha256(cookie.encode()).hexdigest().encode(), binding.encode())
+    return hmac.compare_digest(binding_of(cookie).encode(), binding.encode())
 
 
 def check_start(start: Taken[UpstreamStart] | None, provider_id: str, cookie: str | None) -> Taken[UpstreamStart]:
@@ -99,7 +104,7 @@ def open_flow(
         binding=start.payload.binding,
         provider_id=provider.id,
         configuration=configuration_of(provider),
-        response_mode=provider.response_mode,
+        response_mode="saml" if provider.kind == "saml" else provider.response_mode,
         max_age_s=start.payload.max_age_s,
         sealed=sealed,
         rev=rev,
@@ -108,8 +113,26 @@ def open_flow(
     )
 
 
+def trial_flow(
+    provider: ProviderExport, *, flow: str, binding: str, state: str, sealed: bytes, rev: int, now: datetime
+) -> UpstreamFlow:
+    """The row behind the `state` of a trial, which comes from no sign-in at Watchword."""
+    return UpstreamFlow(
+        state_hash=hash_of(state),
+        flow=flow,
+        binding=binding,
+        provider_id=provider.id,
+        configuration=configuration_of(provider),
+        response_mode="saml" if provider.kind == "saml" else provider.response_mode,
+        sealed=sealed,
+        rev=rev,
+        created_at=now,
+        expires_at=now + FLOW_LIFE,
+    )
+
+
 class FlowSeal:
-    """Seals what a flow keeps secret; a database dump then holds neither nonce nor PKCE verifier."""
+    """Seals what is kept of a sign-in; a database dump then holds neither nonce nor PKCE verifier nor identity."""
 
     def __init__(self, key: bytes) -> None:
         """key: of the purpose "upstream-flow"."""
@@ -118,10 +141,19 @@ class FlowSeal:
         self._sealer: Sealer | None = None
 
     async def seal(self, session: Session, kept: Secrets, state_hash: bytes) -> bytes:
-        """The sealed secrets, which open only beside this state. The process gets its number at the first use."""
+        """The sealed secrets, which open only beside this state."""
+        sealer = await self._sealing(session)
+        return sealer.seal(f"{kept.nonce} {kept.verifier}".encode(), state_hash)
+
+    async def seal_bytes(self, session: Session, plain: bytes, name: str) -> bytes:
+        """Something that opens only under the same name, for example `session` and an id."""
+        return (await self._sealing(session)).seal(plain, name.encode())
+
+    async def _sealing(self, session: Session) -> Sealer:
+        """The process gets its number at the first use."""
         if self._sealer is None:
             self._sealer = Sealer(self._key, await sealer_id(session))
-        return self._sealer.seal(f"{kept.nonce} {kept.verifier}".encode(), state_hash)
+        return self._sealer
 
     def open(self, flow: UpstreamFlow) -> Secrets:
         """The secrets of a flow. Raises SignInFailed when the row was altered or sealed with another key."""
@@ -131,3 +163,10 @@ class FlowSeal:
             raise SignInFailed(Failure.STATE_MISMATCH, "the flow's secrets cannot be opened") from error
         nonce, _, verifier = opened.partition(" ")
         return Secrets(nonce=nonce, verifier=verifier)
+
+    def open_bytes(self, sealed: bytes, name: str) -> bytes:
+        """What was sealed under this name. Raises SignInFailed when the row was altered or sealed with another key."""
+        try:
+            return self._opener.open(sealed, name.encode())
+        except Unsealable as error:
+            raise SignInFailed(Failure.STATE_MISMATCH, "what was kept cannot be opened") from error

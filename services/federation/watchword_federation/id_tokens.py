@@ -6,31 +6,27 @@ Spec: OpenID Connect Core 3.1.3.7, 3.1.3.8; RFC 8725 3.1, 3.11.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import math
 import re
-import warnings
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
-from joserfc import jws
-from joserfc.errors import JoseError, SecurityWarning
 from pydantic import JsonValue
 
-from watchword_federation.documents import UnusableDocument, parse_object
 from watchword_federation.failures import Failure, SignInFailed
-from watchword_federation.keys import ALGORITHMS, UpstreamKey
+from watchword_runtime import foreign_jwts
+from watchword_runtime.foreign_jwts import Header, UnusableJwt
+from watchword_runtime.public_keys import PublicKey
 
 SKEW_S: Final = 60
-MAX_TOKEN_BYTES: Final = 16 * 1024
-_MAX_HEADER_BYTES: Final = 2048
 _MAX_SUBJECT: Final = 255
 _MAX_AUDIENCES: Final = 32
+_TENANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_PLACE: Final = re.compile(r"\{\w+\}")
 _LAST_TIME_S: Final = 253_402_300_799  # the last second that a datetime can hold
-_SHAPE: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 # The left half of the access token's hash, by the hash of the ID token's algorithm; Ed25519 uses SHA-512.
 _AT_HASH: Final = {
@@ -42,54 +38,42 @@ _AT_HASH: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the header of an ID token says; nothing in it is trusted, it only helps to find the key."""
-
-    alg: str
-    kid: str | None
+Nonce = Literal["required", "optional", "off"]
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the ID token of one sign-in must say. max_age_s: when given, `auth_time` must be there and younger."""
+    """What the ID token of one sign-in must say. max_age_s: when given, `auth_time` must be there and younger.
+
+    aliases: other names of the same issuer.  pattern: what its name looks like instead of `issuer`; each `{…}` in it
+    stands for the token's claim `pattern_claim`.  nonce_policy: `optional` and `off` for providers that leave it out.
+    """
 
     issuer: str
     client_id: str
     nonce: str
     max_age_s: int | None = None
+    aliases: tuple[str, ...] = ()
+    pattern: str | None = None
+    pattern_claim: str = "tid"
+    nonce_policy: Nonce = "required"
+    skew_s: int = SKEW_S
 
 
 def read_header(token: str) -> Header:
     """The algorithm and key id of an ID token whose signature has not been checked.
 
-    Raises SignInFailed(id_token_invalid) for anything but a small JWS in compact form with an allowed algorithm.
+    Raises SignInFailed(id_token_invalid).  Spec: RFC 8725 3.1, 3.11 (access, logout and security event tokens of the
+    same issuer are not ID tokens).
     """
-    if len(token) > MAX_TOKEN_BYTES or not _SHAPE.fullmatch(token):
-        raise _invalid("not a JWS in compact form of at most 16 KiB")
-    encoded = token.partition(".")[0]
     try:
-        raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-        header = parse_object(raw, max_bytes=_MAX_HEADER_BYTES)
-    except (binascii.Error, ValueError) as error:
-        raise _invalid("header is not a JSON object") from error
-    alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
-    # RFC 8725 3.1: the algorithm is one of ours, never chosen from what the header or the metadata offers.
-    if not isinstance(alg, str) or alg not in ALGORITHMS:
-        raise _invalid("algorithm not allowed")
-    if kid is not None and not isinstance(kid, str):
-        raise _invalid("kid is not a string")
-    # RFC 7515 4.1.11: an extension that is not understood must be refused; none is.
-    if "crit" in header or "b64" in header:
-        raise _invalid("critical extension")
-    # RFC 8725 3.11: access, logout and security event tokens of the same issuer are not ID tokens.
-    if not isinstance(typ, str) or typ.lower() not in {"jwt", "application/jwt"}:
-        raise _invalid("typ is not JWT")
-    return Header(alg, kid)
+        return foreign_jwts.read_header(token)
+    except UnusableJwt as error:
+        raise _invalid(str(error)) from error
 
 
 def verify_id_token(
-    token: str, key: UpstreamKey, *, expected: Expected, access_token: str | None, now: datetime
+    token: str, key: PublicKey, *, expected: Expected, access_token: str | None, now: datetime
 ) -> dict[str, JsonValue]:
     """The claims of an ID token that passed every check.
 
@@ -98,37 +82,33 @@ def verify_id_token(
     Spec: OpenID Connect Core 3.1.3.7.
     """
     header = read_header(token)
-    claims = _verified_claims(token, header, key)
-    _check_issuer(claims, expected)
+    try:
+        claims = foreign_jwts.verified_claims(token, header, key)
+    except UnusableJwt as error:
+        raise _invalid(str(error)) from error
+    check_issuer(claims, expected)
     _check_subject(claims)
-    _check_audience(claims, expected)
+    check_audience(claims, expected)
     _check_nonce(claims, expected)
-    _check_times(claims, now)
+    check_times(claims, now, expected.skew_s)
     _check_auth_time(claims, expected, now)
     _check_access_token(claims, header, access_token)
     return claims
 
 
-def _verified_claims(token: str, header: Header, key: UpstreamKey) -> dict[str, JsonValue]:
-    if header.alg not in key.algorithms:
-        raise _invalid("algorithm does not belong to the key")
-    registry = jws.JWSRegistry(algorithms=[header.alg], strict_check_header=False)
-    registry.max_header_length = _MAX_HEADER_BYTES
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # the name EdDSA is old, not weak: RFC 9864
-            verified = jws.deserialize_compact(token, key.key, registry=registry)
-        return parse_object(verified.payload or b"", max_bytes=MAX_TOKEN_BYTES)
-    except UnusableDocument as error:
-        raise _invalid(f"payload {error}") from error
-    # joserfc parses the header with the json module: a signed `[[[…` is a RecursionError there.
-    except (JoseError, ValueError, RecursionError) as error:
-        raise _invalid(f"signature: {type(error).__name__}") from error
-
-
-def _check_issuer(claims: dict[str, JsonValue], expected: Expected) -> None:
-    if claims.get("iss") != expected.issuer:
+def check_issuer(claims: dict[str, JsonValue], expected: Expected) -> None:
+    """Who issued the token is who was expected. Raises SignInFailed(issuer_mismatch)."""
+    issuer = claims.get("iss")
+    if not isinstance(issuer, str) or issuer not in (expected.issuer, *expected.aliases, _filled(claims, expected)):
         raise SignInFailed(Failure.ISSUER_MISMATCH, "iss of the ID token")
+
+
+def _filled(claims: dict[str, JsonValue], expected: Expected) -> str:
+    """The issuer that a token of this tenant has; "" where there is no pattern, or the tenant is no plain word."""
+    tenant = claims.get(expected.pattern_claim)
+    if expected.pattern is None or not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+        return ""
+    return _PLACE.sub(tenant, expected.pattern)
 
 
 def _check_subject(claims: dict[str, JsonValue]) -> None:
@@ -138,7 +118,8 @@ def _check_subject(claims: dict[str, JsonValue]) -> None:
         raise _invalid("sub missing or not usable")
 
 
-def _check_audience(claims: dict[str, JsonValue], expected: Expected) -> None:
+def check_audience(claims: dict[str, JsonValue], expected: Expected) -> None:
+    """The token is for this client. Raises SignInFailed(id_token_invalid)."""
     audience = claims.get("aud")
     several = audience if isinstance(audience, list) else [audience]
     if len(several) > _MAX_AUDIENCES or not all(isinstance(one, str) for one in several):
@@ -153,19 +134,22 @@ def _check_audience(claims: dict[str, JsonValue], expected: Expected) -> None:
 
 def _check_nonce(claims: dict[str, JsonValue], expected: Expected) -> None:
     nonce = claims.get("nonce")
+    if expected.nonce_policy == "off" or (expected.nonce_policy == "optional" and nonce is None):
+        return
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
         raise _invalid("nonce missing or not the one of this sign-in")
 
 
-def _check_times(claims: dict[str, JsonValue], now: datetime) -> None:
+def check_times(claims: dict[str, JsonValue], now: datetime, skew_s: int) -> None:
+    """The token is in time, give or take `skew_s`. Raises SignInFailed(clock_skew)."""
     at = now.timestamp()
     expires, issued = _time(claims, "exp"), _time(claims, "iat")
     # The nonce was right, so the token was made for this very sign-in: a wrong time is a wrong clock.
-    if expires <= at - SKEW_S:
+    if expires <= at - skew_s:
         raise SignInFailed(Failure.CLOCK_SKEW, "exp has passed")
-    if issued > at + SKEW_S:
+    if issued > at + skew_s:
         raise SignInFailed(Failure.CLOCK_SKEW, "iat lies ahead")
-    if "nbf" in claims and _time(claims, "nbf") > at + SKEW_S:
+    if "nbf" in claims and _time(claims, "nbf") > at + skew_s:
         raise SignInFailed(Failure.CLOCK_SKEW, "nbf lies ahead")
 
 
@@ -175,9 +159,9 @@ def _check_auth_time(claims: dict[str, JsonValue], expected: Expected, now: date
     if "auth_time" not in claims:
         return
     authenticated = _time(claims, "auth_time")
-    if authenticated > now.timestamp() + SKEW_S:
+    if authenticated > now.timestamp() + expected.skew_s:
         raise SignInFailed(Failure.CLOCK_SKEW, "auth_time lies ahead")
-    if expected.max_age_s is not None and now.timestamp() - authenticated > expected.max_age_s + SKEW_S:
+    if expected.max_age_s is not None and now.timestamp() - authenticated > expected.max_age_s + expected.skew_s:
         raise _invalid("auth_time older than max_age")
 
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
 from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.failures import Failure, SignInFailed
 
-_MAX_TEXT: Final = 512
+MAX_TEXT: Final = 512
 _MAX_EMAIL: Final = 320
 _MAX_URL: Final = 2048
 _MAX_AMR: Final = 16
+_TRUE: Final = frozenset({"true", "1"})
+_GOOGLE: Final = ("@gmail.com", "@googlemail.com")
+Trust = Literal["claim", "claim_or_text", "google", "always", "never"]
 # These belong to one token, not to the person.
 _OF_THE_TOKEN: Final = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash", "sid", "typ"}
@@ -38,15 +41,17 @@ def merge_userinfo(claims: Mapping[str, JsonValue], userinfo: Mapping[str, JsonV
     return merged
 
 
-def identity_of(provider_id: str, claims: Mapping[str, JsonValue], now: datetime) -> VerifiedIdentity:
+def identity_of(
+    provider_id: str, claims: Mapping[str, JsonValue], now: datetime, *, email_trust: Trust = "claim"
+) -> VerifiedIdentity:
     """The identity that verified claims describe. Values of a wrong type count as absent.
 
-    claims: with `iss`, `sub` and `iat` already checked.
+    claims: with `iss`, `sub` and `iat` already checked.  email_trust: what makes an address a verified one.
     Raises SignInFailed(missing_user_info) when nothing in them can name the person.
     """
     email = _text(claims, "email", _MAX_EMAIL)
-    name = _text(claims, "name", _MAX_TEXT) or _full_name(claims)
-    preferred = _text(claims, "preferred_username", _MAX_TEXT)
+    name = _text(claims, "name", MAX_TEXT) or _full_name(claims)
+    preferred = _text(claims, "preferred_username", MAX_TEXT)
     if not (email or name or preferred):
         raise SignInFailed(Failure.MISSING_USER_INFO, "no email, name or preferred_username")
     amr = claims.get("amr")
@@ -55,19 +60,37 @@ def identity_of(provider_id: str, claims: Mapping[str, JsonValue], now: datetime
         issuer=str(claims["iss"]),
         subject=str(claims["sub"]),
         email=email,
-        # Some providers send the string "true": only the boolean is a statement (security.md 3, row 41).
-        email_verified=email is not None and claims.get("email_verified") is True,
+        email_verified=email is not None and vouches_for(email, claims, email_trust),
         name=name,
-        given_name=_text(claims, "given_name", _MAX_TEXT),
-        family_name=_text(claims, "family_name", _MAX_TEXT),
+        given_name=_text(claims, "given_name", MAX_TEXT),
+        family_name=_text(claims, "family_name", MAX_TEXT),
         preferred_username=preferred,
         picture=_picture(claims),
         claims={name: value for name, value in claims.items() if name not in _OF_THE_TOKEN and value is not None},
         # A provider's clock may be up to a minute ahead; nobody signed in later than now.
         auth_time=min(_auth_time(claims), now),
         amr=tuple(item for item in amr[:_MAX_AMR] if isinstance(item, str)) if isinstance(amr, list) else (),
-        acr=_text(claims, "acr", _MAX_TEXT),
+        acr=_text(claims, "acr", MAX_TEXT),
     )
+
+
+def vouches_for(email: str, claims: Mapping[str, JsonValue], trust: Trust) -> bool:
+    """Whether the provider vouches for the address. Only the boolean is a statement, except where a provider is known
+    to write it as a text (security.md 3, row 41).
+    """
+    said = claims.get("email_verified")
+    match trust:
+        case "always":
+            return True
+        case "never":
+            return False
+        case "claim":
+            return said is True
+        case "claim_or_text":
+            return said is True or (isinstance(said, str | int) and str(said).lower() in _TRUE)
+        case "google":
+            # Google is the authority for its own domain and for those of a Workspace; others may have moved on.
+            return said is True and (email.lower().endswith(_GOOGLE) or bool(_text(claims, "hd", MAX_TEXT)))
 
 
 def _text(claims: Mapping[str, JsonValue], name: str, longest: int) -> str | None:
@@ -79,7 +102,7 @@ def _text(claims: Mapping[str, JsonValue], name: str, longest: int) -> str | Non
 
 
 def _full_name(claims: Mapping[str, JsonValue]) -> str | None:
-    parts = (_text(claims, "given_name", _MAX_TEXT), _text(claims, "family_name", _MAX_TEXT))
+    parts = (_text(claims, "given_name", MAX_TEXT), _text(claims, "family_name", MAX_TEXT))
     return " ".join(part for part in parts if part) or None
 
 

@@ -15,13 +15,17 @@ from pydantic import JsonValue
 from watchword_events.exports import ProviderExport
 
 WELL_KNOWN: Final = "/.well-known/openid-configuration"
-_ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
+_NEEDED: Final = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
+_OF_OAUTH: Final = ("pushed_authorization_request_endpoint", "end_session_endpoint")
+_ENDPOINTS: Final = (*_NEEDED, *_OF_OAUTH)
+# Where browsers are sent; the others are called by this server.
+_FRONT: Final = frozenset({"authorization_endpoint", "end_session_endpoint"})
 _MAX_URL: Final = 2048
 # What a sign-in relies on. Authlib judges the rest of a document too, and large providers break rules there that do not
 # concern us: Entra ID lists private_key_jwt without saying which algorithms sign it.
 _RELIED_ON: Final = (
     "issuer",
-    *_ENDPOINTS,
+    *_NEEDED,
     "scopes_supported",
     "response_types_supported",
     "response_modes_supported",
@@ -56,14 +60,25 @@ class PlainHttp:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where a sign-in through one provider goes. sends_issuer: its authorization responses always carry `iss`."""
+    """Where a sign-in through one provider goes.
+
+    is_pattern: the provider names no issuer, but a pattern that each token fills.  sends_issuer: its authorization
+    responses always carry `iss`.  takes_proofs: it understands DPoP with ES256.  wants_pushed: it accepts no request
+    but pushed ones.  logs_out: it can end sessions, with us or towards us.
+    """
 
     issuer: str
     authorization_endpoint: str
     token_endpoint: str
-    jwks_uri: str
-    userinfo_endpoint: str | None
-    sends_issuer: bool
+    jwks_uri: str = ""
+    userinfo_endpoint: str | None = None
+    pushed_authorization_request_endpoint: str | None = None
+    end_session_endpoint: str | None = None
+    is_pattern: bool = False
+    sends_issuer: bool = False
+    takes_proofs: bool = False
+    wants_pushed: bool = False
+    logs_out: bool = False
 
 
 def discovery_url(provider: ProviderExport) -> str | None:
@@ -75,7 +90,34 @@ def discovery_url(provider: ProviderExport) -> str | None:
         return provider.discovery_url
     if provider.authorization_endpoint and provider.token_endpoint and provider.jwks_uri:
         return None
-    return provider.issuer.rstrip("/") + WELL_KNOWN
+    return back_channel(provider, provider.issuer.rstrip("/") + WELL_KNOWN)
+
+
+def back_channel(provider: ProviderExport, url: str) -> str:
+    """Where this server reaches an address of the provider: what lies below the issuer may lie elsewhere for it."""
+    return _moved(url, provider.issuer, provider.oauth.back_channel_base)
+
+
+def _front_channel(provider: ProviderExport, url: str) -> str:
+    """Where a browser reaches it: a provider that was asked through the back door may name that door."""
+    base = provider.oauth.back_channel_base
+    return url if base is None else _moved(url, base, provider.issuer)
+
+
+def _moved(url: str, base: str, to: str | None) -> str:
+    """The address with another base, if it lies below the first one."""
+    base = base.rstrip("/")
+    if to is None or not (url == base or url.startswith(f"{base}/")):
+        return url
+    return to.rstrip("/") + url[len(base) :]
+
+
+def _names_issuer(provider: ProviderExport, named: JsonValue) -> bool:
+    """Whether a document's issuer is the one configured, however that may be spelled."""
+    oauth = provider.oauth
+    return named in (provider.issuer, *oauth.issuer_aliases, oauth.issuer_template, oauth.back_channel_base) and bool(
+        named
+    )
 
 
 def endpoints_of(
@@ -89,13 +131,15 @@ def endpoints_of(
     found: dict[str, JsonValue] = {}
     if document is not None:
         # Discovery 4.3: the issuer in the document is exactly the one configured, or it is somebody else's document.
-        if document.get("issuer") != provider.issuer:
+        if not _names_issuer(provider, document.get("issuer")):
             raise UnusableMetadata("the document names another issuer than the one configured")
-        found = dict(document)
-    overridden = {name: value for name in _ENDPOINTS if (value := getattr(provider, name))}
-    found.update(overridden)
+        found = {**document, "issuer": provider.issuer}
+    found.update({name: value for name in _NEEDED if (value := getattr(provider, name))})
+    found.update({name: value for name in _OF_OAUTH if (value := getattr(provider.oauth, name))})
     for name in ("issuer", *_ENDPOINTS):
         url = found.get(name)
+        if isinstance(url, str) and name != "issuer":
+            url = found[name] = (_front_channel if name in _FRONT else back_channel)(provider, url)
         if url is not None and not is_allowed_url(url, plain_http):
             raise UnusableMetadata(f"{name} is not a URL that may be used")
     if document is not None:
@@ -107,7 +151,15 @@ def endpoints_of(
         token_endpoint=_required(found, "token_endpoint"),
         jwks_uri=_required(found, "jwks_uri"),
         userinfo_endpoint=userinfo if isinstance(userinfo, str) and provider.userinfo != "never" else None,
+        pushed_authorization_request_endpoint=_optional(found, "pushed_authorization_request_endpoint"),
+        end_session_endpoint=_optional(found, "end_session_endpoint"),
+        is_pattern=document is not None
+        and provider.oauth.issuer_template is not None
+        and document.get("issuer") == provider.oauth.issuer_template,
         sends_issuer=found.get("authorization_response_iss_parameter_supported") is True,
+        takes_proofs=_lists(found, "dpop_signing_alg_values_supported", "ES256"),
+        wants_pushed=found.get("require_pushed_authorization_requests") is True,
+        logs_out="end_session_endpoint" in found or found.get("backchannel_logout_supported") is True,
     )
 
 
@@ -133,7 +185,7 @@ def is_allowed_url(value: JsonValue, plain_http: PlainHttp) -> bool:
 def _validate(document: Mapping[str, JsonValue]) -> None:
     """What a sign-in relies on has the shape that Discovery and RFC 8414 require, as Authlib sees it."""
     shown: dict[str, JsonValue] = {name: document[name] for name in _RELIED_ON if name in document}
-    for name in ("issuer", *_ENDPOINTS):
+    for name in ("issuer", *_NEEDED):
         # Schemes were judged above, by our own rule; Authlib's would also read an environment variable.
         url = shown.get(name)
         if isinstance(url, str):
@@ -150,6 +202,16 @@ def _validate(document: Mapping[str, JsonValue]) -> None:
     # Authlib expects the types that the specification names and stumbles over others (a number where a list stands).
     except (TypeError, AttributeError) as error:
         raise UnusableMetadata(f"a value of another type than specified: {type(error).__name__}") from error
+
+
+def _lists(found: Mapping[str, JsonValue], name: str, value: str) -> bool:
+    listed = found.get(name)
+    return isinstance(listed, list) and value in listed
+
+
+def _optional(found: Mapping[str, JsonValue], name: str) -> str | None:
+    value = found.get(name)
+    return value if isinstance(value, str) else None
 
 
 def _required(found: Mapping[str, JsonValue], name: str) -> str:

@@ -1,11 +1,17 @@
-"""Personal API keys: long-lived credentials of a person for `/api/v1`. Only the SHA-256 of the secret is kept."""
+"""Personal API keys: long-lived credentials of a person, for `/api/v1` and for scripts at the token endpoint.
+
+Only the SHA-256 of the secret is kept; of a key that its owner signs with there is no secret here at all.
+"""
 
 import hashlib
+import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from pydantic import JsonValue
+from sqlalchemy import func
 from sqlmodel import col, select
 
 from watchword_database import Session, bus
@@ -32,17 +38,19 @@ def create_api_key(
     rev: Position,
     now: datetime,
     expires_at: datetime | None = None,
+    public_jwk: Mapping[str, JsonValue] | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and, this once, its text `ww_<id>.<secret>`. rev: noted before the owner was looked at.
+    """A new key and, this once, its text `ww_<id>.<secret>`; "" for one that its owner signs with.
 
-    Appends ApiKeyCreated.
+    rev: noted before the owner was looked at.  public_jwk: of that one. Appends ApiKeyCreated.
     """
-    secret = secrets.token_urlsafe(32)
+    secret = secrets.token_urlsafe(32) if public_jwk is None else None
     key = ApiKey(
         id=PREFIX + new_id(),
         user_id=user_id,
         name=name,
-        secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
+        secret_hash="" if secret is None else _hash(secret),
+        public_jwk=None if public_jwk is None else {**public_jwk},
         scope=sorted(scope),
         rev=rev,
         created_at=now,
@@ -50,16 +58,19 @@ def create_api_key(
     )
     session.add(key)
     session.emit(ApiKeyCreated(id=key.id, version=1, user_id=user_id))
-    return key, f"{key.id}.{secret}"
+    return key, "" if secret is None else f"{key.id}.{secret}"
 
 
-async def revoke_api_key(session: Session, key_id: str, *, feed: Feed, now: datetime) -> int | None:
+async def revoke_api_key(
+    session: Session, key_id: str, *, feed: Feed, now: datetime, user_id: str | None = None
+) -> int | None:
     """With this transaction the key works no more; the ledger entry's id, None when it was unknown or revoked.
 
-    Everywhere at once: a key is checked against the ledger with its id as gid. Appends ApiKeyRevoked.
+    Everywhere at once: a key is checked against the ledger with its id as gid.  user_id: whose it has to be.
+    Appends ApiKeyRevoked.
     """
     key = await session.get(ApiKey, key_id, with_for_update=True)
-    if key is None or key.revoked_at is not None:
+    if key is None or key.revoked_at is not None or user_id not in (None, key.user_id):
         return None
     key.revoked_at, key.version = now, key.version + 1
     keep_until = max(key.expires_at or now + _KEPT, now + timedelta(minutes=1))
@@ -81,6 +92,27 @@ async def find_api_key(session: Session, key_id: str) -> ApiKey | None:
     """A key that was not revoked."""
     key = await session.get(ApiKey, key_id)
     return key if key is not None and key.revoked_at is None else None
+
+
+async def count_api_keys(session: Session, user_id: str) -> int:
+    """How many keys of a person were not revoked."""
+    statement = select(func.count()).where(col(ApiKey.user_id) == user_id, col(ApiKey.revoked_at).is_(None))
+    return int((await session.exec(statement)).one())
+
+
+def is_secret_of(key: ApiKey, presented: str) -> bool:
+    """Whether a text `<id>.<secret>` is the key's."""
+    secret = presented.partition(".")[2]
+    return bool(secret) and hmac.compare_digest(_hash(secret), key.secret_hash)
+
+
+def source_of(key: ApiKey) -> dict[str, JsonValue]:
+    """The key as the ledger is asked about it: its id stands for the grant."""
+    return {"gid": key.id, "sub": key.user_id, "rev": key.rev, "iat": key.created_at.timestamp()}
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 async def list_api_keys(session: Session, *, after: str, limit: int, user_id: str | None) -> Sequence[ApiKey]:

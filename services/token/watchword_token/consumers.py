@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import asyncpg
 import structlog
 
 from watchword_database import Database
+from watchword_database.outages import note_interruption
 from watchword_events.catalogue import durables
 from watchword_events.exports import ClientExport, UserExport
 from watchword_events.names import Service
@@ -17,8 +17,8 @@ from watchword_runtime.tail import Tail
 from watchword_token.clients import Client
 from watchword_token.keys import Keys
 from watchword_token.memory import Kept
-from watchword_token.origins import Origins
 from watchword_token.profile import User
+from watchword_token.registered import Registered
 
 log = structlog.get_logger()
 
@@ -44,7 +44,8 @@ class Memory:
 
     clients: Kept[ClientExport, Client]
     users: Kept[UserExport, User]
-    origins: Origins
+    origins: Registered
+    detail_types: Registered
     keys: Keys
 
     async def on_client(self, received: Received) -> None:
@@ -53,11 +54,17 @@ class Memory:
         client = await self.clients.get(received.event.id, received.event.version)
         if client is not None:
             self.origins.add(client.origins)
+            self.detail_types.add(client.detail_types)
 
     async def on_clients_missed(self, why: str) -> None:
         """Everything about clients is read again."""
         await self.clients.on_resync(why)
+        await self.reload_registered()
+
+    async def reload_registered(self) -> None:
+        """What clients registered is what the copy says."""
         await self.origins.reload()
+        await self.detail_types.reload()
 
     async def on_key(self, _received: Received) -> None:
         """Keys are what the table says."""
@@ -103,8 +110,8 @@ class Follower:
         while True:
             try:
                 since = await self._drop_changed(since)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("memory.not_compared", error=type(error).__name__)
+            except Exception as error:
+                note_interruption("memory.not_compared", error)
             await asyncio.sleep(POLL_S)
 
     async def _drop_changed(self, since: Any) -> Any:
@@ -112,12 +119,12 @@ class Follower:
         pool = await self._database.raw_pool()
         now = await pool.fetchval(f"SELECT now() - {_OVERLAP}")
         if since is None:
-            await self._memory.origins.reload()
+            await self._memory.reload_registered()
             return now
         changed = await pool.fetch("SELECT id FROM token.client_copy WHERE copied_at > $1", since)
         if changed:
             self._memory.clients.drop(row[0] for row in changed)
-            await self._memory.origins.reload()
+            await self._memory.reload_registered()
         changed = await pool.fetch("SELECT id FROM token.user_copy WHERE copied_at > $1", since)
         self._memory.users.drop(row[0] for row in changed)
         return now

@@ -11,9 +11,10 @@ import orjson
 import structlog
 
 from watchword_database import Database
+from watchword_database.outages import note_interruption
 from watchword_runtime.broker import Broker
 from watchword_runtime.feed import SUBJECT
-from watchword_token.ledger import ENTRY_COLUMNS, entry_of
+from watchword_token.ledger import ENTRY_COLUMNS
 
 log = structlog.get_logger()
 
@@ -60,11 +61,11 @@ class FeedApi:
         """What came after a position, as JSON."""
         return await self._page(_AFTER, position)
 
-    async def newest(self) -> bytes:
-        """The newest position, and how old that knowledge is in seconds, as JSON."""
+    async def newest(self, jwks: str) -> bytes:
+        """The newest position, how old that knowledge is in seconds, and the name of the present JWKS, as JSON."""
         pool = await self._database.raw_pool()
         position, age_s = await pool.fetchrow(_NEWEST)
-        return orjson.dumps({"position": position, "age_s": max(0.0, float(age_s))})
+        return orjson.dumps({"position": position, "age_s": max(0.0, float(age_s)), "jwks": jwks})
 
     async def _page(self, statement: str, parameter: int | datetime) -> bytes:
         """The position and the rows are of one moment; a long list is read in pieces, so that others get their turn."""
@@ -127,8 +128,8 @@ class FeedApi:
             self._wake.clear()
             try:
                 await self._read_news()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                log.warning("feed_api.not_read", error=type(error).__name__)
+            except Exception as error:
+                note_interruption("feed_api.not_read", error)
                 await asyncio.sleep(_POLL_S)
 
     async def _read_news(self) -> None:
@@ -144,4 +145,4 @@ class FeedApi:
 
 
 def _dump(row: asyncpg.Record) -> bytes:
-    return entry_of(row).model_dump_json().encode()
+    return orjson.dumps(dict(row), option=orjson.OPT_UTC_Z)  # as RevocationEntry, at a tenth of the price

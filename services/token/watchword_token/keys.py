@@ -1,51 +1,35 @@
-"""Signing and encryption keys: made once for the whole installation, sealed at rest, held as key objects.
+"""Signing and encryption keys as this instance has loaded them; `rotation` changes which there are.
 
 Loading a PEM for each signature would cost a hundred times the signature. Private keys are sealed with AES-256-GCM and
 their kid as associated data: a row that is moved under another kid does not open. Spec: RFC 7517 5; RFC 7638 3.
 """
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal, cast
+from typing import Final
 
 import orjson
-import structlog
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
-from joserfc.jwk import ECKey, OKPKey, RSAKey
 from pydantic import JsonValue
-from sqlalchemy import text
 from sqlmodel import col, select
 
-from watchword_database import Database, Session, bus, transaction
-from watchword_database.ids import new_id
-from watchword_events.contracts import KeyPublished
+from watchword_database import Database, bus, transaction
 from watchword_events.names import KeyId
 from watchword_runtime.clock import Clock
 from watchword_runtime.keyring import Keyring, Sealer
 from watchword_token.encoding import b64url
+from watchword_token.key_material import OPAQUE_ALG, SIGNING_ALGS, Alg, IsGenuine, Sign, operations_of
+from watchword_token.key_table import KeyTable
 from watchword_token.models import Key, KeyState, KeyUse
 
-log = structlog.get_logger()
-
-Alg = Literal["ES256", "RS256", "EdDSA"]
-SIGNING_ALGS: Final[tuple[Alg, ...]] = ("ES256", "RS256", "EdDSA")
-OPAQUE_ALG: Final = "A256GCM"
 UNKNOWN_KEY_PAUSE_S: Final = 1.0  # a stranger's tokens must not make us read the table for each of them
-
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+# What such a key made may be good: the next one signs at another instance as soon as that has noticed.
+_LIVE: Final = (KeyState.NEXT, KeyState.ACTIVE, KeyState.RETIRING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +43,13 @@ class SigningKey:
     public_jwk: dict[str, JsonValue]
     access_header: bytes
     id_header: bytes
-    sign: Callable[[bytes], bytes]
-    is_genuine: Callable[[bytes, bytes], bool]
+    sign: Sign
+    is_genuine: IsGenuine
     is_slow: bool
+
+    def header(self, typ: str) -> bytes:
+        """The encoded header of another type of JWT than the usual ones. Spec: RFC 8725 3.11."""
+        return _header(alg=self.alg, typ=typ, kid=self.kid)
 
 
 class EncryptionKey:
@@ -101,15 +89,21 @@ class Keys:
         self._database = database
         self._keyring = keyring
         self._now = now
+        self._table: KeyTable | None = None
         self._sealers: dict[KeyUse, Sealer] = {}
         self._process_id = 0
+        self._on_change: Callable[[], None] = lambda: None
+        self.versions: Mapping[str, int] = {}
         self._encryption: EncryptionKey | None = None
         self._loading = asyncio.Lock()
+        self.loaded = asyncio.Event()  # start() was through: there is a key for everything
         self._loaded_at = float("-inf")
         self._active: dict[Alg, SigningKey] = {}
         self.by_access_header: dict[bytes, SigningKey] = {}
+        self.by_id_header: dict[bytes, SigningKey] = {}
         self.by_enc_header: dict[bytes, EncryptionKey] = {}
         self.jwks = b'{"keys":[]}'
+        self.jwks_name = ""
 
     @property
     def encryption(self) -> EncryptionKey:
@@ -125,6 +119,23 @@ class Keys:
         except KeyError:
             raise ConnectionError("keys are not loaded") from None
 
+    @property
+    def table(self) -> KeyTable:
+        """Which keys there are. Raises ConnectionError before start() was through."""
+        if self._table is None:
+            raise ConnectionError("keys are not loaded")
+        return self._table
+
+    def accepted(self) -> tuple[str, ...]:
+        """The kids of all keys whose tokens are good here."""
+        return tuple(
+            [key.kid for key in self.by_access_header.values()] + [key.kid for key in self.by_enc_header.values()]
+        )
+
+    def when_changed(self, call: Callable[[], None]) -> None:
+        """`call` whenever other keys have been loaded."""
+        self._on_change = call
+
     async def start(self) -> None:
         """Every kind of key exists, made by exactly one of all instances, and is loaded. Appends KeyPublished."""
         async with transaction(self._database) as session:
@@ -133,48 +144,11 @@ class Keys:
             KeyUse.SIG: Sealer(self._keyring.key("signing-keys"), self._process_id),
             KeyUse.ENC: Sealer(self._keyring.key("encryption-keys"), self._process_id),
         }
+        self._table = KeyTable(self._sealers)
         async with transaction(self._database) as session:
-            await self.complete(session)
+            await self._table.complete(session, now=self._now())
         await self.reload()
-
-    async def complete(self, session: Session) -> None:
-        """With this transaction there is an active key for each algorithm; others who want the same wait for it."""
-        connection = await session.connection()
-        await connection.execute(text("LOCK TABLE token.keys IN SHARE ROW EXCLUSIVE MODE"))
-        rows = await session.exec(select(Key).where(Key.state == KeyState.ACTIVE))
-        present = {row.alg for row in rows}
-        for alg in SIGNING_ALGS:
-            if alg not in present:
-                await self._make_signing_key(session, alg)
-        if OPAQUE_ALG not in present:
-            kid = new_id()
-            sealed = self._sealers[KeyUse.ENC].seal(AESGCM.generate_key(256), kid.encode())
-            session.add(Key(kid=kid, use=KeyUse.ENC, alg=OPAQUE_ALG, sealed=sealed, created_at=self._now()))
-            log.info("key.created", kid=kid, alg=OPAQUE_ALG)
-
-    async def _make_signing_key(self, session: Session, alg: Alg) -> None:
-        private = await asyncio.to_thread(_generate, alg)  # an RSA key takes a tenth of a second and more
-        public_jwk = _public_jwk(private, alg)
-        kid = str(public_jwk["kid"])
-        der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        sealed = self._sealers[KeyUse.SIG].seal(der, kid.encode())
-        session.add(Key(kid=kid, use=KeyUse.SIG, alg=alg, public_jwk=public_jwk, sealed=sealed, created_at=self._now()))
-        session.emit(KeyPublished(id=kid, version=1, alg=alg, public_jwk=public_jwk))
-        log.info("key.created", kid=kid, alg=alg)
-
-    async def revoke(self, session: Session, kid: str) -> bool:
-        """With this transaction the key makes nothing more and another has taken its place; False when unknown.
-
-        The caller writes the ledger entry, in the same transaction, and reloads afterwards.
-        """
-        row = await session.get(Key, kid, with_for_update=True)
-        if row is None:
-            return False
-        if row.state == KeyState.ACTIVE:
-            row.state, row.version = KeyState.REVOKED, row.version + 1
-            await session.flush()
-            await self.complete(session)
-        return True
+        self.loaded.set()
 
     async def reload(self) -> None:
         """What stands in the table is loaded."""
@@ -182,19 +156,31 @@ class Keys:
             async with transaction(self._database) as session:
                 rows = list(await session.exec(select(Key).order_by(col(Key.created_at), col(Key.kid))))
             self._loaded_at = time.monotonic()
-            signing = [self._open_signing(row) for row in rows if row.use == KeyUse.SIG]
-            known = {key.kid: key for key in self.by_enc_header.values()}
-            encryption = [
-                known.get(KeyId(row.kid)) or self._open_encryption(row)
-                for row in rows
-                if row.use == KeyUse.ENC and row.state == KeyState.ACTIVE
+            live = [row for row in rows if row.state in _LIVE]
+            opened = {key.kid: key for key in self.by_access_header.values()}
+            signing = [
+                replace(opened[KeyId(row.kid)], state=KeyState(row.state))
+                if row.kid in opened
+                else self._open_signing(row)
+                for row in live
+                if row.use == KeyUse.SIG
             ]
+            known = {key.kid: key for key in self.by_enc_header.values()}
+            encryption = {
+                row.kid: known.get(KeyId(row.kid)) or self._open_encryption(row)
+                for row in live
+                if row.use == KeyUse.ENC
+            }
+            sealing = [row.kid for row in live if row.use == KeyUse.ENC and row.state == KeyState.ACTIVE]
             self._active = {key.alg: key for key in signing if key.state is KeyState.ACTIVE}
-            live = [key for key in signing if key.state is not KeyState.REVOKED]
-            self.by_access_header = {key.access_header: key for key in live}
-            self.by_enc_header = {key.header: key for key in encryption}
-            self._encryption = encryption[-1] if encryption else None
-            self.jwks = orjson.dumps({"keys": [key.public_jwk for key in live]})
+            self.by_access_header = {key.access_header: key for key in signing}
+            self.by_id_header = {key.id_header: key for key in signing}
+            self.by_enc_header = {key.header: key for key in encryption.values()}
+            self._encryption = encryption[sealing[-1]] if sealing else None
+            self.jwks = orjson.dumps({"keys": [key.public_jwk for key in signing]})
+            self.jwks_name = hashlib.sha256(self.jwks).hexdigest()[:32]
+            self.versions = {row.kid: row.version for row in rows}
+        self._on_change()
 
     async def reload_for_unknown(self) -> bool:
         """True when the table was read again, at most once a second: another instance may have made a key."""
@@ -205,10 +191,9 @@ class Keys:
 
     def _open_signing(self, row: Key) -> SigningKey:
         der = self._sealers[KeyUse.SIG].open(row.sealed, row.kid.encode())
-        private = load_der_private_key(der, password=None)
         if row.public_jwk is None or row.alg not in SIGNING_ALGS:
             raise ValueError(f"signing key {row.kid} is incomplete")
-        sign, is_genuine = _operations(cast(PrivateKey, private))
+        sign, is_genuine = operations_of(der)
         return SigningKey(
             kid=KeyId(row.kid),
             alg=row.alg,
@@ -230,73 +215,3 @@ class Keys:
 def _header(**members: str) -> bytes:
     """A protected header as its segment. Its spelling must never change: tokens are recognised by it (tokens.py)."""
     return b64url(orjson.dumps(members))
-
-
-def _generate(alg: Alg) -> PrivateKey:
-    match alg:
-        case "ES256":
-            return ec.generate_private_key(ec.SECP256R1())
-        case "RS256":
-            return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        case "EdDSA":
-            return ed25519.Ed25519PrivateKey.generate()
-
-
-def _public_jwk(private: PrivateKey, alg: Alg) -> dict[str, JsonValue]:
-    """The public half with kid (its thumbprint), alg and use. Spec: RFC 7517 4; RFC 7638 3."""
-    jwk: ECKey | RSAKey | OKPKey
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        jwk = ECKey.import_key(private)
-    elif isinstance(private, rsa.RSAPrivateKey):
-        jwk = RSAKey.import_key(private)
-    else:
-        jwk = OKPKey.import_key(private)
-    public = {str(k): cast(JsonValue, v) for k, v in jwk.as_dict(private=False).items()}
-    return {**public, "kid": jwk.thumbprint(), "alg": alg, "use": "sig"}
-
-
-def _operations(private: PrivateKey) -> tuple[Callable[[bytes], bytes], Callable[[bytes, bytes], bool]]:
-    """How to sign with a key and how to check, with JWS signatures (RFC 7518 3.4: r and s, not DER)."""
-    if isinstance(private, ec.EllipticCurvePrivateKey):
-        return _es256(private)
-    if isinstance(private, rsa.RSAPrivateKey):
-        scheme, digest, rsa_public = padding.PKCS1v15(), hashes.SHA256(), private.public_key()
-
-        def sign_rs256(data: bytes) -> bytes:
-            return private.sign(data, scheme, digest)
-
-        return sign_rs256, _checked(lambda data, signature: rsa_public.verify(signature, data, scheme, digest))
-    ed_public = private.public_key()
-    return private.sign, _checked(lambda data, signature: ed_public.verify(signature, data))
-
-
-def _es256(
-    private: ec.EllipticCurvePrivateKey,
-) -> tuple[Callable[[bytes], bytes], Callable[[bytes, bytes], bool]]:
-    scheme, public = ec.ECDSA(hashes.SHA256()), private.public_key()
-
-    def sign(data: bytes) -> bytes:
-        # DER of two numbers below 2**256: SEQUENCE, INTEGER r, INTEGER s, each with at most one leading zero byte.
-        der = private.sign(data, scheme)
-        end_of_r = 4 + der[3]
-        r, s = der[4:end_of_r], der[end_of_r + 2 :]
-        return r[-32:].rjust(32, b"\0") + s[-32:].rjust(32, b"\0")
-
-    def check(data: bytes, signature: bytes) -> None:
-        if len(signature) != 64:
-            raise InvalidSignature
-        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-        public.verify(encode_dss_signature(r, s), data, scheme)
-
-    return sign, _checked(check)
-
-
-def _checked(check: Callable[[bytes, bytes], None]) -> Callable[[bytes, bytes], bool]:
-    def is_genuine(data: bytes, signature: bytes) -> bool:
-        try:
-            check(data, signature)
-        except InvalidSignature:
-            return False
-        return True
-
-    return is_genuine

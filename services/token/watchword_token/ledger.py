@@ -15,15 +15,19 @@ import asyncpg
 import structlog
 from nats.errors import Error as NatsError
 
+from watchword_database import followers
 from watchword_database.engine import LEDGER_HINT, Database
+from watchword_database.outages import note_interruption
 from watchword_events.revocations import RevocationEntry
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import SUBJECT
+from watchword_runtime.ledger import entry_of
 
 log = structlog.get_logger()
 
 POLL_S: Final = 0.25  # the net for lost hints
+PAUSED_MS: Final = "2000"  # a leader asks four times a second, so one that is silent for so long stands still
 AT_ONCE: Final = 1_000
 LOCK: Final = (0x5757_02, 0)  # advisory lock of the leader: a class beside that of the relays
 _SWEEP_EVERY_S: Final = 60.0
@@ -32,12 +36,21 @@ _GRANTS_KEPT: Final = timedelta(days=1)  # after their end, to recognise a late 
 ENTRY_COLUMNS: Final = "id, position, claim, value, kind, until, keep_until, issued_before, reason, at"
 
 _HEAD: Final = "SELECT position FROM bus.ledger FOR UPDATE"
+# What ends a user ends what the user is called towards pairwise clients, too: numbered before it, so that whoever has
+# applied the entry has applied these. One statement, so that no entry is numbered that was not looked at for names.
+_WAITING: Final = f"""
+WITH waiting AS (SELECT * FROM bus.revocations WHERE position IS NULL ORDER BY id LIMIT {AT_ONCE}),
+names AS (
+    INSERT INTO bus.revocations (claim, value, kind, until, keep_until, issued_before, reason)
+    SELECT w.claim, p.subject, w.kind, w.until, w.keep_until, w.issued_before, w.reason
+      FROM waiting AS w JOIN token.pairwise_subjects AS p ON w.claim = 'sub' AND p.user_id = w.value
+    RETURNING id)
+SELECT id, 0 AS place FROM names UNION ALL SELECT id, 1 FROM waiting ORDER BY place, id
+"""
 _NUMBER: Final = f"""
-WITH news AS (
-    SELECT id, row_number() OVER (ORDER BY id) AS n
-      FROM (SELECT id FROM bus.revocations WHERE position IS NULL ORDER BY id LIMIT {AT_ONCE}) AS waiting),
-numbered AS (
-    UPDATE bus.revocations AS r SET position = $1 + news.n FROM news WHERE r.id = news.id RETURNING r.*)
+WITH numbered AS (
+    UPDATE bus.revocations AS r SET position = $1 + news.n
+      FROM unnest($2::bigint[]) WITH ORDINALITY AS news(id, n) WHERE r.id = news.id RETURNING r.*)
 SELECT {ENTRY_COLUMNS} FROM numbered ORDER BY position
 """
 _ADVANCE: Final = "UPDATE bus.ledger SET position = $1"
@@ -45,7 +58,12 @@ _SWEEPS: Final = {
     "bus.revocations": "SELECT ctid FROM bus.revocations WHERE keep_until < now() AND position IS NOT NULL",
     "bus.spent": "SELECT ctid FROM bus.spent WHERE expires_at < now()",
     "bus.handover": "SELECT ctid FROM bus.handover WHERE receiver = current_user AND keep_until < now()",
+    **followers.SWEEPS,
+    "token.device_polls": "SELECT ctid FROM token.device_polls WHERE expires_at < now()",
     "token.grants": "SELECT ctid FROM token.grants WHERE expires_at < $1",
+    # A deleted user's names are forgotten when no token can carry them any more.
+    "token.pairwise_subjects": "SELECT p.ctid FROM token.pairwise_subjects p JOIN token.user_copy u ON u.id = p.user_id"
+    " WHERE u.deleted AND u.copied_at < now() - interval '2 days'",
 }
 
 
@@ -82,10 +100,10 @@ class Ledger:
         while True:
             try:
                 await self._lead()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except Exception as error:
                 if said != type(error).__name__:
                     said = type(error).__name__
-                    log.warning("ledger.interrupted", error=said)
+                    note_interruption("ledger.interrupted", error)
             await asyncio.sleep(POLL_S)
 
     async def _lead(self) -> None:
@@ -93,8 +111,16 @@ class Ledger:
             self._database.dsn,
             command_timeout=5,
             timeout=5,
-            # The lock of a lost host is free after ten seconds, not after hours.
-            server_settings={"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "2"},
+            server_settings={
+                # The lock of a lost host is free after ten seconds, not after hours.
+                "tcp_keepalives_idle": "5",
+                "tcp_keepalives_interval": "2",
+                "tcp_keepalives_count": "2",
+                # A process that stands still keeps its connections: whoever does not ask loses the lock, soon enough
+                # for the next leader to number what waits before any verifier is stale.
+                "idle_session_timeout": PAUSED_MS,
+                "idle_in_transaction_session_timeout": PAUSED_MS,
+            },
         )
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", *LOCK):
@@ -147,12 +173,8 @@ async def number(connection: asyncpg.Connection) -> list[RevocationEntry]:
         return []
     async with connection.transaction():
         head = await connection.fetchval(_HEAD)
-        rows = await connection.fetch(_NUMBER, head)
+        waiting = [row["id"] for row in await connection.fetch(_WAITING)]
+        rows = await connection.fetch(_NUMBER, head, waiting)
         if rows:
             await connection.execute(_ADVANCE, rows[-1]["position"])
     return [entry_of(row) for row in rows]
-
-
-def entry_of(row: asyncpg.Record) -> RevocationEntry:
-    """The entry in a row with ENTRY_COLUMNS."""
-    return RevocationEntry.model_construct(**dict(row))

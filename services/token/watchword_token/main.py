@@ -1,7 +1,9 @@
 """Composition root of the token service: the only place that constructs."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 import asyncpg
@@ -13,42 +15,84 @@ from starlette.routing import Route
 
 from watchword_database import Database, transaction
 from watchword_database.engine import LEDGER_HINT
-from watchword_database.outbox import Relay
-from watchword_events.exports import ApiKeyExport, ClientExport, Exported, UserExport
+from watchword_events.exports import (
+    ApiKeyExport,
+    ClientExport,
+    Exported,
+    IssuerExport,
+    ResourceExport,
+    RuleExport,
+    ScopeExport,
+    UserExport,
+)
 from watchword_events.names import Service
+from watchword_runtime import outbound
 from watchword_runtime.access import Access
-from watchword_runtime.broker import Broker, wire_hints, wire_relay
-from watchword_runtime.copies import Copy
+from watchword_runtime.backbone import Backbone
+from watchword_runtime.books import Book
+from watchword_runtime.branding import follow_branding
+from watchword_runtime.callers import Callers
+from watchword_runtime.client_assertions import Assertions
+from watchword_runtime.client_authentication import means_of
+from watchword_runtime.client_keys import ClientKeys
+from watchword_runtime.connections import Proxies
+from watchword_runtime.decisions import KEY as DECISION_KEY
+from watchword_runtime.decisions import DecisionLog
 from watchword_runtime.internal import ExportQuery
 from watchword_runtime.internal import router as internal_router
 from watchword_runtime.jwks import Genuine
+from watchword_runtime.lifecycle import Once
+from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
+from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ASGIApp, ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_token import api_keys, consumers
+from watchword_token.access import AccessRules
+from watchword_token.additions import Additions
+from watchword_token.approvals import Approvals
+from watchword_token.backchannel import Deliveries
+from watchword_token.binding import Bindings
+from watchword_token.client_use import client_use_exporter
 from watchword_token.clients import Clients, client_of
 from watchword_token.consumers import Follower, Memory
 from watchword_token.edge import Parts
 from watchword_token.families import Families
 from watchword_token.feed_api import FeedApi
+from watchword_token.foreign import TrustedIssuers
+from watchword_token.formats import Formats
+from watchword_token.front_channel import FrontChannel
 from watchword_token.grants import Grant
 from watchword_token.grants.authorization_code import AuthorizationCodeGrant
 from watchword_token.grants.client_credentials import ClientCredentialsGrant
+from watchword_token.grants.device_code import GRANT_TYPE as DEVICE_CODE
+from watchword_token.grants.device_code import DeviceCodeGrant
+from watchword_token.grants.jwt_bearer import GRANT_TYPE as JWT_BEARER
+from watchword_token.grants.jwt_bearer import JwtBearerGrant
+from watchword_token.grants.personal import PersonalCredentials
 from watchword_token.grants.refresh_token import RefreshTokenGrant
+from watchword_token.grants.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
+from watchword_token.grants.token_exchange import TokenExchangeGrant
 from watchword_token.introspection import Introspection
 from watchword_token.issuing import Issuing
 from watchword_token.keys import Keys
 from watchword_token.ledger import Ledger
 from watchword_token.memory import Kept
 from watchword_token.metadata import OAUTH_PATH, OPENID_PATH, metadata
-from watchword_token.models import ClientCopy, UserCopy
-from watchword_token.origins import Origins
+from watchword_token.models import BrandingCopy, ClientCopy, IssuerCopy, ResourceCopy, RuleCopy, ScopeCopy, UserCopy
+from watchword_token.own_claims import OwnClaims, Scopes, names_of, scopes_of
+from watchword_token.pairwise import Names
+from watchword_token.persons import Persons
 from watchword_token.profile import User
+from watchword_token.registered import Registered
+from watchword_token.resources import resources_of
 from watchword_token.revocation import Revoking
+from watchword_token.rotation import Rotation
 from watchword_token.routes import described
 from watchword_token.routes.api import api_routers
 from watchword_token.routes.documents import Document
 from watchword_token.routes.feed import feed_router
+from watchword_token.routes.front_channel import front_channel_router
 from watchword_token.routes.hot import Answer, HotEndpoint
 from watchword_token.routes.protocol import (
     IntrospectionEndpoint,
@@ -57,15 +101,20 @@ from watchword_token.routes.protocol import (
     UserinfoEndpoint,
 )
 from watchword_token.settings import TokenSettings
+from watchword_token.spent import Spent
 from watchword_token.store import HotStore
+from watchword_token.subjects import Subjects
 from watchword_token.throttle import Throttle
 from watchword_token.tokens import InvalidToken, Tokens
 from watchword_token.userinfo import Userinfo
+from watchword_token.verifiers import Verifiers
+from watchword_token.workloads import Workloads
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
+from watchword_web.branding import Branding
 from watchword_web.cors import IsAllowed, WithCors
 from watchword_web.failures import OUTAGES as WEB_OUTAGES
-from watchword_web.limits import Limiter
+from watchword_web.pages import Pages
 
 log = structlog.get_logger()
 
@@ -76,17 +125,19 @@ PATHS: Final[tuple[str, ...]] = (
     "/oauth2/revoke",
     "/oauth2/userinfo",
     "/oauth2/jwks",
+    "/oauth2/authorize/answer",
     OPENID_PATH,
     OAUTH_PATH,
     "/revocations",
     "/api/v1/keys",
     "/api/v1/grants",
     "/api/v1/api-keys",
+    "/api/v1/me/api-keys",
     "/api/v1/revocations",
+    "/api/v1/verifiers",
+    "/api/v1/deliveries",
 )
 CLIENTS_KEPT: Final = 200_000
-# Verifiers learn a new key from an event or from an unknown kid; the JWKS is asked again at this age at the latest.
-JWKS_MAX_AGE_S: Final = 300
 METADATA_MAX_AGE_S: Final = 3600
 # Exceptions that mean "PostgreSQL or another service is away": 503, and it is tried again.
 OUTAGES: Final[tuple[type[Exception], ...]] = (
@@ -99,58 +150,114 @@ OUTAGES: Final[tuple[type[Exception], ...]] = (
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
 )
-_RETRY_S: Final = 0.5
 _START_S: Final = 10.0
 
 
 def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     """The service, built but not started."""
     now, feed, keyring = shared.now, shared.feed, settings.keyring
-    database = Database(settings.database_url.get_secret_value(), service=Service.TOKEN)
-    broker = Broker(settings, database)
-    relay = Relay(database, lambda: broker.nc)
-    wire_relay(relay, broker)
-    ledger = Ledger(database, broker, now)
-    _wire_hints(database, broker, ledger)
-    pulls = shared.internal.of(settings, Service.TOKEN)
-    users_copy = Copy(
-        entity="user",
-        owner=Service.DIRECTORY,
-        table=UserCopy,
-        export=UserExport,
-        database=database,
-        internal=pulls,
-    )
-    clients_copy = Copy(
-        entity="client",
-        owner=Service.ADMIN,
-        table=ClientCopy,
-        export=ClientExport,
-        database=database,
-        internal=pulls,
-    )
-    consumers.listen(broker, {"user": users_copy.on_events, "client": clients_copy.on_events})
-
+    backbone = Backbone(Service.TOKEN, settings, shared)
+    database, broker, pulls = backbone.database, backbone.broker, backbone.pulls
+    ledger = backbone.runs(Ledger(database, broker, now))
+    _wake_at_hints(database, ledger)
+    users_copy = backbone.copy("user", UserCopy, UserExport)
+    clients_copy = backbone.copy("client", ClientCopy, ClientExport)
+    rules_copy = backbone.copy("rule", RuleCopy, RuleExport)
+    issuers_copy = backbone.copy("issuer", IssuerCopy, IssuerExport)
+    scopes_copy = backbone.copy("scope", ScopeCopy, ScopeExport)
+    resources_copy = backbone.copy("resource", ResourceCopy, ResourceExport)
+    rules = backbone.rules(rules_copy)
+    resources = backbone.book("resource", resources_copy, resources_of)
+    scopes = backbone.book("scope", scopes_copy, scopes_of)
+    pages = Pages(["watchword_web"], settings)
+    branding = follow_branding(backbone, BrandingCopy, pages)
+    decisions = backbone.runs(DecisionLog(database, keyring.key(DECISION_KEY)))
     keys = Keys(database, keyring, now=now)
+    loading = Once(keys.start, failure="keys.not_loaded", patience_s=_START_S)
+    backbone.awaits("keys", backbone.runs(loading))
+    feed.kids = keys.accepted
+    keys.when_changed(feed.report_soon)
+    subjects = Names(database, keyring.key(PAIRWISE), feed)
+    deliveries = backbone.runs(
+        Deliveries(
+            database,
+            keys,
+            clients_copy.get,
+            outbound.client(settings),
+            name=subjects.name,
+            issuer=settings.issuer,
+            horizon=timedelta(seconds=settings.token_logout_retry_s),
+            now=now,
+        )
+    )
+    consumers.listen(
+        broker,
+        {
+            "user": users_copy.on_events,
+            "client": clients_copy.on_events,
+            "rule": rules_copy.on_events,
+            "issuer": issuers_copy.on_events,
+            "scope": scopes_copy.on_events,
+            "resource": resources_copy.on_events,
+            "branding": branding.on_events,
+            "session": deliveries.on_sessions,
+        },
+    )
+    rotation = backbone.runs(
+        Rotation(
+            database,
+            keys,
+            now=now,
+            max_age=timedelta(seconds=settings.token_jwks_max_age_s),
+            lifetime=timedelta(seconds=settings.token_key_lifetime_s),
+        )
+    )
     tokens = Tokens(keys, issuer=settings.issuer, remembered=settings.token_cached_signatures)
     families = Families(keyring.key("refresh"))
-    users = Kept(users_copy, User, size=settings.token_cached_users)
-    memory = Memory(Kept(clients_copy, client_of, size=CLIENTS_KEPT), users, Origins(database), keys)
-    follower = Follower(database, broker, memory)
+    users = Kept(users_copy, lambda export: User(export, scopes.page), size=settings.token_cached_users)
+    scopes.on_change(users.forget)
+    memory = Memory(
+        Kept(clients_copy, client_of, size=CLIENTS_KEPT),
+        users,
+        Registered(database, "allowed_origins"),
+        Registered(database, "authorization_details_types"),
+        keys,
+    )
+    backbone.runs(Follower(database, broker, memory))
     passwords = Passwords()
     store = HotStore(database, now)
     revoking = Revoking(database, feed, now)
-    issuing = Issuing(tokens, keys, feed)
-    feed_api = FeedApi(database, broker)
+    spent = Spent(database)
+    client_keys = ClientKeys(outbound.client(settings), now)
+    issuing = Issuing(tokens, keys, feed, Formats(keys, client_keys), subjects, resources, Additions(users, scopes))
+    means = means_of(settings, client_keys=client_keys, spend=spent.spend, now=now)
+    feed_api = backbone.runs(FeedApi(database, broker))
+    approvals = Approvals(issuing, families, users)
+    issuers = TrustedIssuers(issuers_copy, lambda pem: outbound.client(settings, authorities=pem), now)
+    bindings = Bindings(
+        settings.issuer,
+        keyring.key("dpop-nonces"),
+        spent.spend,
+        means.proxies,
+        nonces_needed=settings.token_dpop_nonces,
+    )
     hot = _hot(
         settings,
-        clients=Clients(memory.clients, passwords),
+        bindings=bindings,
+        proxies=means.proxies,
+        assertions=means.assertions,
+        scopes=scopes,
+        branding=pages.branding,
+        clients=Clients(memory.clients, attrgetter("proofs"), passwords, means),
         throttle=Throttle(settings),
         memory=memory,
         issuing=issuing,
+        approvals=approvals,
+        workloads=Workloads(issuing, issuers, rules, decisions),
         families=families,
         revoking=revoking,
         store=store,
+        access_rules=AccessRules(rules, decisions, users_copy, issuer=settings.issuer),
         database=database,
         shared=shared,
     )
@@ -174,28 +281,33 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         async with transaction(database) as session:
             return await api_keys.export_api_keys(session, query)
 
+    access = Access(
+        settings,
+        feed=feed,
+        internal=pulls,
+        find_user=users_copy.get,
+        find_api_key=find_api_key,
+        now=now,
+        broker=broker,
+        open_opaque=open_opaque,
+    )
     parts = Parts(
         settings=settings,
         database=database,
         feed=feed,
-        access=Access(
-            settings,
-            feed=feed,
-            internal=pulls,
-            find_user=users_copy.get,
-            find_api_key=find_api_key,
-            now=now,
-            broker=broker,
-            open_opaque=open_opaque,
-        ),
+        callers=Callers(access, settings, now),
+        pulls=pulls,
         keys=keys,
+        rotation=rotation,
+        deliveries=deliveries,
         revoking=revoking,
         feed_api=feed_api,
+        verifiers=Verifiers(database),
+        endings=Endings(feed, database),
         cursor=Cursor(keyring.key("cursor")),
         now=now,
-        refused=Limiter(settings.token_failure_rate, settings.token_failure_burst),
     )
-    exporters = {"api_key": export_api_keys}
+    exporters = {"api_key": export_api_keys, "client_use": client_use_exporter(database, now)}
     app = create_app(
         Service.TOKEN.value,
         title="Watchword token",
@@ -203,90 +315,84 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         routers=[
             *api_routers(parts),
             feed_router(parts),
+            front_channel_router(parts, FrontChannel(issuing, approvals, database), memory.clients, pages),
             internal_router(keyring, Service.TOKEN, exporters, now=now),
         ],
         version=VERSION,
+        pages=pages,
         openapi_paths=described.PATHS,
         outages=OUTAGES,
     )
     _route_hot(app, hot)
-    starting = asyncio.Event()
-
-    async def load_keys() -> None:
-        while not starting.is_set():
-            try:
-                await keys.start()
-                starting.set()
-            except OUTAGES as error:
-                log.warning("keys.not_loaded", error=type(error).__name__)
-                await asyncio.sleep(_RETRY_S)
-
-    background: list[asyncio.Task[None]] = []
-
-    async def start() -> None:
-        await broker.start()
-        relay.start()
-        ledger.start()
-        users_copy.start()
-        clients_copy.start()
-        background.append(asyncio.create_task(load_keys(), name="token-keys"))
-        await asyncio.wait(background, timeout=_START_S)
-        follower.start()
-        feed_api.start()
-
-    async def stop() -> None:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        await feed_api.stop()
-        await follower.stop()
-        await users_copy.stop()
-        await clients_copy.stop()
-        await ledger.stop()
-        await relay.stop()
-        await broker.stop()
-        await store.stop()
-        passwords.close()
-        await database.dispose()
-
-    def ready() -> str:
-        if not starting.is_set():
-            return "keys are being loaded"
-        waiting = [name for name, copy in (("users", users_copy), ("clients", clients_copy)) if not copy.ready]
-        return f"copies being filled: {', '.join(waiting)}" if waiting else ""
-
-    return ServiceApp(Service.TOKEN, app, hot=hot, start=start, stop=stop, ready=ready)
+    for close in (client_keys.aclose, passwords.close, store.stop, issuers.close):
+        backbone.closes(close)
+    return backbone.service(app, hot=hot)
 
 
 def _hot(
     settings: TokenSettings,
     *,
+    bindings: Bindings,
+    proxies: Proxies,
+    assertions: Assertions,
+    scopes: Book[ScopeExport, Scopes],
+    branding: Branding,
     clients: Clients,
     throttle: Throttle,
     memory: Memory,
     issuing: Issuing,
+    approvals: Approvals,
+    workloads: Workloads,
     families: Families,
     revoking: Revoking,
     store: HotStore,
+    access_rules: AccessRules,
     database: Database,
     shared: Shared,
 ) -> dict[str, ASGIApp]:
     """The endpoints that are found before any middleware, by path."""
     now, tokens, users = shared.now, issuing.tokens, memory.users
+    subjects = Subjects(issuing, store, users)
+    personal = PersonalCredentials(issuing, Persons(database, subjects, assertions), users, access_rules)
     grants: Mapping[str, Grant] = {
-        "authorization_code": AuthorizationCodeGrant(issuing, database, store, families, revoking, users),
-        "refresh_token": RefreshTokenGrant(issuing, store, families, revoking, users),
-        "client_credentials": ClientCredentialsGrant(issuing),
+        "authorization_code": AuthorizationCodeGrant(approvals, database, store, revoking),
+        "refresh_token": RefreshTokenGrant(issuing, store, families, revoking, users, access_rules),
+        "client_credentials": ClientCredentialsGrant(issuing, personal),
+        DEVICE_CODE: DeviceCodeGrant(approvals, database, store, revoking),
+        TOKEN_EXCHANGE: TokenExchangeGrant(issuing, subjects, workloads, access_rules),
+        JWT_BEARER: JwtBearerGrant(workloads),
     }
-    introspection = Introspection(tokens, families, store, shared.feed)
-    document = metadata(settings.issuer)
-    discovery = Document(lambda: document, max_age_s=METADATA_MAX_AGE_S)
-    jwks = Document(lambda: memory.keys.jwks, max_age_s=JWKS_MAX_AGE_S, media_type="application/jwk-set+json")
-    token = TokenEndpoint(clients, throttle, issuing, grants)
+    introspection = Introspection(tokens, families, store, shared.feed, issuing.formats, issuing.subjects, proxies)
+
+    @lru_cache(maxsize=4)
+    def document(detail_types: frozenset[str], own_claims: OwnClaims, tos_uri: str | None) -> bytes:
+        return metadata(
+            settings.issuer,
+            registration=settings.registration != "off",
+            client_documents=bool(settings.client_document_hosts),
+            certificates=bool(settings.client_certificate_header),
+            authorities=settings.client_ca_file is not None,
+            detail_types=detail_types,
+            own_claims=own_claims,
+            tos_uri=tos_uri,
+        )
+
+    discovery = Document(
+        lambda: document(memory.detail_types.known, names_of(scopes.page), branding.brand.tos_uri),
+        max_age_s=METADATA_MAX_AGE_S,
+    )
+    jwks = Document(
+        lambda: memory.keys.jwks, max_age_s=settings.token_jwks_max_age_s, media_type="application/jwk-set+json"
+    )
+    token = TokenEndpoint(clients, throttle, issuing, bindings, grants, proxies, shared.telemetry)
     introspect = IntrospectionEndpoint(clients, throttle, introspection)
-    revoke = RevocationEndpoint(clients, throttle, tokens=tokens, families=families, revoking=revoking)
-    userinfo = UserinfoEndpoint(Userinfo(tokens, shared.feed, users))
-    is_allowed = memory.origins.is_allowed
+    revoke = RevocationEndpoint(
+        clients, throttle, tokens=tokens, families=families, revoking=revoking, subjects=issuing.subjects
+    )
+    userinfo = Userinfo(
+        tokens, shared.feed, users, memory.clients, bindings, issuing.formats, issuing.subjects, proxies
+    )
+    is_allowed = memory.origins.has
 
     def hot(answer: Answer, *methods: str, is_allowed: IsAllowed | None = is_allowed) -> ASGIApp:
         return HotEndpoint(answer, throttle=throttle, now=now, outages=OUTAGES, methods=methods, is_allowed=is_allowed)
@@ -295,7 +401,7 @@ def _hot(
         "/oauth2/token": hot(token.answer, "POST"),
         "/oauth2/introspect": hot(introspect.answer, "POST", is_allowed=None),
         "/oauth2/revoke": hot(revoke.answer, "POST"),
-        "/oauth2/userinfo": hot(userinfo.answer, "GET", "POST"),
+        "/oauth2/userinfo": hot(UserinfoEndpoint(userinfo, proxies).answer, "GET", "POST"),
         "/oauth2/jwks": WithCors(jwks, is_allowed, ("GET",)),
         OPENID_PATH: WithCors(discovery, is_allowed, ("GET",)),
         OAUTH_PATH: WithCors(discovery, is_allowed, ("GET",)),
@@ -308,9 +414,8 @@ def _route_hot(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
         app.router.routes.append(Route(path, endpoint, include_in_schema=False))
 
 
-def _wire_hints(database: Database, broker: Broker, ledger: Ledger) -> None:
-    """As everywhere, and without NATS this instance's own entries are numbered at once."""
-    wire_hints(database, broker)
+def _wake_at_hints(database: Database, ledger: Ledger) -> None:
+    """Without NATS, too, this instance's own entries are numbered at once."""
     told = database.hint
 
     def hint(subject: str) -> None:

@@ -39,6 +39,7 @@ class Kept(Generic[E, V]):
         self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
         self._wanted: dict[str, int] = {}  # the newest version that an event named
         self._epoch = 0
+        copy.on_emptied(self._forget)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -102,6 +103,13 @@ class Kept(Generic[E, V]):
 
     async def on_resync(self, _why: str) -> None:
         """Events may have been missed: nothing in memory is trusted."""
+        self._forget()
+
+    def forget(self) -> None:
+        """What values are made from has changed: all are made afresh, none older than an event has named."""
         self._epoch += 1
-        self._wanted.clear()
         self._entries.clear()
+
+    def _forget(self) -> None:
+        self._wanted.clear()
+        self.forget()

@@ -15,13 +15,16 @@ from watchword_token.clients import Client
 from watchword_token.families import Families
 from watchword_token.lifetimes import LONGEST_ACCESS_TOKEN
 from watchword_token.models import Grant
+from watchword_token.pairwise import Names
 from watchword_token.store import claim_grant_end
 from watchword_token.tokens import InvalidToken, Tokens
 from watchword_web.errors import OAuthError
 
 log = structlog.get_logger()
 
-Reason = Literal["client", "administrator", "refresh-token-reuse", "code-reuse", "user", "consent-withdrawn"]
+Reason = Literal[
+    "client", "administrator", "refresh-token-reuse", "code-reuse", "user", "consent-withdrawn", "access-rules"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,14 @@ class Revoking:
 
 
 async def revoke_presented(
-    token: str, client: Client, *, tokens: Tokens, families: Families, revoking: Revoking, now_s: float
+    token: str,
+    client: Client,
+    *,
+    tokens: Tokens,
+    families: Families,
+    revoking: Revoking,
+    subjects: Names,
+    now_s: float,
 ) -> None:
     """A token that a client gives back is dead; one that means nothing here is none already.
 
@@ -115,8 +125,10 @@ async def revoke_presented(
     claims = read.claims
     if claims["client_id"] != client.client_id:
         raise _foreign()
-    if revoking.feed.is_live(claims, read.kid):
+    if not revoking.feed.is_cut(Claim.JTI, claims["jti"], claims["rev"]):
         user_id = claims["sub"] if claims["sub"] != claims["client_id"] else None
+        if user_id is not None and client.sector is not None:
+            user_id = await subjects.user_of(user_id)
         await revoking.revoke_token(claims["jti"], exp_s=claims["exp"], client_id=client.client_id, user_id=user_id)
 
 

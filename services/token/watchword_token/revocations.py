@@ -19,6 +19,11 @@ _GET: Final = text(f"SELECT {_COLUMNS} FROM bus.revocations WHERE id = :id")
 _LIST: Final = text(
     f"SELECT {_COLUMNS} FROM bus.revocations WHERE :before = 0 OR id < :before ORDER BY id DESC LIMIT :limit"
 )
+_WHERE: Final = text(f"""
+SELECT {_COLUMNS} FROM bus.revocations
+  JOIN unnest(CAST(:claims AS text[]), CAST(:values AS text[])) AS named(claim, value) USING (claim, value)
+ ORDER BY id DESC LIMIT :limit
+""")
 
 
 class UnknownKey(LookupError):
@@ -71,7 +76,7 @@ async def revoke_by_hand(session: Session, new: NewRevocation, *, revoking: Revo
         )
         if ended is not None:
             return ended
-    if new.claim is Claim.KID and not await keys.revoke(session, value):
+    if new.claim is Claim.KID and not await keys.table.revoke(session, value, now=now):
         raise UnknownKey(value)
     kept = FOR_EVER if new.claim is Claim.KID else LONGEST_GRANT
     entry_id = await bus.revoke(
@@ -100,6 +105,13 @@ async def list_revocations(session: Session, *, before: int, limit: int) -> Sequ
     """Entries of the ledger, newest first, older than the id `before` (0 for the beginning)."""
     connection = await session.connection()
     return [_view(row) for row in await connection.execute(_LIST, {"before": before, "limit": limit})]
+
+
+async def entries_where(session: Session, named: Sequence[tuple[str, str]], *, limit: int) -> list[RevocationView]:
+    """The newest entries for any of these claims and values, oldest first."""
+    connection = await session.connection()
+    parameters = {"claims": [c for c, _ in named], "values": [v for _, v in named], "limit": limit}
+    return [_view(row) for row in reversed((await connection.execute(_WHERE, parameters)).all())]
 
 
 def _view(row: Row[Any]) -> RevocationView:

@@ -8,7 +8,7 @@ from starlette.types import Scope
 from watchword_runtime.settings import Network
 from watchword_token.settings import TokenSettings
 from watchword_web.addresses import address_prefix, client_address
-from watchword_web.limits import too_many_requests
+from watchword_web.limits import Guesses, too_many_requests
 from watchword_web.surfaces import Surface
 
 _REMEMBERED: Final = 10_000
@@ -45,16 +45,13 @@ class Throttle:
         self._trusted: Sequence[Network] = settings.trusted_proxies
         self._addresses = PerSecond(settings.token_address_rate)
         self._clients = PerSecond(settings.token_client_rate)
-        self._failure_rate = settings.token_failure_rate
-        self._failure_burst = settings.token_failure_burst
-        self._failures: dict[str, tuple[float, float]] = {}  # how many count at a time, by address
+        self._guesses = Guesses(settings.token_failure_rate, settings.token_failure_burst)
         self._prefixes: dict[str, str] = {}
 
     def enter(self, scope: Scope, now_s: float) -> str:
         """The key of the caller's address. Raises OAuthError 429 while it asks too much or has guessed too much."""
         address = self._prefix(scope)
-        if self._failures and address in self._failures:
-            self._check_failures(address, now_s)
+        self._guesses.check(address, now_s)
         if not self._addresses.take(address, now_s):
             raise too_many_requests(1.0, Surface.OAUTH)
         return address
@@ -66,23 +63,7 @@ class Throttle:
 
     def failed(self, address: str, now_s: float) -> None:
         """One more wrong credential, code or token came from an address."""
-        if len(self._failures) >= _REMEMBERED and address not in self._failures:
-            # The most harmless leave: an attacker with many addresses must not push out his own.
-            for key, _ in sorted(self._failures.items(), key=lambda item: item[1][0])[: _REMEMBERED // 10]:
-                del self._failures[key]
-        self._failures[address] = (self._counted(address, now_s) + 1.0, now_s)
-
-    def _check_failures(self, address: str, now_s: float) -> None:
-        counted = self._counted(address, now_s)
-        if counted <= 0.0:
-            del self._failures[address]
-        elif counted > self._failure_burst - 1:  # no whole one is left
-            raise too_many_requests((counted + 1.0 - self._failure_burst) / self._failure_rate, Surface.OAUTH)
-
-    def _counted(self, address: str, now_s: float) -> float:
-        """How many failures count now: they are forgiven at the configured rate."""
-        count, at = self._failures.get(address, (0.0, now_s))
-        return max(0.0, count - max(0.0, now_s - at) * self._failure_rate)
+        self._guesses.note(address, now_s)
 
     def _prefix(self, scope: Scope) -> str:
         """The address as limits see it; parsing one takes longer than everything else here, so it is remembered."""

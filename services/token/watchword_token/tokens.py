@@ -8,6 +8,7 @@ token is read, and an ID token, whose header says another `typ`, is no access to
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -21,7 +22,7 @@ MAX_TOKEN_BYTES: Final = 16 * 1024
 CLOCK_SKEW_S: Final = 5  # another instance's clock may be ahead of ours by this much
 
 # aud gains the issuer with these: userinfo and the administration are resources of Watchword itself.
-_OWN_SCOPES: Final = frozenset({"openid", "watchword:admin", "watchword:events", "revocations:read"})
+_OWN_SCOPES: Final = frozenset({"openid", "watchword:admin", "watchword:events", "watchword:scim", "revocations:read"})
 
 
 class InvalidToken(Exception):
@@ -65,15 +66,10 @@ class Tokens:
 
         Spec: RFC 9068 4; RFC 8725 3.
         """
-        if len(token) > MAX_TOKEN_BYTES:
-            raise InvalidToken("too long")
-        try:
-            raw = token.encode("ascii")
-        except UnicodeEncodeError:
-            raise InvalidToken("not ASCII") from None
+        raw = _encoded(token)
         dots = raw.count(b".")
         if dots == 2:
-            payload, kid = await self._open_signed(raw)
+            payload, kid = await self._open_signed(raw, lambda: self._keys.by_access_header)
         elif dots == 4:
             payload, kid = await self._open_sealed(raw)
         else:
@@ -83,12 +79,26 @@ class Tokens:
             raise InvalidToken("expired, from the future or of another issuer")
         return Read(claims, payload, kid)
 
-    async def _open_signed(self, raw: bytes) -> tuple[bytes, str]:
+    async def read_id_token(self, token: str, now_s: float) -> Read:
+        """The claims of an ID token that this installation made and whose time is not over. Raises InvalidToken.
+
+        Other documents have the same header (signed answers of the authorization endpoint): only an ID token says of
+        which grant and person it tells. Spec: OpenID Connect Core 3.1.3.7.
+        """
+        payload, kid = await self._open_signed(_encoded(token), lambda: self._keys.by_id_header)
+        claims = orjson.loads(payload)
+        if not {"sub", "aud", "iat", "gid", "rev"} <= claims.keys():
+            raise InvalidToken("no ID token")
+        if claims["exp"] <= now_s or claims["iat"] > now_s + CLOCK_SKEW_S or claims["iss"] != self.issuer:
+            raise InvalidToken("expired, from the future or of another issuer")
+        return Read(claims, payload, kid)
+
+    async def _open_signed(self, raw: bytes, by_header: Callable[[], Mapping[bytes, SigningKey]]) -> tuple[bytes, str]:
         signed, _, signature = raw.rpartition(b".")
         header, _, payload = signed.partition(b".")
-        key = self._keys.by_access_header.get(header)
+        key = by_header().get(header)
         if key is None and await self._keys.reload_for_unknown():
-            key = self._keys.by_access_header.get(header)
+            key = by_header().get(header)
         if key is None:
             raise InvalidToken("no such key")
         digest = hashlib.sha256(raw).digest()
@@ -120,6 +130,15 @@ class Tokens:
         self._verified[digest] = None
         if len(self._verified) > self._remembered:
             self._verified.popitem(last=False)
+
+
+def _encoded(token: str) -> bytes:
+    if len(token) > MAX_TOKEN_BYTES:
+        raise InvalidToken("too long")
+    try:
+        return token.encode("ascii")
+    except UnicodeEncodeError:
+        raise InvalidToken("not ASCII") from None
 
 
 def compact(key: SigningKey, header: bytes, payload: bytes) -> bytes:

@@ -13,40 +13,42 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import uvicorn
 from authlib.integrations.starlette_client import OAuth, OAuthError
-from jinja2 import Environment, PackageLoader
 from joserfc.errors import JoseError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from watchword.demo import HOST
 from watchword.demo.listener import Happened, Listener
-from watchword.demo.sessions import RENEW, ServerSessions
+from watchword.demo.logout import concerns, read_logout_token
+from watchword.demo.pages import Pages, static
+from watchword.demo.sessions import RENEW, Kept, ServerSessions
 from watchword.demo.shown import Person, pretty, rows, shown
 
 SCOPE: Final = "openid profile email groups"
 _QUIET_S: Final = 15.0
 _MOST_EVENTS: Final = 50
+_MOST_BYTES: Final = 16 * 1024
+_NOT_KEPT: Final = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What the application is told at its start."""
+    """What the application is told at its start. mail_url: where the demo's mail is shown, "" for nowhere."""
 
     port: int
     issuer: str
     client_id: str
     client_secret: str = field(repr=False)
+    mail_url: str = ""
 
     @property
     def url(self) -> str:
@@ -65,18 +67,18 @@ def create_app(orders: Orders) -> Starlette:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 
-    static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    routes = [*_Routes(orders, listener).all(), static]
-    return Starlette(routes=routes, middleware=[Middleware(ServerSessions)], lifespan=lifespan)
+    kept = Kept()
+    routes = [*_Routes(orders, listener, kept).all(), static()]
+    return Starlette(routes=routes, middleware=[Middleware(ServerSessions, kept=kept)], lifespan=lifespan)
 
 
 class _Routes:
-    def __init__(self, orders: Orders, listener: Listener) -> None:
+    def __init__(self, orders: Orders, listener: Listener, kept: Kept) -> None:
         self._orders = orders
         self._listener = listener
-        self._templates = Environment(
-            loader=PackageLoader("watchword.demo"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-        )
+        self._kept = kept
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(orders.issuer))
+        self._pages = Pages(form_action=f"'self' {origin}", issuer=orders.issuer, mail_url=orders.mail_url)
         oauth = OAuth()
         oauth.register(
             "watchword",
@@ -94,6 +96,7 @@ class _Routes:
             Route("/sign-in", self.sign_in),
             Route("/callback", self.callback),
             Route("/sign-out", self.sign_out, methods=["POST"]),
+            Route("/backchannel-logout", self.backchannel_logout, methods=["POST"]),
             Route("/status", self.status),
             Route("/events", self.events),
             Route("/healthz", self.healthz),
@@ -103,14 +106,14 @@ class _Routes:
         """Who is signed in, with everything that Watchword said; or the button to sign in."""
         person = _person(request)
         if person is None:
-            return self._page("signed_out.html", 200)
-        return self._page(
+            return self._pages.render("signed_out.html")
+        return self._pages.render(
             "signed_in.html",
-            200,
             person=person,
             claims=rows(person.claims),
             token={name: pretty(part) for name, part in person.token_parts.items()},
             userinfo=await self._userinfo(person),
+            told=request.session.get("told", ""),
             events=[shown(event) for event in reversed(self._about(person)[-_MOST_EVENTS:])],
         )
 
@@ -157,12 +160,28 @@ class _Routes:
         )
         return RedirectResponse(f"{metadata['end_session_endpoint']}?{query}", 303)
 
+    async def backchannel_logout(self, request: Request) -> Response:
+        """Watchword says that a session is over there: whoever came from it is somebody who was signed in, here."""
+        form = parse_qs((await request.body())[:_MOST_BYTES].decode("latin-1"))
+        metadata = await self._watchword.load_server_metadata()
+        try:
+            (token,) = form.get("logout_token", [])
+            claims = await read_logout_token(
+                token, issuer=self._orders.issuer, client_id=self._orders.client_id, jwks_uri=metadata["jwks_uri"]
+            )
+        except (ValueError, httpx2.HTTPError) as error:
+            return JSONResponse({"error": "invalid_request", "error_description": str(error)}, 400, _NOT_KEPT)
+        for session in self._kept.values():
+            if concerns(session, claims):
+                session["told"] = time.strftime("%H:%M:%S")
+        return Response(status_code=200, headers=_NOT_KEPT)
+
     async def status(self, request: Request) -> JSONResponse:
-        """Whether Watchword still accepts the access token: asked now, not remembered."""
+        """Whether Watchword accepts the access token, asked now. told: when it said that the session is over."""
         person = _person(request)
         if person is None:
             return JSONResponse({"error": "signed out"}, 401)
-        return JSONResponse(await self._userinfo(person))
+        return JSONResponse({**await self._userinfo(person), "told": request.session.get("told", "")})
 
     async def events(self, request: Request) -> Response:
         """Events about the person and their session as they happen; those of others never leave this process."""
@@ -205,17 +224,7 @@ class _Routes:
         return self._listener.about(person.sub, person.sid, person.since)
 
     def _failed(self, code: str, message: str) -> HTMLResponse:
-        return self._page("failed.html", 400, code=code, message=message)
-
-    def _page(self, template: str, status: int, **context: object) -> HTMLResponse:
-        origin = "{0.scheme}://{0.netloc}".format(urlsplit(self._orders.issuer))
-        policy = (
-            "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-            f"form-action 'self' {origin}; frame-ancestors 'none'; base-uri 'none'"
-        )
-        body = self._templates.get_template(template).render(issuer=self._orders.issuer, **context)
-        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return HTMLResponse(body, status, headers)
+        return self._pages.render("failed.html", 400, code=code, message=message)
 
 
 def _person(request: Request) -> Person | None:

@@ -12,14 +12,15 @@ RENEW: Final = "renew"  # set in a session: it gets another name with this answe
 _MOST: Final = 1000
 
 Session = dict[str, Any]
+Kept = OrderedDict[str, Session]  # by the name that the cookie says
 
 
 class ServerSessions:
     """ASGI: `request.session` is a dictionary of this process; an empty one is not kept."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, kept: Kept) -> None:
         self._app = app
-        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._kept = kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

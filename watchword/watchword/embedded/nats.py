@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ from watchword.embedded.process import Child, StartError, Step, end_leftover, fr
 
 STOP_STEPS = (Step(signal.SIGTERM, 10.0), Step(signal.SIGKILL, 5.0))
 _READY_WITHIN_S = 60.0
+_LISTEN = re.compile(r'^listen: ".*:(\d{1,5})"$', re.MULTILINE)
 
 
 def find_nats_server(given: str | None = None) -> Path:
@@ -48,6 +50,7 @@ ping_max: 2
 class NatsServer:
     """One server in `home`, started and stopped as often as wanted; its port stays the same after the first start.
 
+    Without a given port it takes that of the last run in `home` where nobody else has it.
     configuration: the text of nats.conf for a port; it names its own store directory.
     """
 
@@ -85,8 +88,10 @@ class NatsServer:
         program = find_nats_server(self._program)
         automatic = self.port == 0
         patience = time.monotonic() + 10.0
+        former = self._former_port()
         while True:
-            port = self.port or free_port()
+            port = self.port or former or free_port()
+            former = 0
             conf = self.home / "nats.conf"
             write_private(conf, self._configuration(port))
             seen = self.log.stat().st_size if self.log.exists() else 0
@@ -114,6 +119,21 @@ class NatsServer:
         """A clean stop, then a start on the same port."""
         self.stop()
         self.start()
+
+    def _former_port(self) -> int:
+        """The port of the last run; 0 when there was none, or when it is not free."""
+        try:
+            listened = _LISTEN.search((self.home / "nats.conf").read_text())
+        except FileNotFoundError:
+            return 0
+        port = int(listened[1]) if listened else 0
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return 0
+        return port
 
     @staticmethod
     def _becomes_ready(child: Child, port: int) -> bool:

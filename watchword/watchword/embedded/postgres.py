@@ -106,6 +106,14 @@ class PostgresServer:
             return f"postgresql://{login}@127.0.0.1:{self.port}/{database}"
         return f"postgresql://{login}@/{database}?host={quote(str(self.socket_dir), safe='/')}&port={self.port}"
 
+    def attach(self) -> bool:
+        """url() leads to the server that another process has started in `home`; False when there is none."""
+        lock = _read_lock(self.data)
+        if len(lock) < 8 or lock[7].strip() != "ready":
+            return False
+        self.port, self.socket_dir = int(lock[3]), Path(lock[4])
+        return True
+
     def start(self) -> None:
         """The server accepts connections; the cluster was created first when there was none, and left-overs ended."""
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -192,6 +192,29 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def write_durably(path: Path, text: str) -> None:
+    """Like write_private(), and so also after a power failure; the file keeps the owner of the one it replaces."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    owner = path.stat() if path.exists() else path.parent.stat()
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+        if os.geteuid() == 0:
+            os.fchown(out.fileno(), owner.st_uid, owner.st_gid)
+    draft.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """The names in the directory are as they are also after a power failure."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def tail_of(log: Path, lines: int = 8, *, offset: int = 0) -> str:
     """The last lines of what a log file holds after `offset` bytes, for an error message; empty when there is none."""
     try:

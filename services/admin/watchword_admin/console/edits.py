@@ -11,19 +11,24 @@ from watchword_admin import changes, store
 from watchword_admin.client_documents import NewClient
 from watchword_admin.clients import BuiltIn, PublicClient, ShortNameTaken
 from watchword_admin.console import fields
+from watchword_admin.console.documents import AddedSecret
 from watchword_admin.console.fields import Errors
 from watchword_admin.console.pages import (
     Console,
     application_form,
+    named,
     provider_form,
     read_application,
     read_provider,
     show_application,
 )
 from watchword_admin.console.sessions import Visit
-from watchword_admin.provider_documents import InvalidAddress, NewProvider
+from watchword_admin.organizations import NoSuchOrganization
+from watchword_admin.provider_documents import InvalidAddress
+from watchword_admin.provider_kinds import new_provider
 from watchword_admin.providers import ProviderExists
 from watchword_web.errors import PageError
+from watchword_web.texts import Text
 
 log = structlog.get_logger()
 
@@ -35,7 +40,7 @@ async def add_application(console: Console, request: Request, visit: Visit) -> R
     form = await console.sessions.read_form(request, visit)
     try:
         members = {name: value for name, value in fields.client_members(form).items() if value is not None}
-        made = await changes.register(console.parts, NewClient.model_validate(members))
+        made = await changes.register(console.parts, NewClient.model_validate(members), console.parts.endings.here())
     except (ValidationError, ShortNameTaken) as wrong:
         return application_form(console, request, visit, values=form, errors=_errors(wrong))
     log.info("client.registered", client_id=made.client_id, by_user=visit.user.id)
@@ -51,7 +56,9 @@ async def save_application(console: Console, request: Request, visit: Visit) -> 
     client_id = str(request.path_params["client_id"])
     known = await read_application(console, client_id)
     try:
-        saved = await changes.update_client(console.parts, client_id, fields.client_members(form))
+        saved = await changes.update_client(
+            console.parts, client_id, fields.client_members(form), console.parts.endings.here()
+        )
     except (ValidationError, ShortNameTaken, BuiltIn) as wrong:
         return application_form(console, request, visit, values=form, errors=_errors(wrong), known=known)
     log.info("client.changed", client_id=client_id, by_user=visit.user.id)
@@ -64,9 +71,25 @@ async def replace_secret(console: Console, request: Request, visit: Visit) -> Re
     """A new secret in place of the old ones, shown this once."""
     await console.sessions.read_form(request, visit)
     client_id = str(request.path_params["client_id"])
-    generated = await _done(changes.add_secret(console.parts, client_id, None, keep_newest=False))
+    generated = await _done(changes.add_secret(console.parts, client_id, None, console.parts.endings.here()))
     log.info("client.secret_added", client_id=client_id, by_user=visit.user.id)
     return await show_application(console, request, visit, secret=generated[1])
+
+
+async def add_secret(console: Console, request: Request, visit: Visit) -> Response:
+    """A further secret, shown this once; the newest of the others stays good meanwhile."""
+    await console.sessions.read_form(request, visit)
+    path = f"clients/{named(request)['client_id']}/secrets"
+    added = await console.calls.post(visit.token, path, AddedSecret, {"keep_newest": True})
+    return await show_application(console, request, visit, secret=added.client_secret)
+
+
+async def remove_secret(console: Console, request: Request, visit: Visit) -> Response:
+    """The secret is good no more."""
+    await console.sessions.read_form(request, visit)
+    given = named(request)
+    await console.calls.send(visit.token, "DELETE", f"clients/{given['client_id']}/secrets/{given['secret_id']}")
+    return console.go(f"/admin/applications/{given['client_id']}")
 
 
 def switch_application(*, enabled: bool) -> Callable[[Console, Request, Visit], Awaitable[Response]]:
@@ -75,7 +98,7 @@ def switch_application(*, enabled: bool) -> Callable[[Console, Request, Visit], 
     async def switch(console: Console, request: Request, visit: Visit) -> Response:
         await console.sessions.read_form(request, visit)
         client_id = str(request.path_params["client_id"])
-        await _done(changes.update_client(console.parts, client_id, {"enabled": enabled}))
+        await _done(changes.update_client(console.parts, client_id, {"enabled": enabled}, console.parts.endings.here()))
         log.info("client.changed", client_id=client_id, fields=["enabled"], by_user=visit.user.id)
         return console.go(f"/admin/applications/{client_id}")
 
@@ -88,12 +111,12 @@ async def ask_to_delete_application(console: Console, request: Request, visit: V
     return console.pages.render(
         request,
         "confirm.html",
-        title=f"Delete {application.client_name}?",
-        message="Nobody can sign in to it any more, and every token that it was issued is refused at once.",
+        title=Text("Delete %(name)s?", name=application.client_name),
+        message=Text("Nobody can sign in to it any more, and every token that it was issued is refused at once."),
         action=f"/admin/applications/{application.client_id}/delete",
         csrf=visit.csrf,
-        confirm={"label": "Delete", "id": "delete", "kind": "danger"},
-        cancel={"label": "Keep it", "href": f"/admin/applications/{application.client_id}"},
+        confirm={"label": Text("Delete"), "id": "delete", "kind": "danger"},
+        cancel={"label": Text("Keep it"), "href": f"/admin/applications/{application.client_id}"},
     )
 
 
@@ -101,7 +124,7 @@ async def delete_application(console: Console, request: Request, visit: Visit) -
     """The client is gone."""
     await console.sessions.read_form(request, visit)
     client_id = str(request.path_params["client_id"])
-    await _done(changes.delete_client(console.parts, client_id))
+    await _done(changes.delete_client(console.parts, client_id, console.parts.endings.here()))
     log.info("client.deleted", client_id=client_id, by_user=visit.user.id)
     return console.go("/admin/applications")
 
@@ -109,12 +132,13 @@ async def delete_application(console: Console, request: Request, visit: Visit) -
 async def add_provider(console: Console, request: Request, visit: Visit) -> Response:
     """A new identity provider."""
     form = await console.sessions.read_form(request, visit)
+    preset = console.preset(form.get("preset", ""))
     try:
-        members = {name: value for name, value in fields.provider_members(form).items() if value is not None}
-        new = NewProvider.model_validate({"id": form.get("id", ""), **members})
-        await changes.configure_provider(console.parts, new)
-    except (ValidationError, ProviderExists, InvalidAddress) as wrong:
-        return provider_form(console, request, visit, values=form, errors=_errors(wrong))
+        members = {name: value for name, value in fields.provider_members(preset, form).items() if value is not None}
+        new = new_provider(console.parts.presets, {"id": form.get("id", ""), **members})
+        await changes.configure_provider(console.parts, new, console.parts.endings.here())
+    except (ValidationError, ProviderExists, InvalidAddress, NoSuchOrganization) as wrong:
+        return provider_form(console, request, visit, values=form, preset=preset, errors=_errors(wrong))
     log.info("provider.configured", provider_id=new.id, by_user=visit.user.id)
     return console.go("/admin/providers")
 
@@ -124,36 +148,27 @@ async def save_provider(console: Console, request: Request, visit: Visit) -> Res
     form = await console.sessions.read_form(request, visit)
     provider_id = str(request.path_params["provider_id"])
     known = await read_provider(console, provider_id)
+    preset = console.preset(known.preset)
     try:
         await changes.update_provider(
-            console.parts, provider_id, fields.provider_members(form), end_sessions="end_sessions" in form
+            console.parts,
+            provider_id,
+            fields.provider_members(preset, form, known),
+            console.parts.endings.here(),
+            end_sessions="end_sessions" in form,
         )
-    except (ValidationError, InvalidAddress) as wrong:
-        return provider_form(console, request, visit, values=form, errors=_errors(wrong), known=known)
+    except (ValidationError, InvalidAddress, NoSuchOrganization) as wrong:
+        errors = _errors(wrong)
+        return provider_form(console, request, visit, values=form, preset=preset, errors=errors, known=known)
     log.info("provider.changed", provider_id=provider_id, by_user=visit.user.id)
     return console.go("/admin/providers")
-
-
-async def ask_to_remove_provider(console: Console, request: Request, visit: Visit) -> Response:
-    """The question before."""
-    provider = await read_provider(console, str(request.path_params["provider_id"]))
-    return console.pages.render(
-        request,
-        "confirm.html",
-        title=f"Remove {provider.display_name}?",
-        message="Its people must use another way to sign in. Sessions and tokens that came through it end at once.",
-        action=f"/admin/providers/{provider.id}/remove",
-        csrf=visit.csrf,
-        confirm={"label": "Remove", "id": "remove", "kind": "danger"},
-        cancel={"label": "Keep it", "href": f"/admin/providers/{provider.id}"},
-    )
 
 
 async def remove_provider(console: Console, request: Request, visit: Visit) -> Response:
     """The provider is gone, and with it everything that came through it."""
     await console.sessions.read_form(request, visit)
     provider_id = str(request.path_params["provider_id"])
-    await _done(changes.remove_provider(console.parts, provider_id, end_sessions=True))
+    await _done(changes.remove_provider(console.parts, provider_id, console.parts.endings.here(), end_sessions=True))
     log.info("provider.removed", provider_id=provider_id, by_user=visit.user.id)
     return console.go("/admin/providers")
 
@@ -172,11 +187,13 @@ def _errors(wrong: Exception) -> Errors:
         case InvalidAddress():
             return {wrong.field: str(wrong)}
         case ShortNameTaken():
-            return {"short_name": "another application has this short name"}
+            return {"short_name": Text("another application has this short name")}
+        case NoSuchOrganization():
+            return {"organization": Text("there is no such organization")}
         case ProviderExists():
-            return {"id": "a provider has this id already"}
+            return {"id": Text("a provider has this id already")}
         case _:
-            return {"": "this application is built in and cannot be changed"}
+            return {"": Text("this application is built in and cannot be changed")}
 
 
 async def _done(change: Awaitable[T]) -> T:

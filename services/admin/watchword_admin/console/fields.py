@@ -6,7 +6,8 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 
 from watchword_admin.client_documents import ClientView
-from watchword_admin.provider_documents import ENDPOINTS, ProviderView
+from watchword_admin.presets import Preset, PresetField
+from watchword_admin.provider_kinds import ProviderView
 
 Values = dict[str, str]
 Errors = dict[str, str]
@@ -16,8 +17,8 @@ _GRANTS: Final = ("authorization_code", "refresh_token", "client_credentials")
 _CLIENT_TEXTS: Final = ("client_name", "short_name", "description", "main_uri", "scope")
 _CLIENT_CHOICES: Final = ("token_endpoint_auth_method", "access_token_format")
 _CLIENT_SWITCHES: Final = ("require_consent", "require_pkce", "refresh_requires_session")
-_PROVIDER_TEXTS: Final = ("display_name", "issuer", "client_id")
-_PROVIDER_SWITCHES: Final = ("pkce", "sign_in", "enabled")
+_PROVIDER_SWITCHES: Final = ("sign_in", "enabled")  # of every kind
+_PROVIDER_PEOPLE: Final = ("organization", "default_role", "linking", "sync")
 
 
 def client_members(form: Mapping[str, str]) -> dict[str, JsonValue]:
@@ -53,27 +54,112 @@ def new_client_values() -> Values:
     }
 
 
-def provider_members(form: Mapping[str, str]) -> dict[str, JsonValue]:
-    """The members of a provider that a form says. An empty client secret changes nothing."""
-    members: dict[str, JsonValue] = {name: form.get(name) for name in (*_PROVIDER_TEXTS, *ENDPOINTS)}
-    members["scopes"] = list(form.get("scopes", "").replace(",", " ").split())
+def provider_members(
+    preset: Preset, form: Mapping[str, str], known: ProviderView | None = None
+) -> dict[str, JsonValue]:
+    """The members of a provider that a form says. An empty secret or upload changes nothing.
+
+    known: as it was; the form shows the names of its group synchronisation, and not its rules.
+    """
+    members: dict[str, JsonValue] = {"preset": preset.preset, "display_name": form.get("display_name")}
     members["order"] = _number(form.get("order")) or 0
     members |= {name: name in form for name in _PROVIDER_SWITCHES}
-    if "client_secret" in form:
-        members["client_secret"] = form["client_secret"]
+    members |= {name: form.get(name) for name in _PROVIDER_PEOPLE}
+    members["allowed_email_domains"] = list(form.get("allowed_email_domains", "").replace(",", " ").split())
+    members["group_sync"] = _group_sync(form, known)
+    for field in preset.fields:
+        if field.name in form or not _keeps(field):
+            members[field.name] = _member(field, form)
     return members
 
 
-def provider_values(provider: ProviderView) -> Values:
+def _group_sync(form: Mapping[str, str], known: ProviderView | None) -> JsonValue:
+    stored = known.group_sync.model_dump(mode="json") if known is not None and known.group_sync is not None else {}
+    sync = stored | {"pattern": form.get("group_pattern"), "names": _map(form.get("group_names", ""))}
+    return sync if any(sync.values()) else None
+
+
+def _keeps(field: PresetField) -> bool:
+    """Whether leaving the control empty leaves what is stored, which the form does not show."""
+    return field.kind in {"secret", "key"} or field.name == "metadata_xml"
+
+
+def _member(field: PresetField, form: Mapping[str, str]) -> JsonValue:
+    match field.kind:
+        case "list":
+            return list(form.get(field.name, "").replace(",", " ").split())
+        case "map":
+            return _map(form[field.name]) if field.name in form else None
+        case "number":
+            return _number(form.get(field.name))
+        case "switch" if field.default is not None:
+            return field.name in form
+        case "switch":
+            return {"yes": True, "no": False}.get(form.get(field.name, ""))
+        case _:
+            return form.get(field.name)
+
+
+def provider_values(preset: Preset, provider: ProviderView) -> Values:
     """What the form of an existing provider shows; never its secret."""
-    values = {name: str(getattr(provider, name) or "") for name in (*_PROVIDER_TEXTS, *ENDPOINTS)}
-    values |= {"id": provider.id, "scopes": " ".join(provider.scopes), "order": str(provider.order)}
-    return values | {name: "1" for name in _PROVIDER_SWITCHES if getattr(provider, name)}
+    values = {"id": provider.id, "display_name": provider.display_name, "order": str(provider.order)}
+    values |= {name: "1" for name in _PROVIDER_SWITCHES if getattr(provider, name)}
+    values |= {name: getattr(provider, name) or "" for name in _PROVIDER_PEOPLE}
+    values["allowed_email_domains"] = " ".join(provider.allowed_email_domains)
+    if provider.group_sync is not None:
+        values["group_pattern"] = provider.group_sync.pattern or ""
+        values["group_names"] = _lines_of(provider.group_sync.names)
+    return values | _shown(preset, {field.name: _stored(preset, field, provider) for field in preset.fields})
 
 
-def new_provider_values() -> Values:
+def _stored(preset: Preset, field: PresetField, provider: ProviderView) -> object:
+    """What a provider has of a field; nothing where the preset made it of others, so that it follows them."""
+    if field.name in preset.own:
+        return provider.parameters.get(field.name)
+    if field.name in preset.derived and field.name in provider.filled:
+        return None
+    return getattr(provider, field.name, None)
+
+
+def new_provider_values(preset: Preset) -> Values:
     """What the form of a new provider shows first."""
-    return {"scopes": "openid email profile", "order": "0", **dict.fromkeys(_PROVIDER_SWITCHES, "1")}
+    named = {"id": preset.preset, "display_name": preset.display_name}
+    values = {**named, "order": "0", **dict.fromkeys(_PROVIDER_SWITCHES, "1")}
+    return values | _shown(preset, {field.name: field.default for field in preset.fields})
+
+
+def _shown(preset: Preset, members: Mapping[str, object]) -> Values:
+    """Members as the form's controls show them."""
+    values: Values = {}
+    for field in preset.fields:
+        match members[field.name]:
+            case bool() as on if field.default is None:
+                values[field.name] = "yes" if on else "no"
+            case bool() as on:
+                values |= {field.name: "1"} if on else {}
+            case tuple() | list() as several:
+                values[field.name] = ("" if field.kind == "long" else " ").join(str(each) for each in several)
+            case dict() as pairs:
+                values[field.name] = _lines_of(pairs)
+            case None:
+                values[field.name] = ""
+            case value:
+                values[field.name] = str(value)
+    return values
+
+
+def _lines_of(pairs: Mapping[str, object]) -> str:
+    return "\n".join(f"{name} = {_said(value)}" for name, value in pairs.items())
+
+
+def _said(value: object) -> str:
+    return ", ".join(str(each) for each in value) if isinstance(value, tuple | list) else str(value)
+
+
+def _map(text: str) -> JsonValue:
+    """Lines of `name = value`."""
+    pairs = (line.partition("=") for line in text.splitlines() if line.strip())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def errors_of(invalid: ValidationError) -> Errors:
@@ -88,7 +174,12 @@ def errors_of(invalid: ValidationError) -> Errors:
     return found
 
 
-_FIELDS: Final = {"grant_types": "grant_authorization_code", "response_types": "grant_authorization_code"}
+_FIELDS: Final = {
+    "grant_types": "grant_authorization_code",
+    "response_types": "grant_authorization_code",
+    "group_sync": "group_pattern",
+    "role_mapping": "default_role",
+}
 
 
 def _number(text: str | None) -> JsonValue:

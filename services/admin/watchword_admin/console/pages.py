@@ -1,25 +1,39 @@
 """The console's pages: what is configured, and what happens."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from watchword_admin import client_documents, provider_documents, store
-from watchword_admin.clients import CONSOLE
+from watchword_admin import client_documents, provider_kinds, store
 from watchword_admin.console import fields
+from watchword_admin.console.answers import worded
 from watchword_admin.console.sessions import Sessions, Visit
-from watchword_admin.edge import LedgerAway, Parts
-from watchword_admin.streams import event_stream, wanted_types
+from watchword_admin.edge import Parts
+from watchword_admin.organizations import short_names
+from watchword_admin.presets import DEFAULT, Preset
 from watchword_database import transaction
+from watchword_runtime.access import administered
+from watchword_runtime.callers import OWN_CLIENTS
+from watchword_runtime.calls import Calls
 from watchword_web.errors import PageError
 from watchword_web.forms import read_query
 from watchword_web.pages import Pages
 
 _ROWS: Final = 50
-_GLANCE: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What people call things, by their ids; what has been deleted has no name any more."""
+
+    users: Mapping[str, str]
+    clients: Mapping[str, str]
+    providers: Mapping[str, str]
+    organizations: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,54 +43,98 @@ class Console:
     parts: Parts
     sessions: Sessions
     pages: Pages
+    calls: Calls
+
+    def preset(self, name: str) -> Preset:
+        """The preset of this name; the one for OpenID Connect when there is none (any more)."""
+        presets = self.parts.presets
+        return presets.find(name) or presets.of({"preset": DEFAULT})
 
     def render(
         self, request: Request, visit: Visit, template: str, *, here: str, status: int = 200, **context: object
     ) -> Response:
         """A page of the console. here: which part of it, for the navigation."""
         scripts = bool(context.pop("scripts", False))
+        frames = [self.parts.settings.public_url] if context.pop("has_preview", False) else []
         return self.pages.render(
             request,
             f"console/{template}",
             status=status,
             form_action=(),
+            frames=frames,
             headers=None,
             scripts=scripts,
             here=here,
+            may=visit.may,
             visit=visit,
             csrf=visit.csrf,
             **context,
         )
 
+    def form(
+        self,
+        request: Request,
+        visit: Visit,
+        template: str,
+        *,
+        here: str,
+        errors: Mapping[str, str] | None = None,
+        **context: object,
+    ) -> Response:
+        """A page with a form. errors: what is wrong with what was typed, by field; the status is 400 then."""
+        status = 400 if errors else 200
+        return self.render(request, visit, template, here=here, status=status, errors=worded(errors or {}), **context)
+
     def go(self, path: str) -> Response:
         """To another page, after something was done."""
         return RedirectResponse(f"{self.parts.settings.public_url}{path}", 303)
 
+    async def own_organization(self, visit: Visit) -> str:
+        """The short name of the organization that is meant when somebody says none: the only one that is theirs."""
+        theirs = administered(visit.user)
+        if visit.is_everywhere or len(theirs) != 1:
+            return ""
+        return next(iter((await self.names(organizations=theirs)).organizations.values()), "")
 
-async def show_overview(console: Console, request: Request, visit: Visit) -> Response:
-    """What is configured, in numbers, and the addresses that applications need."""
-    async with transaction(console.parts.database) as session:
-        clients = await store.count_clients(session)
-        providers = await store.count_providers(session)
-        users = await store.count_users(session)
-    issuer = console.parts.settings.issuer
-    addresses = {
-        "Issuer": issuer,
-        "Discovery": f"{issuer}/.well-known/openid-configuration",
-        "Revocation feed": f"{issuer}/revocations",
-        "Administration API": f"{issuer}/api/v1",
-    }
-    return console.render(
-        request,
-        visit,
-        "overview.html",
-        here="overview",
-        clients=clients,
-        providers=providers,
-        users=users,
-        addresses=addresses,
-        events=console.parts.live.recent()[:_GLANCE],
-    )
+    async def names(
+        self,
+        *,
+        users: Iterable[str | None] = (),
+        clients: Iterable[str | None] = (),
+        providers: Iterable[str | None] = (),
+        organizations: Iterable[str | None] = (),
+    ) -> Names:
+        """The names of things, for pages that know their ids."""
+        async with transaction(self.parts.database) as session:
+            return Names(
+                users=await store.names_of_users(session, _known(users)),
+                clients=await store.names_of_clients(session, _known(clients)),
+                providers=await store.names_of_providers(session, _known(providers)),
+                organizations=await short_names(session, _known(organizations)),
+            )
+
+
+Handler = Callable[[Console, Request, Visit], Awaitable[Response]]
+
+
+def named(request: Request) -> dict[str, str]:
+    """The parameters of the request's path, each fit for one segment of another."""
+    return {name: quote(str(value), safe="") for name, value in request.path_params.items()}
+
+
+def cursor_of(request: Request) -> dict[str, str]:
+    """The cursor in a list's address, as a parameter of the same list of the API."""
+    query = read_query(request)
+    return {"cursor": query["cursor"]} if "cursor" in query else {}
+
+
+def following(path: str, asked: Mapping[str, str], cursor: str | None) -> str:
+    """The path of a list's next page; "" on the last."""
+    return f"{path}?{urlencode({**asked, 'cursor': cursor})}" if cursor else ""
+
+
+def _known(ids: Iterable[str | None]) -> set[str]:
+    return {each for each in ids if each}
 
 
 async def list_applications(console: Console, request: Request, visit: Visit) -> Response:
@@ -95,7 +153,13 @@ async def list_applications(console: Console, request: Request, visit: Visit) ->
     )
     applications = [client_documents.view(client, ()) for client in shown]
     return console.render(
-        request, visit, "applications.html", here="applications", applications=applications, following=following
+        request,
+        visit,
+        "applications.html",
+        here="applications",
+        applications=applications,
+        following=following,
+        built_in=OWN_CLIENTS,
     )
 
 
@@ -113,7 +177,7 @@ async def show_application(
         status=status,
         application=application,
         secret=secret,
-        built_in=client_id == CONSOLE,
+        built_in=client_id in OWN_CLIENTS,
     )
 
 
@@ -138,36 +202,29 @@ def application_form(
     known: client_documents.ClientView | None = None,
 ) -> Response:
     """The form, with what was typed and what is wrong with it."""
-    return console.render(
+    return console.form(
         request,
         visit,
         "application_form.html",
         here="applications",
-        status=400 if errors else 200,
         values=values,
-        errors=errors or {},
+        errors=errors,
         known=known,
     )
 
 
-async def list_providers(console: Console, request: Request, visit: Visit) -> Response:
-    """All identity providers."""
-    public_url = console.parts.settings.public_url
-    async with transaction(console.parts.database) as session:
-        found = await store.list_providers(session, after="", limit=500)
-    providers = [provider_documents.view(provider, public_url) for provider in found]
-    return console.render(request, visit, "providers.html", here="providers", providers=providers)
-
-
 async def new_provider(console: Console, request: Request, visit: Visit) -> Response:
-    """The empty form."""
-    return provider_form(console, request, visit, values=fields.new_provider_values())
+    """The empty form of one kind of provider."""
+    preset = console.preset(read_query(request).get("preset", ""))
+    return provider_form(console, request, visit, values=fields.new_provider_values(preset), preset=preset)
 
 
 async def edit_provider(console: Console, request: Request, visit: Visit) -> Response:
     """The form of an existing provider."""
     provider = await read_provider(console, str(request.path_params["provider_id"]))
-    return provider_form(console, request, visit, values=fields.provider_values(provider), known=provider)
+    preset = console.preset(provider.preset)
+    values = fields.provider_values(preset, provider)
+    return provider_form(console, request, visit, values=values, preset=preset, known=provider)
 
 
 def provider_form(
@@ -176,39 +233,25 @@ def provider_form(
     visit: Visit,
     *,
     values: Mapping[str, str],
+    preset: Preset,
     errors: Mapping[str, str] | None = None,
-    known: provider_documents.ProviderView | None = None,
+    known: provider_kinds.ProviderView | None = None,
 ) -> Response:
-    """The form, with what was typed and what is wrong with it."""
-    return console.render(
+    """The form that a preset asks for, with what was typed and what is wrong with it."""
+    public_url = console.parts.settings.public_url
+    return console.form(
         request,
         visit,
         "provider_form.html",
         here="providers",
-        status=400 if errors else 200,
         values=values,
-        errors=errors or {},
+        errors=errors,
         known=known,
-        callback=provider_documents.callback_url(console.parts.settings.public_url, known.id if known else "{id}"),
+        preset=preset,
+        callback=known.callback_url
+        if known
+        else f"{public_url}{preset.callback}".replace("{id}", values.get("id", "")),
     )
-
-
-async def show_events(console: Console, request: Request, visit: Visit) -> Response:
-    """The last events; with JavaScript, those that follow as well."""
-    events = console.parts.live.recent()
-    return console.render(request, visit, "events.html", here="events", events=events, scripts=True)
-
-
-async def stream_events(console: Console, request: Request, _visit: Visit) -> Response:
-    """The events as they happen, for the page above; ends when the person's session does."""
-
-    async def may_read() -> bool:
-        try:
-            return await console.sessions.visit(request) is not None
-        except LedgerAway:
-            return False
-
-    return event_stream(console.parts.live, wanted_types(None), may_read, named=False)
 
 
 async def read_application(console: Console, client_id: str) -> client_documents.ClientView:
@@ -221,10 +264,10 @@ async def read_application(console: Console, client_id: str) -> client_documents
     return client_documents.view(client, secrets[client_id])
 
 
-async def read_provider(console: Console, provider_id: str) -> provider_documents.ProviderView:
+async def read_provider(console: Console, provider_id: str) -> provider_kinds.ProviderView:
     """The provider. Raises PageError 404."""
     async with transaction(console.parts.database) as session:
         provider = await store.find_provider(session, provider_id)
     if provider is None:
         raise PageError("not_found", "There is no such provider", "It may have been removed.", 404, retry="/admin")
-    return provider_documents.view(provider, console.parts.settings.public_url)
+    return provider_kinds.view(provider, console.parts.settings.public_url)

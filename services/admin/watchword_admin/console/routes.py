@@ -1,48 +1,93 @@
 """The console's paths, each behind the same guard: an administrator's live session, or the way to one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from watchword_admin.bootstrap import CALLBACK
-from watchword_admin.console import edits, pages
-from watchword_admin.console.pages import Console
-from watchword_admin.console.sessions import HOME, Visit
+from watchword_admin.console import (
+    audit,
+    branding,
+    edits,
+    events,
+    groups,
+    issuers,
+    keys,
+    organizations,
+    overview,
+    pages,
+    providers,
+    records,
+    revocations,
+    roles,
+    rules,
+    scim,
+    users,
+    wizard,
+)
+from watchword_admin.console.pages import Console, Handler
+from watchword_admin.console.rooms import CALLS, may_enter
+from watchword_admin.console.sessions import HOME
+from watchword_runtime.calls import Refused, SessionOver
 from watchword_web.errors import PageError
 from watchword_web.surfaces import Surface
-
-Handler = Callable[[Console, Request, Visit], Awaitable[Response]]
+from watchword_web.texts import Text
 
 _APPLICATION: Final = "/admin/applications/{client_id}"
 _PROVIDER: Final = "/admin/providers/{provider_id}"
 
-GET: Final[dict[str, Handler]] = {
-    "/admin": pages.show_overview,
+GET: Final[Mapping[str, Handler]] = {
+    **overview.GET,
     "/admin/applications": pages.list_applications,
     "/admin/applications/new": pages.new_application,
+    **wizard.GET,
     _APPLICATION: pages.show_application,
     f"{_APPLICATION}/edit": pages.edit_application,
     f"{_APPLICATION}/delete": edits.ask_to_delete_application,
-    "/admin/providers": pages.list_providers,
     "/admin/providers/new": pages.new_provider,
+    **providers.GET,
     _PROVIDER: pages.edit_provider,
-    f"{_PROVIDER}/remove": edits.ask_to_remove_provider,
-    "/admin/events": pages.show_events,
-    "/admin/events/stream": pages.stream_events,
+    **events.GET,
+    **issuers.GET,
+    **audit.GET,
+    **branding.GET,
+    **users.GET,
+    **groups.GET,
+    **organizations.GET,
+    **roles.GET,
+    **rules.GET,
+    **revocations.GET,
+    **keys.GET,
+    **scim.GET,
+    **records.GET,
 }
-POST: Final[dict[str, Handler]] = {
+POST: Final[Mapping[str, Handler]] = {
     "/admin/applications": edits.add_application,
+    **wizard.POST,
     _APPLICATION: edits.save_application,
     f"{_APPLICATION}/secret": edits.replace_secret,
+    f"{_APPLICATION}/secrets": edits.add_secret,
+    f"{_APPLICATION}/secrets/{{secret_id}}/remove": edits.remove_secret,
     f"{_APPLICATION}/enable": edits.switch_application(enabled=True),
     f"{_APPLICATION}/disable": edits.switch_application(enabled=False),
     f"{_APPLICATION}/delete": edits.delete_application,
     "/admin/providers": edits.add_provider,
     _PROVIDER: edits.save_provider,
     f"{_PROVIDER}/remove": edits.remove_provider,
+    **providers.POST,
     "/admin/sign-out": edits.sign_out,
+    **issuers.POST,
+    **branding.POST,
+    **users.POST,
+    **groups.POST,
+    **organizations.POST,
+    **roles.POST,
+    **rules.POST,
+    **revocations.POST,
+    **keys.POST,
+    **records.POST,
 }
 
 
@@ -60,9 +105,9 @@ def console_router(console: Console) -> APIRouter:
         return console.pages.render(
             request,
             "message.html",
-            title="You are signed out",
-            message="The console has forgotten you.",
-            action={"label": "Sign in again", "href": HOME, "id": "sign-in-again"},
+            title=Text("You are signed out"),
+            message=Text("The console has forgotten you."),
+            action={"label": Text("Sign in again"), "href": HOME, "id": "sign-in-again"},
         )
 
     @router.get("/admin/")
@@ -72,12 +117,23 @@ def console_router(console: Console) -> APIRouter:
     def limit(request: Request) -> None:
         console.parts.console_calls.check(console.parts.address(request), console.parts.now(), Surface.PAGE)
 
-    def guarded(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def guarded(method: str, path: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        if (method, path) not in CALLS:
+            raise LookupError(f"rooms does not say what {method} {path} does at /api/v1")
+
         async def endpoint(request: Request) -> Response:
             limit(request)
             visit = await console.sessions.visit(request)
-            if visit is not None:
-                return await handler(console, request, visit)
+            if visit is not None and not may_enter(visit.roles, method, path):
+                raise PageError("not_allowed", "You may not do that", "Your role does not allow it.", 403, retry=HOME)
+            try:
+                if visit is not None:
+                    return await handler(console, request, visit)
+            except SessionOver:
+                pass  # the sign-in that it came from is over
+            except Refused as refused:
+                text = " ".join(refused.errors.values())
+                raise PageError("refused", refused.title, text, refused.status) from refused
             if request.method == "GET" and request.headers.get("accept", "") != "text/event-stream":
                 return console.sessions.begin(request)
             raise PageError(
@@ -91,7 +147,7 @@ def console_router(console: Console) -> APIRouter:
         return endpoint
 
     for path, handler in GET.items():
-        router.add_api_route(path, guarded(handler), methods=["GET"], response_model=None)
+        router.add_api_route(path, guarded("GET", path, handler), methods=["GET"], response_model=None)
     for path, handler in POST.items():
-        router.add_api_route(path, guarded(handler), methods=["POST"], response_model=None)
+        router.add_api_route(path, guarded("POST", path, handler), methods=["POST"], response_model=None)
     return router

@@ -5,13 +5,14 @@ Nothing is stored before the person is back: state and verifier are derived from
 
 import base64
 import hashlib
+import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
-import httpx2
 import orjson
 import structlog
 from fastapi import Request, Response
@@ -19,21 +20,27 @@ from fastapi.responses import RedirectResponse
 
 from watchword_admin import store
 from watchword_admin.bootstrap import CALLBACK
-from watchword_admin.clients import CONSOLE
-from watchword_admin.edge import Parts
+from watchword_admin.console.rooms import EVERYWHERE, ROLES, may_follow, roles_of
+from watchword_admin.edge import PROVIDER_BODY, Parts
 from watchword_admin.models import ConsoleSession
 from watchword_database import transaction
 from watchword_events.exports import UserExport
 from watchword_events.names import Service
-from watchword_runtime.access import ADMIN_SCOPE, ADMINISTRATOR, AccessDenied
+from watchword_runtime.access import ADMIN_SCOPE, AccessDenied, Caller
+from watchword_runtime.callers import CONSOLE
+from watchword_runtime.calls import ask
 from watchword_runtime.copies import Copy
 from watchword_runtime.internal import InternalClients, Unreachable
+from watchword_runtime.keyring import Sealer
+from watchword_web import languages
 from watchword_web.cookies import Cookies
 from watchword_web.csrf import check_form_token, form_token, same_origin
 from watchword_web.errors import PageError
 from watchword_web.forms import Params, read_form, read_query
 from watchword_web.settings import WebSettings
 from watchword_web.targets import is_local_path
+from watchword_web.texts import Text
+from watchword_web.uploads import read_upload
 
 log = structlog.get_logger()
 
@@ -51,11 +58,29 @@ class ConsoleCookies(Cookies):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """An administrator at the console. secret: of the session cookie, which each form's token is bound to."""
+    """An administrator at the console. secret: of the session cookie, which each form's token is bound to.
+
+    token: the access token with which the console calls `/api/v1` for the person.
+    """
 
     user: UserExport
-    secret: str
-    csrf: str
+    secret: str = field(repr=False)
+    csrf: str = field(repr=False)
+    token: str = field(repr=False)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """What the person is here."""
+        return roles_of(self.user)
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether the person has to do with the whole installation, and not with organizations alone."""
+        return not EVERYWHERE.isdisjoint(self.user.roles)
+
+    def may(self, method: str, address: str) -> bool:
+        """Whether to show what leads there. The overview is of the whole installation."""
+        return (self.is_everywhere or address != HOME) and may_follow(self.roles, method, address)
 
     @property
     def name(self) -> str:
@@ -74,29 +99,43 @@ class Sessions:
     key: bytes
 
     async def visit(self, request: Request) -> Visit | None:
-        """Who is at the console with this request; None without a live session of an administrator.
+        """Who is at the console with this request; None without a live session of somebody who has to do with it.
 
         The session dies with the sign-in that it came from, with its user, with the role, and by its own times.
         """
         secret = self.cookies.read_session(request)
         if secret is None:
             return None
-        self.parts.require_ledger()
+        self.parts.feed.require()
         now, settings = self.parts.now(), self.parts.settings
         async with transaction(self.parts.database) as session:
             found = await store.find_console_session(
                 session, _hash(secret), idle_since=now - settings.console_idle, now=now
             )
-        if found is None or not self.parts.feed.is_live(_lineage(found)):
+        if found is None or found.sealed_token is None or not self.parts.feed.is_live(_lineage(found)):
             return None
         user = await self.users.get(found.user_id)
-        if user is None or not user.active or ADMINISTRATOR not in user.roles:
+        if user is None or not user.active or ROLES.isdisjoint(roles_of(user)):
             return None
-        return Visit(user, secret, form_token(self.key, "console", secret))
+        languages.prefer(request.scope, of_person=user.locale)
+        caller = Caller(user.id, CONSOLE, frozenset({ADMIN_SCOPE}), name=user.username, provider_id=found.idp)
+        self.parts.callers.act(caller, request)
+        token = self._sealer(secret).open(found.sealed_token, found.secret_hash).decode()
+        return Visit(user, secret, form_token(self.key, "console", secret), token)
 
     async def read_form(self, request: Request, visit: Visit) -> Params:
         """The form of a request, if a page of this console sent it. Raises PageError."""
-        form = await read_form(request)
+        form = await read_form(request, PROVIDER_BODY)
+        self._check(request, visit, form)
+        return form
+
+    async def read_upload(self, request: Request, visit: Visit, limit_bytes: int) -> tuple[Params, Mapping[str, bytes]]:
+        """The same of a form with files: its texts, and its files. Raises PageError."""
+        form, files = await read_upload(request, limit_bytes)
+        self._check(request, visit, form)
+        return form, files
+
+    def _check(self, request: Request, visit: Visit, form: Params) -> None:
         token = form.get("csrf", "")
         if not same_origin(request, self.parts.settings) or not check_form_token(
             self.key, token, "console", visit.secret
@@ -104,7 +143,6 @@ class Sessions:
             raise PageError(
                 "invalid_form", "This form is too old", "Go back, load the page again and repeat what you did.", 403
             )
-        return form
 
     def begin(self, request: Request) -> Response:
         """To the sign-in, and back to the page that was asked for.
@@ -141,11 +179,12 @@ class Sessions:
             raise _failed("the issuer of the response is another")
         if "error" in query:
             raise _failed(f"refused: {query['error'][:64]}")
-        claims = await self._redeem(query.get("code", ""), verifier)
+        token, claims = await self._redeem(query.get("code", ""), verifier)
         secret = secrets.token_urlsafe(32)
         now = self.parts.now()
         opened = ConsoleSession(
             secret_hash=_hash(secret),
+            sealed_token=self._sealer(secret).seal(token.encode(), _hash(secret)),
             user_id=str(claims["sub"]),
             sid=_text(claims.get("sid")),
             gid=_text(claims.get("gid")),
@@ -153,7 +192,7 @@ class Sessions:
             rev=_rev(claims),
             created_at=now,
             used_at=now,
-            expires_at=now + self.parts.settings.console_max,
+            expires_at=min(now + self.parts.settings.console_max, _expiry(claims)),
         )
         async with transaction(self.parts.database) as session:
             await store.put_console_session(session, opened, now=now)
@@ -195,8 +234,12 @@ class Sessions:
             )
         return flow_id, wanted, form_token(self.key, "verifier", flow_id, secret)
 
-    async def _redeem(self, code: str, verifier: str) -> Mapping[str, object]:
-        """The claims of the access token behind the code, if it is an administrator's. Raises PageError."""
+    def _sealer(self, secret: str) -> Sealer:
+        """What seals the one token of one session: nobody opens it without the cookie that only its browser has."""
+        return Sealer(hmac.digest(self.key, f"console-token\n{secret}".encode(), "sha256"), 0)
+
+    async def _redeem(self, code: str, verifier: str) -> tuple[str, Mapping[str, object]]:
+        """The access token behind the code with its claims, if its person has a role here. Raises PageError."""
         form = {
             "grant_type": "authorization_code",
             "client_id": CONSOLE,
@@ -204,35 +247,38 @@ class Sessions:
             "redirect_uri": self._redirect_uri,
             "code_verifier": verifier,
         }
+        answer = await ask(self.clients, self.parts.settings, Service.TOKEN, "POST", "/oauth2/token", data=form)
         try:
-            http = self.clients.transport_to(Service.TOKEN, self.parts.settings)
-            answer = await http.post("/oauth2/token", data=form, headers={"Host": self.parts.settings.host})
             token = str(orjson.loads(answer.content)["access_token"]) if answer.status_code == 200 else ""
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise Unreachable(f"token: {type(error).__name__}") from error
         if not token:
             raise _failed(f"the code was refused with {answer.status_code}")
         try:
             caller = await self.parts.access.caller({"authorization": f"Bearer {token}"})
-            if caller.user_id is not None and not caller.is_administrator:
+            if caller.user_id is not None and ROLES.isdisjoint(caller.roles) and not caller.organizations:
                 await self.users.pull([caller.user_id])  # the role may be younger than our copy of the person
                 caller = await self.parts.access.caller({"authorization": f"Bearer {token}"})
-            caller.require_administrator()
         except AccessDenied as denied:
-            if denied.status == 401:
-                raise _failed("the access token was refused") from denied
+            raise _failed("the access token was refused") from denied
+        if ROLES.isdisjoint(caller.roles) and not caller.organizations:
             raise PageError(
                 "not_an_administrator",
                 "The console is for administrators",
                 "You are signed in, but your account has no right to administer this installation.",
                 403,
-                detail="no administrator",
-                advice=[f"Sign out at {self.parts.settings.issuer}/oauth2/logout and come back with another account."],
-            ) from denied
+                detail="no role here",
+                advice=[
+                    Text(
+                        "Sign out at %(address)s and come back with another account.",
+                        address=f"{self.parts.settings.issuer}/oauth2/logout",
+                    )
+                ],
+            )
         # Verified a line above; here it is only read.
         payload = token.split(".")[1]
         claims: dict[str, object] = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return claims
+        return token, claims
 
 
 def _lineage(found: ConsoleSession) -> dict[str, object]:
@@ -267,6 +313,11 @@ def _unpack(packed: str) -> str:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _expiry(claims: Mapping[str, object]) -> datetime:
+    expiry = claims.get("exp")
+    return datetime.fromtimestamp(expiry if isinstance(expiry, int) else 0, UTC)
 
 
 def _rev(claims: Mapping[str, object]) -> int:

@@ -3,10 +3,17 @@
 (() => {
   const rows = document.getElementById("events");
   const state = document.getElementById("feed-state");
+  const pause = document.getElementById("pause");
   const most = 300;
+  const held = [];
+  let paused = false;
+  const lang = document.documentElement.lang;
+  const stamp = new Intl.DateTimeFormat(lang === "en" ? "en-GB" : lang, {
+    dateStyle: "medium", timeStyle: "medium", timeZone: "UTC",
+  });
   const source = new EventSource(rows.dataset.stream);
-  const say = (on) => {
-    state.textContent = on ? state.dataset.live : state.dataset.waiting;
+  const say = (text, on) => {
+    state.textContent = text;
     state.className = on ? "state on" : "state off";
   };
   const cell = (row, ...children) => {
@@ -20,10 +27,9 @@
     made.textContent = content;
     return made;
   };
-  const add = (message) => {
-    const event = JSON.parse(message.data);
+  const add = ([event, at]) => {
     const row = document.createElement("tr");
-    cell(row, text("time", new Date().toISOString().slice(0, 19).replace("T", " ")));
+    cell(row, text("time", stamp.format(at)));
     cell(row, text("code", event.type));
     const about = cell(row);
     about.className = "ids";
@@ -37,8 +43,22 @@
     while (rows.rows.length > most) rows.deleteRow(-1);
     document.getElementById("no-events")?.remove();
   };
-  source.onopen = () => say(true);
-  source.onerror = () => say(false);
-  source.onmessage = add;
-  source.addEventListener("resync", () => say(false));
+  const show = () => say(paused ? `${state.dataset.paused} (${held.length})` : state.dataset.live, !paused);
+  source.onopen = show;
+  source.onerror = () => say(state.dataset.waiting, false);
+  source.onmessage = (message) => {
+    const seen = [JSON.parse(message.data), new Date()];
+    if (!paused) return add(seen);
+    held.push(seen);
+    if (held.length > most) held.shift();
+    show();
+  };
+  source.addEventListener("resync", () => say(state.dataset.waiting, false));
+  pause.hidden = false;
+  pause.onclick = () => {
+    paused = !paused;
+    pause.textContent = paused ? pause.dataset.resume : pause.dataset.pause;
+    if (!paused) held.splice(0).forEach(add);
+    show();
+  };
 })();

@@ -3,9 +3,68 @@
 from fastapi import APIRouter
 
 from watchword_authz.context import Context
-from watchword_authz.routes import api, authorize, consent, login, logout, tickets
+from watchword_authz.routes import (
+    account,
+    account_activity,
+    account_applications,
+    account_credentials,
+    account_data,
+    account_email,
+    account_keys,
+    account_passkeys,
+    account_profile,
+    account_providers,
+    api,
+    authorize,
+    consent,
+    decisions,
+    denied,
+    device,
+    factor,
+    invitations,
+    language,
+    login,
+    logout,
+    me,
+    par,
+    requirements,
+    reset,
+    tickets,
+    upstream,
+)
 
 
 def routers(context: Context) -> list[APIRouter]:
     """Every route of the service."""
-    return [module.router(context) for module in (authorize, login, tickets, consent, logout, api)]
+    return [
+        module.router(context)
+        for module in (
+            authorize,
+            par,
+            login,
+            language,
+            factor,
+            reset,
+            tickets,
+            denied,
+            consent,
+            device,
+            logout,
+            upstream,
+            account,
+            account_applications,
+            account_profile,
+            account_email,
+            account_credentials,
+            account_passkeys,
+            account_providers,
+            account_keys,
+            account_activity,
+            account_data,
+            api,
+            requirements,
+            invitations,
+            me,
+            decisions,
+        )
+    ]

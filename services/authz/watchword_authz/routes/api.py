@@ -1,19 +1,24 @@
 """authz's part of `/api/v1`: sessions, consents, and the state of people's passwords, for administrators."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+import structlog
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from watchword_authz import consent, sessions, store, throttle
+from watchword_authz import break_glass, consent, factor_store, notices, passkey_store, sessions, store, throttle
 from watchword_authz.context import Context
 from watchword_authz.models import Consent, EndReason, UserSession
+from watchword_authz.routes.edge import check_way_in, known_user, require_reach
 from watchword_database.engine import transaction
-from watchword_runtime.access import AccessDenied, Caller
+from watchword_runtime.access import Caller
+from watchword_runtime.callers import actor
+from watchword_runtime.receipts import Ending, RevokingRoute
 from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT, Page, ProblemDocument
 from watchword_web.errors import Problem
+
+log = structlog.get_logger()
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most this many items")]
 Id = Annotated[str, Query(min_length=1, max_length=128)]
@@ -51,11 +56,14 @@ class ConsentItem(BaseModel):
 
 
 class CredentialState(BaseModel):
-    """Whether a user has a password, and whether strangers' guesses have locked the account for now."""
+    """Which credentials a user has, and whether strangers' guesses have locked the account for now."""
 
     user_id: str
     has_password: bool
     password_changed_at: datetime | None
+    authenticator_since: datetime | None
+    recovery_codes_left: int
+    passkeys: int
     locked_until: datetime | None
 
 
@@ -65,22 +73,17 @@ class Ended(BaseModel):
     ended: int
 
 
-def administrator(context: Context) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency: the caller, who is an administrator."""
-
-    async def check(request: Request) -> Caller:
-        try:
-            return (await context.access.caller(request.headers)).require_administrator()
-        except AccessDenied as denied:
-            raise Problem(denied.status, denied.description, headers=denied.headers, private=denied.error) from None
-
-    return check
-
-
 def router(context: Context) -> APIRouter:
-    """Every route is for administrators: deny is the default of the router, not of a route."""
+    """Every route is for administrators: deny is the default of the router, not of a route.
+
+    An organization's administrators see and end the sessions of its people, and help them to sign in again.
+    """
     api = APIRouter(
-        prefix="/api/v1", tags=["administration"], dependencies=[Depends(administrator(context))], responses=_ERRORS
+        prefix="/api/v1",
+        tags=["administration"],
+        dependencies=[Depends(context.callers.administrator)],
+        responses=_ERRORS,
+        route_class=RevokingRoute,
     )
     _sessions(api, context)
     _consents(api, context)
@@ -89,31 +92,46 @@ def router(context: Context) -> APIRouter:
 
 
 def _sessions(api: APIRouter, context: Context) -> None:
+    administrator = Annotated[Caller, Depends(context.callers.administrator)]
+
     @api.get("/sessions", summary="List live sessions")
     async def list_sessions(
-        user_id: Id | None = None, cursor: Id | None = None, limit: Limit = DEFAULT_LIMIT
+        caller: administrator, user_id: Id | None = None, cursor: Id | None = None, limit: Limit = DEFAULT_LIMIT
     ) -> Page[SessionItem]:
         after = _after(context, "sessions", cursor)
         async with transaction(context.database) as session:
-            rows = await store.list_sessions(session, context.now(), user_id=user_id, after=after, limit=limit + 1)
-        items = [_session_item(row) for row in rows[:limit]]
+            rows = await store.list_sessions(
+                session,
+                context.now(),
+                user_id=user_id,
+                organizations=caller.reach,
+                after=after,
+                limit=limit + 1,
+            )
+        # A cut of the ledger ends sessions before their rows say so.
+        items = [_session_item(row) for row in rows[:limit] if context.feed.is_live(sessions.lineage(row))]
         return Page(items=items, next=_next(context, "sessions", [row.id for row in rows], limit))
 
     @api.delete("/sessions/{sid}", status_code=204, summary="End a session")
-    async def end_session(sid: str) -> None:
+    async def end_session(sid: str, caller: administrator, ending: Annotated[Ending, Depends(context.endings)]) -> None:
+        if caller.reach is not None:
+            await _require_session(context, caller, sid)
         async with transaction(context.database) as session:
             entries = await sessions.end(session, [sid], EndReason.ADMINISTRATOR, feed=context.feed, now=context.now())
         if not entries:
-            raise Problem(404, "There is no such session", "It may have ended already.")
-        await context.feed.settle(entries)
+            raise _no_session()
+        await ending.finish(entries)
 
     @api.delete("/sessions", summary="End all sessions of a user")
-    async def end_sessions(user_id: Id) -> Ended:
+    async def end_sessions(
+        user_id: Id, caller: administrator, ending: Annotated[Ending, Depends(context.endings)]
+    ) -> Ended:
+        await require_reach(context, caller, user_id)
         async with transaction(context.database) as session:
             entries = await sessions.end_all(
                 session, user_id, EndReason.EVERYWHERE, feed=context.feed, now=context.now()
             )
-        await context.feed.settle(entries)
+        await ending.finish(entries)
         return Ended(ended=len(entries))
 
 
@@ -129,31 +147,66 @@ def _consents(api: APIRouter, context: Context) -> None:
         return Page(items=items, next=_next(context, "consents", [row.id for row in rows], limit))
 
     @api.delete("/consents/{consent_id}", status_code=204, summary="Withdraw a consent and end its grants")
-    async def withdraw_consent(consent_id: str) -> None:
+    async def withdraw_consent(consent_id: str, ending: Annotated[Ending, Depends(context.endings)]) -> None:
         async with transaction(context.database) as session:
             entries = await consent.withdraw(session, consent_id, feed=context.feed, now=context.now())
         if entries is None:
             raise Problem(404, "There is no such consent", "It may have been withdrawn already.")
-        await context.feed.settle(entries)
+        await ending.finish(entries)
 
 
 def _credentials(api: APIRouter, context: Context) -> None:
+    administrator = Annotated[Caller, Depends(context.callers.administrator)]
+
     @api.get("/credentials/{user_id}", summary="Whether a user has a password and may try it")
-    async def get_credentials(user_id: str) -> CredentialState:
+    async def get_credentials(user_id: str, caller: administrator) -> CredentialState:
+        await require_reach(context, caller, user_id, to_change=False)
         async with transaction(context.database) as session:
             credential = await store.find_credential(session, user_id)
+            authenticator = await factor_store.find_authenticator(session, user_id)
+            codes_left = await factor_store.count_recovery_codes(session, user_id)
+            passkeys = await passkey_store.list_passkeys(session, user_id)
             locked = await throttle.locked_until(session, context.limits.account, user_id, context.now())
         return CredentialState(
             user_id=user_id,
             has_password=credential is not None,
             password_changed_at=credential.changed_at if credential is not None else None,
+            authenticator_since=authenticator.confirmed_at if authenticator is not None else None,
+            recovery_codes_left=codes_left,
+            passkeys=len(passkeys),
             locked_until=locked,
         )
 
+    @api.delete("/credentials/{user_id}/factors", status_code=204, summary="Forget second factors and passkeys")
+    async def forget_factors(user_id: str, caller: administrator) -> None:
+        user = await known_user(context, caller, user_id)
+        check_way_in(caller, user)
+        async with transaction(context.database) as session:
+            had_any = await break_glass.forget_factors(session, user_id, context.now())
+            await notices.tell(context, session, user, "forgotten")
+        context.mails.look()
+        log.info("factors.forgotten", user_id=user_id, had_any=had_any, **actor(caller))
+
     @api.delete("/credentials/{user_id}/lock", status_code=204, summary="Unlock an account")
-    async def unlock_account(user_id: str) -> None:
+    async def unlock_account(user_id: str, caller: administrator) -> None:
+        await require_reach(context, caller, user_id)
         async with transaction(context.database) as session:
             await throttle.forget(session, context.limits.account, user_id)
+
+
+async def _require_session(context: Context, caller: Caller, sid: str) -> None:
+    """Raises Problem for a session of somebody whom the caller does not reach (404), or who stands above them (403)."""
+    async with transaction(context.database) as session:
+        found = await store.list_sessions(
+            session, context.now(), ids=[sid], organizations=caller.reach, after="", limit=1
+        )
+    if not found:
+        raise _no_session()
+    await require_reach(context, caller, found[0].user_id)
+
+
+def _no_session() -> Problem:
+    return Problem(404, "There is no such session", "It may have ended already.")
 
 
 def _after(context: Context, listing: str, cursor: str | None) -> str:

@@ -1,12 +1,15 @@
 """`/oauth2/authorize`: a checked request becomes a flow, or is answered at once."""
 
+from urllib.parse import quote
+
 from fastapi import APIRouter, Request, Response
 
-from watchword_authz import authorize, flows
+from watchword_authz import authorize, flows, ways
+from watchword_authz.asking import asked_at_authorize
 from watchword_authz.context import Context
 from watchword_authz.flow import Step
-from watchword_authz.requests import AuthorizationRefused, Prompt
-from watchword_authz.routes.edge import limit_beginnings
+from watchword_authz.requests import AuthorizationRefused, AuthorizationRequest, Prompt
+from watchword_authz.routes.edge import address_of, limit_beginnings
 from watchword_authz.steps import answer_refusal, find_client, go_on, look, see_other
 from watchword_database.engine import transaction
 from watchword_web.forms import Params, read_form, read_query
@@ -32,21 +35,36 @@ def router(context: Context) -> APIRouter:
 async def begin(context: Context, http: Request, params: Params, *, may_answer_now: bool) -> Response:
     """The answer to the application, or the way to the first page of a new flow."""
     limit_beginnings(context, http)
-    flows.require_ledger(context)
+    context.feed.require()
     rev = context.feed.position
     client = await find_client(context, params.get("client_id"))
-    hint = await context.hints.verify(params["id_token_hint"]) if "id_token_hint" in params else None
+    asked = await asked_at_authorize(context, params, client)
     try:
-        request = authorize.check(authorize.Asked(params, client, hint))
+        request = authorize.check(asked)
     except AuthorizationRefused as refusal:
-        return answer_refusal(context, http, refusal)
+        flow, secret = flows.new_flow(rev, context.now(), request=refusal.request)
+        return await answer_refusal(context, http, refusal, flow, secret)
     flow, secret = flows.new_flow(rev, context.now(), request=request)
+    is_new = False  # whether the person has to sign in, as far as can be seen
     if may_answer_now:
-        situation = await look(context, flow, context.cookies.read_session(http), rev=rev)
+        address = address_of(context, http)
+        situation = await look(context, flow, context.cookies.read_session(http), address=address, rev=rev)
         if situation.step is Step.FINISH or Prompt.NONE in request.prompt:
-            return await go_on(context, http, situation, is_stored=False)
+            return await go_on(context, http, situation, new_secret=secret)
+        is_new = situation.step is Step.SIGN_IN and situation.person is None
     async with transaction(context.database) as session:
         session.add(flow)
-    response = see_other(context, f"/login?flow={flow.id}")
+    response = see_other(context, await _first_page(context, request, flow.id) if is_new else f"/login?flow={flow.id}")
     context.cookies.set_flow(http, response, flow.id, secret)
     return response
+
+
+async def _first_page(context: Context, request: AuthorizationRequest, flow_id: str) -> str:
+    """The sign-in page, or straight to the one provider to which the application's login_hint leads.
+
+    Spec: OpenID Connect Core 3.1.2.1.
+    """
+    led_to = ways.led_to(await ways.offered(context), request.login_hint) if request.login_hint else []
+    if len(led_to) != 1:
+        return f"/login?flow={flow_id}"
+    return f"/login/provider/{quote(led_to[0].id, safe='')}?flow={flow_id}"

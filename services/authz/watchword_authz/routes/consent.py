@@ -1,15 +1,19 @@
 """`/consent`: the person decides what an application may see and do."""
 
+from urllib.parse import urlsplit
+
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from watchword_authz import consent, flows
+from watchword_authz import consent, device_requests, flows
 from watchword_authz.context import Context
 from watchword_authz.flow import Step
-from watchword_authz.requests import OAuthCode, Prompt
-from watchword_authz.steps import Person, Situation, finish, go_on, look, refuse
+from watchword_authz.requests import AuthorizationRequest, OAuthCode, Prompt
+from watchword_authz.routes.edge import situation_of
+from watchword_authz.steps import Person, finish, go_on, refuse
 from watchword_database.engine import transaction
-from watchword_web.forms import read_form, read_query
+from watchword_web.forms import read_form
+from watchword_web.texts import Text
 
 log = structlog.get_logger()
 
@@ -20,7 +24,7 @@ def router(context: Context) -> APIRouter:
 
     @api.get("/consent", summary="Ask what an application may see and do")
     async def show_consent(request: Request) -> Response:
-        situation, secret = await _situation(context, request)
+        situation, secret = await situation_of(context, request)
         asked, client, person = situation.request, situation.client, situation.person
         is_silent = asked is not None and Prompt.NONE in asked.prompt
         if situation.step is not Step.CONSENT or is_silent or asked is None or client is None or person is None:
@@ -28,19 +32,24 @@ def router(context: Context) -> APIRouter:
         return context.pages.render(
             request,
             "consent.html",
-            form_action=[asked.redirect_uri],
+            form_action=asked.targets,
             action=f"/consent?flow={situation.flow.id}",
             switch_action=f"/login?flow={situation.flow.id}",
             csrf=flows.csrf_of(context, _page_of(person), situation.flow, secret),
             switch_csrf=flows.csrf_of(context, "login", situation.flow, secret),
             client=client,
+            client_host=host_of(client.client_id),
+            return_host=host_of(asked.redirect_uri),
             user=person.user,
-            permissions=consent.describe(asked.scope, person.user),
+            permissions=consent.describe(asked.consent_scope, person.user, context.scopes.page),
+            details=consent.describe_details(asked.details),
+            resources=asked.resource,
+            device=await _device(context, asked),
         )
 
     @api.post("/consent", summary="Allow or deny")
     async def submit_consent(request: Request) -> Response:
-        situation, secret = await _situation(context, request)
+        situation, secret = await situation_of(context, request)
         form = await read_form(request)
         asked, person = situation.request, situation.person
         # Whoever is not at this step (signed out meanwhile, or allowed in another tab) decides nothing.
@@ -50,7 +59,7 @@ def router(context: Context) -> APIRouter:
         match form.get("decision"):
             case "allow":
                 log.info("consent.granted", client_id=asked.client_id, user_id=person.user.id)
-                return await finish(context, request, situation, allow=asked.scope)
+                return await finish(context, request, situation, allow=asked.consent_scope)
             case "deny":
                 return await refuse(context, request, situation, OAuthCode.ACCESS_DENIED, "the person did not allow it")
             case _:
@@ -59,13 +68,25 @@ def router(context: Context) -> APIRouter:
     return api
 
 
+def host_of(uri: str) -> str:
+    """Whom an address belongs to, as people may judge it: the host, or the scheme of an installed application."""
+    parts = urlsplit(uri)
+    return parts.hostname or f"{parts.scheme}:"
+
+
+async def _device(context: Context, asked: AuthorizationRequest) -> dict[str, str] | None:
+    """What there is to compare with the device that asks: the code that it shows, and where it is.
+
+    Spec: RFC 8628 3.3, 5.4.
+    """
+    if asked.device_id is None:
+        return None
+    async with transaction(context.database) as session:
+        row = await device_requests.find(session, asked.device_id)
+    user_code = device_requests.user_code_of(context.forms_key, asked.device_id)
+    return {"user_code": user_code, "address": (row.address if row is not None else "") or Text("unknown")}
+
+
 def _page_of(person: Person) -> str:
     """What the form's token is for: a decision that one person was asked for is not another's to send."""
     return f"consent {person.session.id}"
-
-
-async def _situation(context: Context, request: Request) -> tuple[Situation, str]:
-    rev = context.feed.position
-    async with transaction(context.database) as session:
-        flow, secret = await flows.open_flow(context, session, request, read_query(request).get("flow"))
-    return await look(context, flow, context.cookies.read_session(request), rev=rev), secret

@@ -35,10 +35,14 @@ def router(context: Context) -> APIRouter:
             # The ticket was made after the flow began: what ended the person's or the provider's access since then,
             # ends this sign-in, too.
             rev=flow.rev,
+            issuer=payload.issuer,
             address=address_of(context, request),
             user_agent=request.headers.get("user-agent", ""),
+            upstream_session=payload.upstream_session,
         )
-        return await arrive(context, request, flow, Arrival(who))
+        response = await arrive(context, request, flow, Arrival(who))
+        context.cookies.set_provider(response, payload.provider_id)
+        return response
 
     @api.get("/login/prove", summary="Prove an account before an identity is linked to it")
     async def prove_account(request: Request) -> Response:

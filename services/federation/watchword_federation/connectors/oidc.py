@@ -1,107 +1,80 @@
 """OpenID Connect providers: authorization code with PKCE, nonce and state, every answer checked before it is used.
 
-Spec: OpenID Connect Core 3.1.2.1, 3.1.3, 5.3.2; RFC 6749 4.1.3; RFC 7636 4.3, 4.5; RFC 9207 2.4.
+Spec: OpenID Connect Core 3.1.2.1, 3.1.3, 5.3.2; RFC 7636 4.3, 4.5; RFC 9126 4; RFC 9207 2.4; RFC 9449 5.
 """
 
-import asyncio
-import base64
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
-import structlog
-from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from httpx2 import AsyncBaseTransport, AsyncClient, HTTPError, Response
+from httpx2 import AsyncClient
 from pydantic import JsonValue
 
 from watchword_events.exports import ProviderExport
-from watchword_events.handovers import VerifiedIdentity
-from watchword_federation.connectors import Answer, Secrets, Wishes
-from watchword_federation.documents import UnusableDocument, check_document, parse_object
-from watchword_federation.failures import Failure, SignInFailed, failure_of
-from watchword_federation.fetched import Fetched, reason_of
+from watchword_federation.attempts import Trail
+from watchword_federation.claim_paths import renamed
+from watchword_federation.connectors import Answer, Arrived, Granted, ProviderSession, Secrets, Wishes
+from watchword_federation.connectors.proofs import Prover
+from watchword_federation.connectors.requests import (
+    address_of,
+    check_issuer,
+    check_required,
+    code_of,
+    request_of,
+    userinfo,
+)
+from watchword_federation.connectors.token_requests import TokenRequests, Tokens
+from watchword_federation.connectors.ways import Ways
+from watchword_federation.failures import Failure, SignInFailed
+from watchword_federation.fetched import Fetched
 from watchword_federation.id_tokens import Expected, read_header, verify_id_token
 from watchword_federation.identities import identity_of, merge_userinfo
-from watchword_federation.keys import UpstreamKey, find_key, usable_keys
+from watchword_federation.lookups import with_groups
 from watchword_federation.metadata import Endpoints, PlainHttp, discovery_url, endpoints_of
 from watchword_federation.store import DocumentKind
-from watchword_runtime.outbound import fetch_json
+from watchword_runtime.foreign_jwts import Header
+from watchword_runtime.public_keys import PublicKey, find_key, usable_keys
 
 METADATA_LIFE: Final = timedelta(hours=1)
 KEYS_LIFE: Final = timedelta(minutes=10)
 # A token with an unknown kid may ask for the keys again, but at most this often per provider.
 KEYS_AGAIN_AFTER: Final = timedelta(minutes=1)
-EXCHANGE_DEADLINE_S: Final = 15.0
-_MAX_TOKEN_RESPONSE: Final = 128 * 1024
-_ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What the token endpoint gave for the code."""
-
-    access_token: str = field(repr=False)
-    id_token: str = field(repr=False)
+Claims = dict[str, JsonValue]
 
 
 class OidcConnector:
     """The connector of every provider that speaks OpenID Connect."""
 
     def __init__(
-        self,
-        fetched: Fetched,
-        *,
-        client: AsyncClient,
-        transport: AsyncBaseTransport,
-        open_secret: Callable[[ProviderExport], str | None],
-        plain_http: PlainHttp,
+        self, fetched: Fetched, ways: Ways, requests: TokenRequests, *, plain_http: PlainHttp, public_url: str
     ) -> None:
-        """client, transport: guarded, of watchword_runtime.outbound.  open_secret: a provider's client secret."""
         self._fetched = fetched
-        self._client = client
-        self._transport = transport
-        self._open_secret = open_secret
+        self._ways = ways
+        self._requests = requests
         self._plain_http = plain_http
+        self._public_url = public_url
 
     async def depart(
-        self, provider: ProviderExport, wishes: Wishes, *, secrets: Secrets, state: str, callback: str
+        self, provider: ProviderExport, wishes: Wishes, *, secrets: Secrets, state: str, callback: str, trail: Trail
     ) -> str:
         """The provider's authorization endpoint with this sign-in's request. Raises SignInFailed.
 
-        Spec: OpenID Connect Core 3.1.2.1; RFC 7636 4.3.
+        Spec: OpenID Connect Core 3.1.2.1; RFC 9126 4.
         """
-        endpoints = await self._endpoints(provider)
-        request: dict[str, str | int | None] = {
-            "state": state,
-            "nonce": secrets.nonce,
-            "response_mode": "form_post" if provider.response_mode == "form_post" else None,
-            "prompt": " ".join(wishes.prompt) or None,
-            "max_age": wishes.max_age_s,
-            "acr_values": " ".join(wishes.acr_values) or None,
-            "login_hint": wishes.login_hint,
-        }
-        if provider.pkce:
-            request["code_challenge"] = create_s256_code_challenge(secrets.verifier)
-            request["code_challenge_method"] = "S256"
-        return str(
-            prepare_grant_uri(
-                endpoints.authorization_endpoint,
-                client_id=provider.client_id,
-                response_type="code",
-                redirect_uri=callback,
-                # OpenID Connect Core 3.1.2.1: without `openid` the request is plain OAuth and proves nobody.
-                scope=list(dict.fromkeys(("openid", *provider.scopes))),
-                **{name: value for name, value in request.items() if value is not None},
-            )
-        )
+        endpoints = await self.endpoints(provider)
+        trail.step("metadata", f"authorization endpoint {endpoints.authorization_endpoint}")
+        # OpenID Connect Core 3.1.2.1: without `openid` the request is plain OAuth and proves nobody.
+        scopes = tuple(dict.fromkeys(("openid", *provider.scopes)))
+        request = request_of(provider, wishes, secrets=secrets, state=state, callback=callback, scopes=scopes)
+        if provider.oauth.nonce != "off":
+            request["nonce"] = secrets.nonce
+        par = provider.oauth.par
+        if par == "required" or (par == "auto" and endpoints.wants_pushed):
+            client = await self._ways.to(provider)
+            pushed = await self._requests.push(client, provider, endpoints, request, now=self._fetched.now())
+            trail.step("pushed request", f"kept at {endpoints.pushed_authorization_request_endpoint}")
+            request = {"client_id": provider.client_id, "request_uri": pushed}
+        return address_of(endpoints.authorization_endpoint, request)
 
     async def arrive(
         self,
@@ -112,27 +85,89 @@ class OidcConnector:
         callback: str,
         max_age_s: int | None,
         now: datetime,
-    ) -> VerifiedIdentity:
+        trail: Trail,
+    ) -> Arrived:
         """Whom the provider authenticated. The order is the security argument: nothing is sent before `iss` fits.
 
         Raises SignInFailed.
         """
-        endpoints = await self._endpoints(provider)
-        check_issuer(answer, endpoints)
+        endpoints = await self.endpoints(provider)
+        trail.step("metadata", f"issuer {endpoints.issuer}")
+        check_issuer(provider, answer, endpoints)
         code = code_of(answer)
-        tokens = await self._exchange(provider, endpoints, code, verifier=secrets.verifier, callback=callback)
+        trail.step("answer", "a code")
+        client, prover = await self._ways.to(provider), prover_of(provider, endpoints, now)
+        tokens = await self._requests.redeem(
+            client, provider, endpoints, code, verifier=secrets.verifier, callback=callback, prover=prover, now=now
+        )
+        bound = "bound by DPoP" if tokens.is_bound else "bearer"
+        trail.step("exchange", f"tokens from {endpoints.token_endpoint}, {bound}")
+        id_token = _id_token(tokens)
         claims = verify_id_token(
-            tokens.id_token,
-            await self._key_for(provider, endpoints, tokens.id_token),
-            expected=Expected(endpoints.issuer, provider.client_id, secrets.nonce, max_age_s),
+            id_token,
+            await self.key_for(provider, endpoints, read_header(id_token)),
+            expected=expected_of(provider, endpoints, secrets.nonce, max_age_s),
             access_token=tokens.access_token,
             now=now,
         )
-        userinfo = await self._userinfo(provider, endpoints, tokens.access_token, subject=str(claims["sub"]))
-        return identity_of(provider.id, merge_userinfo(claims, userinfo), now)
+        trail.step("id_token", f"verified; claims {', '.join(sorted(claims))}")
+        more = await self._userinfo(client, provider, endpoints, tokens, prover, subject=str(claims["sub"]))
+        trail.step("userinfo", f"claims {', '.join(sorted(more))}" if more else "not asked")
+        return await self._arrived(client, provider, endpoints, tokens, claims, more, now=now, trail=trail)
 
-    async def _endpoints(self, provider: ProviderExport) -> Endpoints:
-        def check(document: dict[str, JsonValue] | None) -> Endpoints:
+    async def _arrived(
+        self,
+        client: AsyncClient,
+        provider: ProviderExport,
+        endpoints: Endpoints,
+        tokens: Tokens,
+        claims: Claims,
+        more: Claims,
+        *,
+        now: datetime,
+        trail: Trail,
+    ) -> Arrived:
+        """The identity that verified claims and userinfo make, and the session at the provider."""
+        names = provider.oauth.claims
+        merged = merge_userinfo(renamed(claims, names), renamed(more, names))
+        if not isinstance(merged.get("sub"), str):
+            raise SignInFailed(Failure.ACCOUNT_NOT_FOUND, f"no claim {names.get('sub')}")
+        if merged["iss"] in provider.oauth.issuer_aliases:
+            merged["iss"] = provider.issuer  # the same person, however the provider spells itself
+        check_required(provider, merged)
+        merged = await with_groups(client, provider, merged, {"Authorization": f"Bearer {tokens.access_token}"})
+        trail.step("groups", f"claim {provider.groups_claim}" if provider.groups_claim else "not asked")
+        identity = identity_of(provider.id, merged, now, email_trust=provider.oauth.email_trust)
+        return Arrived(
+            identity,
+            session=_session(provider, endpoints, claims, _id_token(tokens)),
+            granted=Granted(str(claims["sub"]), tokens.document) if provider.oauth.keep_tokens else None,
+        )
+
+    async def log_out(self, provider: ProviderExport, kept: bytes, *, state: str, now: datetime) -> str | None:
+        """The provider's end of session, with the ID token that this session began with. Raises SignInFailed.
+
+        Spec: OpenID Connect RP-Initiated Logout 2.
+        """
+        endpoints = await self.endpoints(provider)
+        if endpoints.end_session_endpoint is None or not provider.oauth.single_logout:
+            return None
+        request = {
+            "client_id": provider.client_id,
+            provider.oauth.logout_redirect_parameter: logout_return(self._public_url, provider.id),
+            "state": state,
+        }
+        if provider.oauth.logout_redirect_parameter == "post_logout_redirect_uri":
+            request["id_token_hint"] = kept.decode()
+        return address_of(endpoints.end_session_endpoint, request)
+
+    async def endpoints(self, provider: ProviderExport, *, max_age: timedelta = METADATA_LIFE) -> Endpoints:
+        """Where the provider is spoken to, as the settings and its document say, read at most `max_age` ago.
+
+        Raises SignInFailed.
+        """
+
+        def check(document: Claims | None) -> Endpoints:
             return endpoints_of(provider, document, plain_http=self._plain_http)
 
         url = discovery_url(provider)
@@ -140,61 +175,47 @@ class OidcConnector:
             if url is None:
                 return check(None)
             document = await self._fetched.get(
-                provider.id, DocumentKind.METADATA, url, max_age=METADATA_LIFE, check=check
+                provider.id,
+                DocumentKind.METADATA,
+                url,
+                max_age=max_age,
+                check=check,
+                client=await self._ways.to(provider),
             )
             return check(document)
         except ValueError as error:
             raise SignInFailed(Failure.PROVIDER_UNREACHABLE, f"metadata: {error}") from error
 
-    async def _key_for(self, provider: ProviderExport, endpoints: Endpoints, id_token: str) -> UpstreamKey:
-        """The provider's key for this token, asking for the keys again when the kid is new."""
-        header = read_header(id_token)
+    async def keys(self, provider: ProviderExport, endpoints: Endpoints, max_age: timedelta) -> tuple[PublicKey, ...]:
+        """The provider's keys that may be used, read at most `max_age` ago. Raises SignInFailed."""
+        document = await self._fetched.get(
+            provider.id,
+            DocumentKind.KEYS,
+            endpoints.jwks_uri,
+            max_age=max_age,
+            check=usable_keys,
+            client=await self._ways.to(provider),
+        )
+        return usable_keys(document)
+
+    async def key_for(self, provider: ProviderExport, endpoints: Endpoints, header: Header) -> PublicKey:
+        """The provider's key for a token, asking for the keys again when the kid is new. Raises SignInFailed."""
         for max_age in (KEYS_LIFE, KEYS_AGAIN_AFTER):
-            document = await self._fetched.get(
-                provider.id, DocumentKind.KEYS, endpoints.jwks_uri, max_age=max_age, check=usable_keys
-            )
-            key = find_key(usable_keys(document), kid=header.kid, alg=header.alg)
+            key = find_key(await self.keys(provider, endpoints, max_age), kid=header.kid, alg=header.alg)
             if key is not None:
                 return key
         raise SignInFailed(Failure.ID_TOKEN_INVALID, "no key of the provider fits kid and alg")
 
-    async def _exchange(
-        self, provider: ProviderExport, endpoints: Endpoints, code: str, *, verifier: str, callback: str
-    ) -> Tokens:
-        """The tokens for a code. Spec: RFC 6749 4.1.3; RFC 7636 4.5."""
-        client = AsyncOAuth2Client(
-            provider.client_id,
-            self._open_secret(provider),
-            token_endpoint_auth_method=provider.token_endpoint_auth_method,
-            # Shared and guarded; this client is never closed, or it would close the pool of all.
-            transport=self._transport,
-            trust_env=False,
-            follow_redirects=False,
-        )
-        client.register_client_auth_method(("client_secret_basic", _basic))
-        client.register_compliance_hook("access_token_response", _checked)
-        extra = {"code_verifier": verifier} if provider.pkce else {}
-        try:
-            async with asyncio.timeout(EXCHANGE_DEADLINE_S):
-                answer: object = await client.fetch_token(
-                    endpoints.token_endpoint,
-                    grant_type="authorization_code",
-                    code=code,
-                    redirect_uri=callback,
-                    **extra,
-                )
-        except AuthlibBaseError as error:
-            named = {Failure.INVALID_SCOPE, Failure.REDIRECT_URI_MISMATCH} & {failure_of(str(error.error))}
-            failure = named.pop() if named else Failure.TOKEN_EXCHANGE_FAILED
-            raise SignInFailed(failure, f"token endpoint: {_error_code(error.error)}") from error
-        # TypeError and OverflowError: Authlib computes with whatever stands in `expires_in`.
-        except (HTTPError, TimeoutError, ValueError, TypeError, OverflowError) as error:
-            raise SignInFailed(Failure.TOKEN_EXCHANGE_FAILED, reason_of(error)) from error
-        return _tokens(answer)
-
     async def _userinfo(
-        self, provider: ProviderExport, endpoints: Endpoints, access_token: str, *, subject: str
-    ) -> dict[str, JsonValue]:
+        self,
+        client: AsyncClient,
+        provider: ProviderExport,
+        endpoints: Endpoints,
+        tokens: Tokens,
+        prover: Prover | None,
+        *,
+        subject: str,
+    ) -> Claims:
         """What the userinfo endpoint says about the same person; nothing where it is not to be asked.
 
         Spec: OpenID Connect Core 5.3.2.
@@ -205,64 +226,57 @@ class OidcConnector:
             if provider.userinfo == "required":
                 raise SignInFailed(Failure.USERINFO_FAILED, "required, but there is no userinfo endpoint")
             return {}
-        try:
-            document = await fetch_json(
-                self._client, endpoints.userinfo_endpoint, {"Authorization": f"Bearer {access_token}"}
-            )
-            check_document(document)
-        except (HTTPError, TimeoutError, UnusableDocument) as error:
-            raise SignInFailed(Failure.USERINFO_FAILED, reason_of(error)) from error
+        if prover is not None:
+            prover.nonce = None  # RFC 9449 9: a resource server's nonce is its own
+        document = await userinfo(client, endpoints.userinfo_endpoint, tokens, prover)
         # OpenID Connect Core 5.3.2: without an equal sub the answer may be about another person (token substitution).
         if document.get("sub") != subject:
             raise SignInFailed(Failure.USERINFO_FAILED, "sub is not the one of the ID token")
         return document
 
 
-def check_issuer(answer: Answer, endpoints: Endpoints) -> None:
-    """The answer names the issuer that was asked, or the provider never promised to. Raises SignInFailed.
-
-    Spec: RFC 9207 2.4.
-    """
-    if answer.issuer is None:
-        if endpoints.sends_issuer:
-            raise SignInFailed(Failure.ISSUER_MISMATCH, "iss is missing although the provider sends it")
-    elif answer.issuer != endpoints.issuer:
-        raise SignInFailed(Failure.ISSUER_MISMATCH, "iss of the authorization response")
+def logout_return(public_url: str, provider_id: str) -> str:
+    """Where a provider sends people back to after it has signed them out; registered there, letter by letter."""
+    return f"{public_url}/api/auth/sso/logout/{provider_id}/done"
 
 
-def code_of(answer: Answer) -> str:
-    """The authorization code. Raises SignInFailed named after the provider's error, or when there is neither."""
-    if answer.error is not None:
-        raise SignInFailed(failure_of(answer.error), f"authorization endpoint: {_error_code(answer.error)}")
-    if answer.code is None:
-        raise SignInFailed(Failure.PROVIDER_ERROR, "neither code nor error")
-    return answer.code
+def prover_of(provider: ProviderExport, endpoints: Endpoints, now: datetime) -> Prover | None:
+    """Who makes proofs with a key of this sign-in's own, where the settings or the provider want them."""
+    policy = provider.oauth.dpop
+    if provider.oauth.keep_tokens:
+        return None  # an application could not use what is bound to a key that is gone after the sign-in
+    return Prover(now) if policy == "required" or (policy == "auto" and endpoints.takes_proofs) else None
 
 
-def _tokens(answer: object) -> Tokens:
-    """The token response in types. Spec: OpenID Connect Core 3.1.3.3."""
-    found = answer if isinstance(answer, dict) else {}
-    access_token, id_token = found.get("access_token"), found.get("id_token")
-    if not isinstance(access_token, str) or not access_token.isascii() or not access_token.isprintable():
-        raise SignInFailed(Failure.TOKEN_EXCHANGE_FAILED, "no usable access_token")
+def _id_token(tokens: Tokens) -> str:
+    """Spec: OpenID Connect Core 3.1.3.3."""
+    id_token = tokens.document.get("id_token")
     if not isinstance(id_token, str) or not id_token:
         raise SignInFailed(Failure.ID_TOKEN_MISSING, "no id_token")
-    return Tokens(access_token, id_token)
+    return id_token
 
 
-def _checked(response: Response) -> Response:
-    """The token response without what would overflow Authlib, which parses it next. Raises UnusableDocument."""
-    parse_object(response.content, max_bytes=_MAX_TOKEN_RESPONSE)
-    return response
+def expected_of(
+    provider: ProviderExport, endpoints: Endpoints, nonce: str = "", max_age_s: int | None = None
+) -> Expected:
+    """What a token of the provider has to say."""
+    oauth = provider.oauth
+    return Expected(
+        issuer=endpoints.issuer,
+        client_id=provider.client_id,
+        nonce=nonce,
+        max_age_s=max_age_s,
+        aliases=oauth.issuer_aliases,
+        pattern=oauth.issuer_template if endpoints.is_pattern else None,
+        pattern_claim=oauth.issuer_claim,
+        nonce_policy=oauth.nonce,
+        skew_s=oauth.clock_skew_s,
+    )
 
 
-def _basic(client: Any, _method: str, uri: str, headers: Any, body: str) -> tuple[str, Any, str]:
-    """Client authentication by HTTP Basic, form-encoded first, which Authlib leaves out. Spec: RFC 6749 2.3.1."""
-    pair = f"{quote(client.client_id, safe='')}:{quote(client.client_secret or '', safe='')}"
-    headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    return uri, headers, body
-
-
-def _error_code(value: object) -> str:
-    """An error code as it may stand in a log: what is no code could be anything."""
-    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else "unreadable error"
+def _session(provider: ProviderExport, endpoints: Endpoints, claims: Claims, id_token: str) -> ProviderSession | None:
+    """The session at the provider, where one can end with the other."""
+    if not provider.oauth.single_logout or not endpoints.logs_out:
+        return None
+    sid = claims.get("sid")
+    return ProviderSession(str(claims["sub"]), sid if isinstance(sid, str) and sid else None, id_token.encode())

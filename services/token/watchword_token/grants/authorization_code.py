@@ -4,26 +4,17 @@ import base64
 import hashlib
 import hmac
 import re
-from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
 import structlog
-from pydantic import JsonValue
 
 from watchword_database import Database, bus, transaction
 from watchword_database.bus import Taken, ticket_hash
-from watchword_events.exports import UserExport
 from watchword_events.handovers import Code
-from watchword_events.names import GrantId
-from watchword_policy.scopes import format_scope, granted
+from watchword_token.approvals import Approvals, Spoiled
+from watchword_token.binding import Binding
 from watchword_token.clients import Client
-from watchword_token.families import Families, RefreshToken
-from watchword_token.id_token import make_id_token
-from watchword_token.issuing import Issuing, MintKey, TokenRequest, answer, lineage_of, requested_resource
-from watchword_token.lifetimes import LONGEST_ACCESS_TOKEN
-from watchword_token.memory import Kept
-from watchword_token.models import Grant
-from watchword_token.profile import User
+from watchword_token.issuing import TokenRequest
 from watchword_token.revocation import Revoking
 from watchword_token.store import HotStore
 from watchword_web.errors import OAuthError
@@ -38,21 +29,11 @@ _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 class AuthorizationCodeGrant:
     """A code becomes a grant, once."""
 
-    def __init__(
-        self,
-        issuing: Issuing,
-        database: Database,
-        store: HotStore,
-        families: Families,
-        revoking: Revoking,
-        users: Kept[UserExport, User],
-    ) -> None:
-        self._issuing = issuing
+    def __init__(self, approvals: Approvals, database: Database, store: HotStore, revoking: Revoking) -> None:
+        self._approvals = approvals
         self._database = database
         self._store = store
-        self._families = families
         self._revoking = revoking
-        self._users = users
 
     async def redeem(self, request: TokenRequest) -> bytes:
         """Access token, ID token with `openid`, and a refresh token where the client may have one.
@@ -80,70 +61,19 @@ class AuthorizationCodeGrant:
             await self._refuse_replay(payload)
         check_redirect_uri(payload, form.get("redirect_uri"))
         check_verifier(payload, form.get("code_verifier"), client)
-        resource = requested_resource(form, client)
-        if resource and payload.resource and resource[0] not in payload.resource:
-            raise OAuthError("invalid_target", "The resource is not among those that were authorized")
-        key = await self._issuing.key_for(request, _source(payload))
-        if key is None:
-            raise _invalid("revoked")
-        user = await self._users.get(payload.user_id, payload.user_version)
-        if user is None or not user.active:
-            raise _invalid("no such user")
-        asked = frozenset(payload.scope)  # within what the person consented to: authz asked
-        scope = granted(asked, client=client.scope, user=user.may_hold(asked), consent=None)
-        refresh = self._families.first(GrantId(payload.gid)) if "refresh_token" in client.grant_types else None
-        grant = _grant(request, payload, scope, code, refresh)
+        check_key(payload, request.binding)
+        try:
+            checked = await self._approvals.check(request, payload, code)
+        except Spoiled as spoiled:
+            raise _invalid(str(spoiled)) from None
         async with transaction(self._database) as session:
             taken = await bus.take(session, Code, code, now=request.now)
             if taken is not None:
-                session.add(grant)
+                session.add(checked.grant)
         if taken is None:
             await self._refuse_late(code)
-        return await self._answer(request, key, payload, grant, user, resource, refresh)
-
-    async def _answer(
-        self,
-        request: TokenRequest,
-        key: MintKey,
-        payload: Code,
-        grant: Grant,
-        user: User,
-        resource: tuple[str, ...],
-        refresh: RefreshToken | None,
-    ) -> bytes:
-        issued = await self._issuing.access_token(
-            request,
-            key,
-            subject=grant.user_id,
-            scope=grant.scope,
-            resource=resource or payload.resource,
-            lineage=lineage_of(
-                gid=grant.id,
-                sid=grant.sid if grant.session_bound else None,
-                idp=grant.idp,
-                auth_time=grant.auth_time,
-            ),
-            not_after=payload.session_expires_at if grant.session_bound else None,
-        )
-        scope = frozenset(grant.scope.split())
-        id_token = b""
-        if "openid" in scope:
-            id_token = await make_id_token(
-                self._issuing.keys,
-                request.client,
-                issuer=self._issuing.tokens.issuer,
-                user_id=grant.user_id,
-                sid=grant.sid,
-                auth_time=grant.auth_time,
-                amr=grant.amr,
-                acr=grant.acr,
-                access_token=issued.token,
-                claims=user.claims(scope),
-                now_s=int(request.now_s),
-                nonce=payload.nonce,
-            )
-        log.info("code.redeemed", client_id=grant.client_id, user_id=grant.user_id, gid=grant.id)
-        return answer(issued, grant.scope, refresh_token=refresh.text if refresh else "", id_token=id_token)
+        log.info("code.redeemed", client_id=client.client_id, user_id=payload.user_id, gid=payload.gid)
+        return await self._approvals.answer(request, checked, nonce=payload.nonce)
 
     async def _refuse_replay(self, payload: Code) -> NoReturn:
         """RFC 6749 4.1.2: a second use must be denied, and what the first one produced should be revoked."""
@@ -166,6 +96,12 @@ class AuthorizationCodeGrant:
             grant = found.grant
             log.warning("code.reused", client_id=grant.client_id, user_id=grant.user_id, gid=grant.id)
             await self._revoking.revoke_grant(grant.id, reason="code-reuse")
+
+
+def check_key(payload: Code, binding: Binding | None) -> None:
+    """Raises invalid_grant unless the key that the code is bound to signed the request's proof. Spec: RFC 9449 10."""
+    if payload.dpop_jkt is not None and (binding is None or binding != ("jkt", payload.dpop_jkt)):
+        raise _invalid("bound to another key")
 
 
 def check_redirect_uri(payload: Code, redirect_uri: str | None) -> None:
@@ -195,48 +131,6 @@ def check_verifier(payload: Code, verifier: str | None, client: Client) -> None:
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=")
     if not hmac.compare_digest(challenge, payload.code_challenge.encode()):
         raise _invalid("wrong verifier")
-
-
-def _source(payload: Code) -> dict[str, JsonValue]:
-    """The code as the feed asks about it: with its own position and everything that it descends from."""
-    return {
-        "sub": payload.user_id,
-        "client_id": payload.client_id,
-        "sid": payload.sid,
-        "gid": payload.gid,
-        "idp": payload.idp,
-        "rev": payload.rev,
-    }
-
-
-def _grant(
-    request: TokenRequest, payload: Code, scope: frozenset[str], code: str, refresh: RefreshToken | None
-) -> Grant:
-    """The row that the code becomes. Session-bound grants end with the session at the latest."""
-    client, now = request.client, request.now
-    session_bound = client.session_bound and "offline_access" not in scope
-    life = timedelta(seconds=client.refresh_max_s) if refresh else LONGEST_ACCESS_TOKEN
-    expires_at: datetime = min(now + life, payload.session_expires_at) if session_bound else now + life
-    return Grant(
-        id=payload.gid,
-        user_id=payload.user_id,
-        client_id=payload.client_id,
-        sid=payload.sid,
-        session_bound=session_bound,
-        idp=payload.idp,
-        scope=format_scope(scope),
-        resource=" ".join(payload.resource),
-        rev=request.position,
-        auth_time=payload.auth_time,
-        amr=" ".join(payload.amr),
-        acr=payload.acr,
-        code_hash=ticket_hash(code),
-        created_at=now,
-        expires_at=expires_at,
-        seq=1 if refresh else 0,
-        cur_hash=refresh.hash if refresh else None,
-        idle_at=now + timedelta(seconds=client.refresh_idle_s),
-    )
 
 
 def _invalid(detail: str) -> OAuthError:

@@ -1,18 +1,22 @@
-"""`/api/v1/{keys,grants,api-keys,revocations}`, for administrators."""
+"""`/api/v1/{grants,api-keys}`, for administrators."""
 
 from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
-from sqlmodel import col, select
 
 from watchword_database import transaction
 from watchword_runtime.access import Caller
-from watchword_token import api_keys, revocations, store
-from watchword_token.edge import Parts, actor
-from watchword_token.models import Grant, Key
-from watchword_token.revocations import NewRevocation, RevocationView, UnknownKey
+from watchword_runtime.callers import actor
+from watchword_runtime.receipts import Ending, RevokingRoute
+from watchword_token import api_keys, store
+from watchword_token.edge import Parts
+from watchword_token.models import Grant
+from watchword_token.routes.deliveries import delivery_router
+from watchword_token.routes.keys import key_router
+from watchword_token.routes.my_keys import my_key_router
+from watchword_token.routes.revocations import revocation_router, verifier_router
 from watchword_token.routes.views import (
     KEY_SCOPES,
     ApiKeyListing,
@@ -20,14 +24,11 @@ from watchword_token.routes.views import (
     CreatedApiKey,
     GrantListing,
     GrantView,
-    KeyView,
-    Listing,
     NewApiKey,
-    RevocationListing,
     api_key_view,
     grant_view,
-    key_view,
 )
+from watchword_token.store import source_of
 from watchword_web.api import Page
 from watchword_web.errors import Problem
 
@@ -37,38 +38,22 @@ Id = Annotated[str, Field(max_length=64)]
 
 
 def api_routers(parts: Parts) -> list[APIRouter]:
-    """The four parts of `/api/v1` that are this service's."""
-    return [key_router(parts), grant_router(parts), api_key_router(parts), revocation_router(parts)]
-
-
-def key_router(parts: Parts) -> APIRouter:
-    """Signing and encryption keys, public halves only."""
-    router = APIRouter(prefix="/api/v1/keys")
-    administrator = Annotated[Caller, Depends(parts.administrator)]
-
-    @router.get("")
-    async def list_keys(_listing: Annotated[Listing, Query()], _caller: administrator) -> Page[KeyView]:
-        """All keys, oldest first; they are few."""
-        async with transaction(parts.database) as session:
-            rows = await session.exec(select(Key).order_by(col(Key.created_at), col(Key.kid)))
-        return Page(items=[key_view(row) for row in rows])
-
-    @router.get("/{kid}")
-    async def get_key(kid: Id, _caller: administrator) -> KeyView:
-        """One key."""
-        async with transaction(parts.database) as session:
-            row = await session.get(Key, kid)
-        if row is None:
-            raise Problem(404, "No such key", "There is no key with this kid.")
-        return key_view(row)
-
-    return router
+    """The parts of `/api/v1` that are this service's."""
+    return [
+        key_router(parts),
+        grant_router(parts),
+        api_key_router(parts),
+        my_key_router(parts),
+        delivery_router(parts),
+        revocation_router(parts),
+        verifier_router(parts),
+    ]
 
 
 def grant_router(parts: Parts) -> APIRouter:
     """What people granted to clients."""
-    router = APIRouter(prefix="/api/v1/grants")
-    administrator = Annotated[Caller, Depends(parts.administrator)]
+    router = APIRouter(prefix="/api/v1/grants", route_class=RevokingRoute)
+    administrator = Annotated[Caller, Depends(parts.callers.administrator)]
 
     @router.get("")
     async def list_grants(listing: Annotated[GrantListing, Query()], _caller: administrator) -> Page[GrantView]:
@@ -97,10 +82,15 @@ def grant_router(parts: Parts) -> APIRouter:
         return grant_view(row)
 
     @router.delete("/{grant_id}", status_code=204)
-    async def revoke_grant(grant_id: Id, caller: administrator) -> None:
+    async def revoke_grant(
+        grant_id: Id, caller: administrator, ending: Annotated[Ending, Depends(parts.endings)]
+    ) -> None:
         """The grant and every token of its family are dead before this answers."""
-        if not await parts.revoking.revoke_grant(grant_id, reason="administrator"):
+        async with transaction(parts.database) as session:
+            entry_id = await parts.revoking.end_grant(session, grant_id, reason="administrator")
+        if entry_id is None:
             raise _no_grant()
+        await ending.finish([entry_id])
         log.info("grant.revoked_by_hand", gid=grant_id, **actor(caller))
 
     return router
@@ -108,8 +98,8 @@ def grant_router(parts: Parts) -> APIRouter:
 
 def api_key_router(parts: Parts) -> APIRouter:
     """Personal API keys. A key is always made for who calls: nothing in a body says whose it is."""
-    router = APIRouter(prefix="/api/v1/api-keys")
-    administrator = Annotated[Caller, Depends(parts.administrator)]
+    router = APIRouter(prefix="/api/v1/api-keys", route_class=RevokingRoute)
+    administrator = Annotated[Caller, Depends(parts.callers.administrator)]
 
     @router.post("", status_code=201)
     async def create_api_key(body: NewApiKey, caller: administrator, response: Response) -> CreatedApiKey:
@@ -156,73 +146,23 @@ def api_key_router(parts: Parts) -> APIRouter:
         return api_key_view(row)
 
     @router.delete("/{key_id}", status_code=204)
-    async def revoke_api_key(key_id: Id, caller: administrator) -> None:
+    async def revoke_api_key(
+        key_id: Id, caller: administrator, ending: Annotated[Ending, Depends(parts.endings)]
+    ) -> None:
         """The key is dead before this answers."""
         async with transaction(parts.database) as session:
             entry_id = await api_keys.revoke_api_key(session, key_id, feed=parts.feed, now=parts.now())
         if entry_id is None:
             raise _no_api_key()
-        await parts.feed.settle([entry_id])
+        await ending.finish([entry_id])
         log.info("api_key.revoked", key_id=key_id, **actor(caller))
-
-    return router
-
-
-def revocation_router(parts: Parts) -> APIRouter:
-    """The ledger: what was ended, and ending by hand."""
-    router = APIRouter(prefix="/api/v1/revocations")
-    administrator = Annotated[Caller, Depends(parts.administrator)]
-
-    @router.post("", status_code=201)
-    async def create_revocation(body: NewRevocation, caller: administrator, response: Response) -> RevocationView:
-        """What matches the claim is dead here before this answers, and everywhere some milliseconds later."""
-        try:
-            async with transaction(parts.database) as session:
-                entry_id = await revocations.revoke_by_hand(
-                    session, body, revoking=parts.revoking, keys=parts.keys, now=parts.now()
-                )
-        except UnknownKey:
-            raise Problem(404, "No such key", "There is no key with this kid.") from None
-        if body.claim == "kid":
-            await parts.keys.reload()
-        await parts.feed.settle([entry_id])
-        log.warning("revocation.by_hand", entry_id=entry_id, claim=body.claim.value, **actor(caller))
-        response.headers["Location"] = f"{parts.settings.public_url}/api/v1/revocations/{entry_id}"
-        return await found(entry_id)
-
-    @router.get("")
-    async def list_revocations(
-        listing: Annotated[RevocationListing, Query()], _caller: administrator
-    ) -> Page[RevocationView]:
-        """Entries of the ledger, newest first."""
-        before = int(parts.cursor.read(listing.name, listing.cursor)[0]) if listing.cursor else 0
-        async with transaction(parts.database) as session:
-            rows = await revocations.list_revocations(session, before=before, limit=listing.limit + 1)
-        shown = list(rows[: listing.limit])
-        cursor = parts.cursor.make(listing.name, shown[-1].id) if len(rows) > listing.limit else None
-        return Page(items=shown, next=cursor)
-
-    @router.get("/{entry_id}")
-    async def get_revocation(
-        entry_id: Annotated[int, Field(ge=1, lt=1 << 63)], _caller: administrator
-    ) -> RevocationView:
-        """One entry."""
-        return await found(entry_id)
-
-    async def found(entry_id: int) -> RevocationView:
-        async with transaction(parts.database) as session:
-            entry = await revocations.find_revocation(session, entry_id)
-        if entry is None:
-            raise Problem(404, "No such revocation", "There is no entry with this id, or it has been forgotten.")
-        return entry
 
     return router
 
 
 def _is_live(parts: Parts, row: Grant) -> bool:
     """Whether nothing that it descends from was revoked; its own end stands in the row."""
-    source = {"gid": row.id, "sub": row.user_id, "client_id": row.client_id, "idp": row.idp, "rev": row.rev}
-    return parts.feed.is_live(source | {"sid": row.sid} if row.session_bound else source)
+    return parts.feed.is_live(source_of(row))
 
 
 def _no_grant() -> Problem:

@@ -6,6 +6,12 @@ A test compares this with what the endpoints accept and answer.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from watchword_runtime.client_assertions import TYPE as ASSERTION
+from watchword_token.grants.device_code import GRANT_TYPE as DEVICE_CODE
+from watchword_token.grants.jwt_bearer import GRANT_TYPE as JWT_BEARER
+from watchword_token.grants.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
+from watchword_token.subjects import ACCESS_TOKEN, JWT, TOKEN_TYPES
+
 Item = Mapping[str, Any]  # OpenAPI's own shape
 
 _ERROR: Final[Item] = {
@@ -21,7 +27,12 @@ _ERROR: Final[Item] = {
     },
 }
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"client_secret_basic": []}, {}]
-_CREDENTIALS: Final = {"client_id": {"type": "string"}, "client_secret": {"type": "string"}}
+_CREDENTIALS: Final = {
+    "client_id": {"type": "string"},
+    "client_secret": {"type": "string"},
+    "client_assertion": {"type": "string"},
+    "client_assertion_type": {"type": "string", "enum": [ASSERTION]},
+}
 _TOKEN: Final = {"token": {"type": "string"}, "token_type_hint": {"type": "string"}}
 
 
@@ -53,13 +64,31 @@ def _operation(
 
 _TOKEN_FORM: Final = _object(
     {
-        "grant_type": {"type": "string", "enum": ["authorization_code", "refresh_token", "client_credentials"]},
+        "grant_type": {
+            "type": "string",
+            "enum": [
+                "authorization_code",
+                "refresh_token",
+                "client_credentials",
+                DEVICE_CODE,
+                TOKEN_EXCHANGE,
+                JWT_BEARER,
+            ],
+        },
         "code": {"type": "string"},
         "redirect_uri": {"type": "string", "format": "uri"},
         "code_verifier": {"type": "string", "minLength": 43, "maxLength": 128},
         "refresh_token": {"type": "string"},
+        "device_code": {"type": "string"},
         "scope": {"type": "string"},
-        "resource": {"type": "string", "format": "uri"},
+        "resource": {"type": "array", "items": {"type": "string", "format": "uri"}},
+        "audience": {"type": "array", "items": {"type": "string"}},
+        "subject_token": {"type": "string"},
+        "subject_token_type": {"type": "string", "enum": list(TOKEN_TYPES)},
+        "actor_token": {"type": "string"},
+        "actor_token_type": {"type": "string", "enum": list(TOKEN_TYPES)},
+        "requested_token_type": {"type": "string", "enum": [ACCESS_TOKEN, JWT]},
+        "assertion": {"type": "string"},
         **_CREDENTIALS,
     },
     ["grant_type"],
@@ -67,11 +96,12 @@ _TOKEN_FORM: Final = _object(
 _TOKEN_ANSWER: Final = _object(
     {
         "access_token": {"type": "string"},
-        "token_type": {"type": "string", "const": "Bearer"},
+        "token_type": {"type": "string", "enum": ["Bearer", "DPoP"]},
         "expires_in": {"type": "integer"},
         "scope": {"type": "string"},
         "refresh_token": {"type": "string"},
         "id_token": {"type": "string"},
+        "issued_token_type": {"type": "string"},
     },
     ["access_token", "token_type", "expires_in"],
 )
@@ -81,7 +111,11 @@ _METADATA: Final = _operation("get_metadata", "What this installation offers", a
 PATHS: Final[Mapping[str, Item]] = {
     "/oauth2/token": {
         "post": _operation(
-            "issue_token", "Turn a grant into tokens", answer=_TOKEN_ANSWER, form=_TOKEN_FORM, security=_SECURITY
+            "issue_token",
+            "Turn a grant into tokens",
+            answer=_TOKEN_ANSWER,
+            form=_TOKEN_FORM,
+            security=[*_SECURITY, {"apiKey": []}, {"bearer": []}],
         )
     },
     "/oauth2/introspect": {

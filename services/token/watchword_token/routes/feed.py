@@ -1,14 +1,17 @@
-"""`/revocations`: the feed over HTTP, for verifiers that have neither NATS nor the database."""
+"""`/revocations`: the feed over HTTP, for verifiers that have neither NATS nor the database, and their receipts."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from watchword_runtime.access import Caller
+from watchword_runtime.feed import FeedAway
 from watchword_token.edge import Parts
 from watchword_token.feed_api import TICK_S
+from watchword_token.verifiers import ForeignName, Instance, Reported, TooMany
 from watchword_web.errors import Problem
 
 _CHECK_EVERY: Final = 15  # ticks between two looks at whether a stream's credential is still good
@@ -18,7 +21,7 @@ After = Annotated[int | None, Query(ge=0, lt=1 << 53, description="Only what cam
 
 
 def feed_router(parts: Parts) -> APIRouter:
-    """Snapshot, newest position and stream, with scope `revocations:read`."""
+    """Snapshot, newest position, stream and receipts, with scope `revocations:read`."""
     router = APIRouter(prefix="/revocations")
     reader = Annotated[Caller, Depends(parts.feed_reader)]
 
@@ -30,8 +33,11 @@ def feed_router(parts: Parts) -> APIRouter:
 
     @router.get("/position")
     async def get_position(_caller: reader) -> Response:
-        """The newest position and the age of that knowledge: `{"position", "age_s"}`."""
-        return Response(await parts.feed_api.newest(), media_type=_JSON)
+        """The newest position, the age of that knowledge, and which JWKS there is: `{"position", "age_s", "jwks"}`.
+
+        jwks: the first 32 hexadecimal digits of the document's SHA-256; whoever has another reads it again.
+        """
+        return Response(await parts.feed_api.newest(parts.keys.jwks_name), media_type=_JSON)
 
     @router.get("/stream")
     async def stream_revocations(request: Request, caller: reader, after: After = None) -> StreamingResponse:
@@ -46,7 +52,31 @@ def feed_router(parts: Parts) -> APIRouter:
             headers={"X-Accel-Buffering": "no"},
         )
 
+    @router.post("/receipts", status_code=204)
+    async def report_receipt(body: Reported, caller: reader) -> None:
+        """The verifier says how far it has applied the ledger: whenever it did, and at least once a second.
+
+        A name that nobody registered is the client's own, and is shown as `<client_id>:<name>`.
+        """
+        with _refusals():
+            await parts.verifiers.report(caller, body, now=parts.now())
+
+    @router.delete("/receipts/{instance}", status_code=204)
+    async def end_receipts(instance: Instance, caller: reader) -> None:
+        """The caller's instance of this name accepts nothing any more: nobody waits for it."""
+        await parts.verifiers.leave(caller, instance)
+
     return router
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except ForeignName:
+        raise Problem(403, "Not allowed", "Another client reports for the verifier of this name.") from None
+    except TooMany:
+        raise Problem(409, "Too many verifiers", "End or rename some first.") from None
 
 
 def _resumed(request: Request, after: int | None) -> int:
@@ -68,5 +98,5 @@ async def _while_allowed(parts: Parts, request: Request, events: AsyncIterator[b
             checked_at = parts.now()
             try:
                 await parts.feed_reader(request)
-            except Problem:
+            except (Problem, FeedAway):
                 return

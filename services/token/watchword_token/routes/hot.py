@@ -7,12 +7,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from watchword_runtime.clock import Clock
+from watchword_token.reply import Reply
 from watchword_token.throttle import GUESSES, Throttle
 from watchword_web.cors import IsAllowed, WithCors
 from watchword_web.errors import BODY_LIMIT_BYTES, BodyTooLarge, OAuthError
 from watchword_web.failures import oauth_answer
 from watchword_web.forms import Params, check_form_type, parse_form
-from watchword_web.hot import header, method_not_allowed, read_body, send_json
+from watchword_web.hot import header, method_not_allowed, read_body, send_json, send_private
 
 Headers = Mapping[bytes, bytes]
 
@@ -28,9 +29,12 @@ class Asked(NamedTuple):
     authorization: bytes | None
     form: Params
     now_s: float
+    method: str
+    headers: Headers
+    peer: str | None
 
 
-Answer = Callable[[Asked], Awaitable[bytes]]
+Answer = Callable[[Asked], Awaitable[bytes | Reply]]
 
 
 class HotEndpoint:
@@ -84,23 +88,36 @@ class HotEndpoint:
         if method == "POST" and (self._form_needed or b"content-type" in headers):
             form = await read_form(headers, scope, receive)
         try:
-            body = await self._answer(Asked(headers.get(b"authorization"), form, now_s))
+            answer = await self._answer(
+                Asked(headers.get(b"authorization"), form, now_s, method, headers, _peer(scope))
+            )
         except OAuthError as error:
             if error.error in GUESSES:
                 self._throttle.failed(address, now_s)
             raise
         except self._outages as error:
             raise ConnectionError(type(error).__name__) from error
-        await send_json(send, body)
+        if isinstance(answer, bytes):
+            await send_json(send, answer)
+        else:
+            await send_private(send, answer.body, answer.media_type, headers=answer.headers)
+
+
+def _peer(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def read_headers(scope: Scope) -> Headers:
-    """The headers by name. Raises BadRequest when one that decides something was sent twice."""
+    """The headers by name; what was sent several times, with commas. Raises BadRequest for those that decide a lot."""
     pairs: list[tuple[bytes, bytes]] = scope["headers"]
     headers = dict(pairs)
     if len(headers) != len(pairs):
         for name in _ONCE:
             header(scope, name)
+        headers = {}
+        for name, value in pairs:  # RFC 9110 5.3; two DPoP proofs are so none (RFC 9449 4.3)
+            headers[name] = headers[name] + b", " + value if name in headers else value
     return headers
 
 

@@ -1,6 +1,7 @@
 // The page works without this file: then it is loaded again every few seconds.
 const list = document.getElementById("events");
 const state = document.getElementById("token-state");
+const told = document.getElementById("told");
 const live = document.getElementById("live");
 const source = new EventSource("/events");
 
@@ -21,6 +22,8 @@ source.onmessage = async (message) => {
     state.textContent = now.state;
     state.className = now.live ? "good" : "bad";
     document.getElementById("userinfo").textContent = now.text;
+    told.hidden = !now.told;
+    told.querySelector("time").textContent = now.told;
   }
 };
 

@@ -1,0 +1,120 @@
+"""Keys, and what is demanded."""
+
+from typing import Final
+
+from watchword_admin.console.kinds.shapes import SINCE, Column, Deed, Field, Kind, delete
+
+API_KEYS: Final = Kind(
+    room="api-keys",
+    path="api-keys",
+    title="API keys",
+    lead="Keys with which programs call the API as a person. A new one is your own.",
+    empty="There is none.",
+    new="New API key",
+    name="name",
+    once="key",
+    filters=("user_id",),
+    columns=(
+        Column("name", "Name"),
+        Column("user_id", "Whose", "user"),
+        Column("scope", "Scope", "list"),
+        Column("expires_at", "Ends", "time"),
+        SINCE,
+    ),
+    fields=(
+        Field(name="name", label="Name", required=True, hint="Which program has it"),
+        Field(
+            name="scope",
+            label="Scope",
+            control="lines",
+            first="watchword:admin",
+            hint="watchword:admin to administer, watchword:scim for a directory that pushes people",
+        ),
+        Field(name="expires_at", label="Ends", hint="2027-01-31T00:00:00Z; empty for never"),
+    ),
+    deeds=(delete("Whoever has it is refused at once, everywhere.", label="Revoke"),),
+)
+FACTOR_REQUIREMENTS: Final = Kind(
+    room="factor-requirements",
+    path="factor-requirements",
+    title="Second factors",
+    lead="Of whom a second factor is demanded. Who has none yet sets one up at the next sign-in.",
+    empty="Nobody has to have one.",
+    new="Demand a second factor",
+    is_short=True,
+    columns=(Column("applies_to", "Of whom"), Column("entity_id", "Which", "code"), SINCE),
+    fields=(
+        Field(
+            name="applies_to",
+            label="Of whom",
+            control="choice",
+            options=(
+                ("installation", "Everybody"),
+                ("organization", "People of an organization"),
+                ("client", "Who uses an application"),
+            ),
+        ),
+        Field(name="entity_id", label="Which organization or application", hint="Its id; empty for everybody"),
+    ),
+    deeds=(delete("One factor is enough again, unless something else demands two.", label="Demand it no more"),),
+)
+VERIFIERS: Final = Kind(
+    room="verifiers",
+    path="verifiers",
+    title="Verifiers",
+    lead="Services that check tokens themselves and follow the ledger. Registered ones are waited for.",
+    empty="None is registered, and none was heard.",
+    new="Register a verifier",
+    name="name",
+    columns=(
+        Column("name", "Name"),
+        Column("audience", "Audience", "code"),
+        Column("staleness_bound_s", "Stale after, in seconds"),
+        Column("policy", "When stale"),
+        Column("is_registered", "Registered", "flag"),
+        SINCE,
+    ),
+    fields=(
+        Field(name="name", label="Name", required=True),
+        Field(name="audience", label="Audience", required=True, hint="Of the tokens that it checks"),
+        Field(name="staleness_bound_s", label="Stale after, in seconds", control="number", first="5"),
+        Field(
+            name="policy",
+            label="When stale",
+            control="choice",
+            options=(("introspect", "Asks for each token"), ("refuse", "Refuses"), ("accept", "Accepts")),
+        ),
+        Field(name="client_id", label="Client", hint="The only one that may report for it; may stay empty"),
+    ),
+    deeds=(
+        delete(
+            "Nobody waits for it any more. One that goes on reporting is known again, unregistered.", label="Forget"
+        ),
+    ),
+)
+SAML_KEYS: Final = Kind(
+    room="saml-keys",
+    path="upstream/saml-keys",
+    title="SAML keys",
+    lead="What signs our requests to SAML providers and opens what they encrypt. A new one is published first.",
+    empty="There is none yet: the first is made with the first SAML provider.",
+    new="New SAML key",
+    is_short=True,
+    columns=(
+        Column("state", "State", words=(("next", "next"), ("active", "current"), ("previous", "previous"))),
+        Column("subject", "Certificate of"),
+        Column("fingerprint_sha256", "SHA-256", "code"),
+        Column("not_before", "From", "time"),
+        Column("not_after", "Until", "time"),
+    ),
+    deeds=(
+        Deed(
+            name="activate",
+            label="Use it now",
+            method="POST",
+            below="/activate",
+            points=("It signs from now on. Providers that have not read our metadata since will refuse us.",),
+        ),
+        delete("Nothing that was encrypted for it can be opened any more.", label="Remove"),
+    ),
+)

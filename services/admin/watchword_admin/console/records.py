@@ -1,0 +1,368 @@
+"""Things of the kinds that `kinds` declares: their lists, forms and pages, and what is done to them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote, unquote
+
+import orjson
+from fastapi import Request, Response
+from pydantic import ConfigDict, JsonValue
+
+from watchword_admin.console.kinds import KINDS
+from watchword_admin.console.kinds.shapes import Column, Deed, Field, Kind
+from watchword_admin.console.pages import Console, Handler, Names, cursor_of, following
+from watchword_admin.console.sessions import Visit
+from watchword_runtime.calls import Document, Listed, Refused
+from watchword_web.forms import read_query
+from watchword_web.texts import Text
+
+_ROWS: Final = "50"
+_LONGEST_NUMBER: Final = 15
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
+
+
+class Thing(Document):
+    """Something of any kind: every member that its owner tells."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    def member(self, name: str) -> JsonValue:
+        """The member of this name; None where there is none."""
+        value: JsonValue = (self.model_extra or {}).get(name)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A member as it is shown. link: the page about it; "" for none."""
+
+    label: str
+    shape: str
+    value: object
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing of a list. path: its page, below which its deeds are."""
+
+    key: str
+    path: str
+    cells: Sequence[Cell]
+    deeds: Sequence[Deed]
+    thing: Thing
+
+    def values(self, deed: Deed) -> dict[str, JsonValue]:
+        """What the row says of itself to a deed."""
+        return {field.name: self.thing.member(field.name) for field in deed.fields}
+
+
+def _list(kind: Kind) -> Handler:
+    async def show(console: Console, request: Request, visit: Visit) -> Response:
+        query = read_query(request)
+        asked = {name: query[name] for name in kind.filters if name in query}
+        paging = {} if kind.is_short else {"limit": _ROWS, **cursor_of(request)}
+        found = await console.calls.page(visit.token, kind.path, Thing, **asked, **paging)
+        return console.render(
+            request,
+            visit,
+            "records.html",
+            here=kind.room,
+            kind=kind,
+            rows=await _rows(console, kind, kind.columns, found),
+            asked=asked,
+            following=following(kind.home, asked, found.next),
+        )
+
+    return show
+
+
+def _new(kind: Kind) -> Handler:
+    async def ask(console: Console, request: Request, visit: Visit) -> Response:
+        query = read_query(request)
+        values = {field.name: query.get(field.name, field.first) for field in kind.fields}
+        return _form(console, request, visit, kind, values=values)
+
+    return ask
+
+
+def _make(kind: Kind) -> Handler:
+    async def make(console: Console, request: Request, visit: Visit) -> Response:
+        form = await console.sessions.read_form(request, visit)
+        try:
+            body = _members([field for field in kind.fields if field.name != kind.named_by], form)
+            if kind.named_by:
+                path = f"{kind.path}/{quote(form.get(kind.named_by, '') or '-', safe='')}"
+                await console.calls.send(visit.token, "PUT", path, body)
+                return console.go(kind.home)
+            made = await console.calls.post(visit.token, kind.path, Thing, body)
+        except Refused as refused:
+            return _form(console, request, visit, kind, values=form, errors=refused.errors)
+        if kind.once and (once := made.member(kind.once)):
+            return console.render(
+                request,
+                visit,
+                "record_made.html",
+                here=kind.room,
+                status=201,
+                kind=kind,
+                once=once,
+                name=made.member(kind.name),
+                path=_path(kind, made),
+            )
+        return console.go(_path(kind, made))
+
+    return make
+
+
+def _show(kind: Kind) -> Handler:
+    async def show(console: Console, request: Request, visit: Visit) -> Response:
+        return await _page(console, request, visit, kind)
+
+    return show
+
+
+def _save(kind: Kind) -> Handler:
+    async def save(console: Console, request: Request, visit: Visit) -> Response:
+        form = await console.sessions.read_form(request, visit)
+        known = await _one(console, request, visit, kind)
+        kept = {field.name: known.member(field.name) for field in kind.fields if field.fixed}
+        try:
+            body = _members([field for field in kind.fields if not field.fixed], form)
+            await console.calls.send(visit.token, "PUT", _api_path(kind, request), {**kept, **body})
+        except Refused as refused:
+            return await _page(console, request, visit, kind, values=form, errors=refused.errors)
+        return console.go(_path(kind, known))
+
+    return save
+
+
+def _ask(kind: Kind, deed: Deed) -> Handler:
+    async def ask(console: Console, request: Request, visit: Visit) -> Response:
+        key = _key(request)
+        name = (await _one(console, request, visit, kind)).member(kind.name) if kind.has_page else key
+        path = _below(kind, key)
+        return console.render(
+            request,
+            visit,
+            "record_question.html",
+            here=kind.room,
+            kind=kind,
+            deed=deed,
+            name=name,
+            path=path,
+            cancel=path if kind.has_page else kind.home,
+        )
+
+    return ask
+
+
+def _do(kind: Kind, deed: Deed) -> Handler:
+    async def do(console: Console, request: Request, visit: Visit) -> Response:
+        form = await console.sessions.read_form(request, visit)
+        path = f"{_api_path(kind, request)}{deed.below}"
+        body = None if deed.method == "DELETE" else {**(deed.body or {}), **_members(deed.fields, form)}
+        try:
+            answer = await console.calls.send(visit.token, deed.method, path, body)
+        except Refused as refused:
+            if not kind.has_page:
+                raise
+            return await _page(console, request, visit, kind, errors=refused.errors)
+        if deed.answers:
+            return await _page(console, request, visit, kind, said=Thing.model_validate_json(answer), by=deed)
+        is_over = deed.method == "DELETE" or not kind.has_page
+        return console.go(kind.home if is_over else _below(kind, _key(request)))
+
+    return do
+
+
+async def _page(
+    console: Console,
+    request: Request,
+    visit: Visit,
+    kind: Kind,
+    *,
+    values: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+    said: Thing | None = None,
+    by: Deed | None = None,
+) -> Response:
+    """The page of one thing. values: what was typed and is not saved.  said: what the owner answered to a deed."""
+    thing = await _one(console, request, visit, kind)
+    letters: Sequence[Row] = ()
+    after = None
+    if kind.below is not None:
+        found = await console.calls.page(
+            visit.token, f"{_api_path(kind, request)}/{kind.below.path}", Thing, limit=_ROWS, **cursor_of(request)
+        )
+        letters, after = await _rows(console, kind, kind.below.columns, found), found.next
+    return console.form(
+        request,
+        visit,
+        "record.html",
+        here=kind.room,
+        kind=kind,
+        name=thing.member(kind.name),
+        path=_path(kind, thing),
+        facts=_cells(kind, kind.details, thing, await _names(console, kind.details, [thing])),
+        deeds=_deeds(kind, thing),
+        values=values or {field.name: _typed(field, thing.member(field.name)) for field in kind.fields},
+        errors=errors,
+        said=_cells(kind, by.answers, said, Names({}, {}, {}, {})) if by and said else (),
+        letters=letters,
+        letter_deed=kind.deed(kind.below.deed) if kind.below and kind.below.deed else None,
+        following=following(_path(kind, thing), {}, after),
+    )
+
+
+def _form(
+    console: Console,
+    request: Request,
+    visit: Visit,
+    kind: Kind,
+    *,
+    values: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    return console.form(request, visit, "record_form.html", here=kind.room, kind=kind, values=values, errors=errors)
+
+
+async def _one(console: Console, request: Request, visit: Visit, kind: Kind) -> Thing:
+    return await console.calls.get(visit.token, _api_path(kind, request), Thing)
+
+
+def _api_path(kind: Kind, request: Request) -> str:
+    return f"{kind.path}/{quote(_key(request), safe='')}"
+
+
+def _key(request: Request) -> str:
+    return unquote(str(request.path_params["key"]))
+
+
+def _below(kind: Kind, key: object) -> str:
+    """Where a thing is, or where its deeds are. Quoted twice: a key may hold what divides a path."""
+    return f"{kind.home}/{quote(quote(str(key), safe=''), safe='')}"
+
+
+def _path(kind: Kind, thing: Thing) -> str:
+    """The page of a thing; its list where it has none."""
+    return _below(kind, thing.member(kind.key)) if kind.has_page else kind.home
+
+
+async def _rows(console: Console, kind: Kind, columns: Sequence[Column], found: Listed[Thing]) -> Sequence[Row]:
+    names = await _names(console, columns, found.items)
+    return [
+        Row(
+            str(thing.member(kind.key)),
+            _below(kind, thing.member(kind.key)),
+            _cells(kind, columns, thing, names),
+            _deeds(kind, thing),
+            thing,
+        )
+        for thing in found.items
+    ]
+
+
+def _deeds(kind: Kind, thing: Thing) -> Sequence[Deed]:
+    return [deed for deed in kind.deeds if deed.when is None or thing.member(deed.when[0]) == deed.when[1]]
+
+
+async def _names(console: Console, columns: Sequence[Column], things: Sequence[Thing]) -> Names:
+    def ids(shape: str) -> list[str | None]:
+        found = (thing.member(column.name) for column in columns if column.shape == shape for thing in things)
+        return [each for each in found if isinstance(each, str)]
+
+    return await console.names(
+        users=ids("user"), clients=ids("client"), providers=ids("provider"), organizations=ids("organization")
+    )
+
+
+def _cells(kind: Kind, columns: Sequence[Column], thing: Thing, names: Names) -> Sequence[Cell]:
+    return [_cell(column, thing.member(column.name), names, kind.words(column)) for column in columns]
+
+
+def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, str]) -> Cell:
+    shown: object = value
+    link = ""
+    match column.shape:
+        case "time":
+            shown = datetime.fromisoformat(value) if isinstance(value, str) else None
+        case "list":
+            shown = value if isinstance(value, list) else str(value or "").split()
+        case "user":
+            shown, link = names.users.get(str(value), value), f"/admin/users/{value}"
+        case "client":
+            shown, link = names.clients.get(str(value), value), f"/admin/applications/{value}"
+        case "provider":
+            shown, link = names.providers.get(str(value), value), f"/admin/providers/{value}"
+        case "organization":
+            shown, link = names.organizations.get(str(value), value), f"/admin/organizations/{value}"
+        case _ if isinstance(value, str) and value in words:
+            return Cell(column.label, column.shape, Text(words[value]))
+        case _:
+            pass
+    return Cell(column.label, column.shape, shown, link if value and shown != value else "")
+
+
+def _typed(field: Field, value: JsonValue) -> str:
+    """What the form of an existing thing shows of a member."""
+    match field.control:
+        case "secret":
+            return ""
+        case "switch":
+            return "1" if value else ""
+        case "lines":
+            return "\n".join(map(str, value)) if isinstance(value, list) else ""
+        case "json":
+            return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() if value else ""
+        case _:
+            return "" if value is None else str(value)
+
+
+def _members(fields: Sequence[Field], form: Mapping[str, str]) -> dict[str, object]:
+    """The members that a form says; what is empty is left out. Raises Refused for what should be JSON and is none."""
+    members: dict[str, object] = {}
+    for field in fields:
+        typed = form.get(field.name)
+        if field.control == "switch":
+            members[field.name] = typed is not None
+        elif typed is not None and (value := _member(field, typed)) not in ("", []):
+            members[field.name] = value
+    return members
+
+
+def _member(field: Field, typed: str) -> object:
+    match field.control:
+        case "lines":
+            return typed.split()
+        case "number" if _NUMBER.fullmatch(typed) and len(typed) <= _LONGEST_NUMBER:
+            return float(typed) if "." in typed else int(typed)
+        case "json":
+            try:
+                found: object = orjson.loads(typed)
+            except orjson.JSONDecodeError as error:
+                raise Refused(400, "", {field.name: Text("not JSON: %(reason)s", reason=error.msg)}, {}) from None
+            return found
+        case "area":
+            return typed.strip() + "\n"
+        case _:
+            return typed.strip()
+
+
+def _pages(method: str) -> dict[str, Handler]:
+    found: dict[str, Handler] = {}
+    for kind in KINDS:
+        get = {kind.home: _list(kind), f"{kind.home}/new": _new(kind), kind.one: _show(kind)}
+        post = {kind.home: _make(kind), kind.one: _save(kind)}
+        get |= {f"{kind.one}/{deed.name}": _ask(kind, deed) for deed in kind.deeds}
+        post |= {f"{kind.one}/{deed.name}": _do(kind, deed) for deed in kind.deeds}
+        handlers = get if method == "GET" else post
+        found |= {path: handlers[path] for (asked, path), _ in kind.calls() if asked == method}
+    return found
+
+
+GET: Final[Mapping[str, Handler]] = _pages("GET")
+POST: Final[Mapping[str, Handler]] = _pages("POST")

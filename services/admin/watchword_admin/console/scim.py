@@ -1,0 +1,33 @@
+"""SCIM at the console: where a directory pushes people to, and with which keys."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import Request, Response
+
+from watchword_admin.console import documents as seen
+from watchword_admin.console.pages import Console, Handler, cursor_of, following
+from watchword_admin.console.sessions import Visit
+
+_ROWS: Final = "200"
+SCOPE: Final = "watchword:scim"
+
+
+async def show_scim(console: Console, request: Request, visit: Visit) -> Response:
+    """The address to copy, and the keys that may push."""
+    found = await console.calls.page(visit.token, "api-keys", seen.ApiKey, limit=_ROWS, **cursor_of(request))
+    keys = [key for key in found.items if SCOPE in key.scope]
+    return console.render(
+        request,
+        visit,
+        "scim.html",
+        here="scim",
+        keys=keys,
+        scope=SCOPE,
+        base_url=f"{console.parts.settings.public_url}/scim/v2",
+        names=await console.names(users=[key.user_id for key in keys]),
+        following=following("/admin/scim", {}, found.next),
+    )
+
+
+GET: Final[Mapping[str, Handler]] = {"/admin/scim": show_scim}

@@ -1,0 +1,270 @@
+"""Users at the console: finding, making and changing them, and ending what they hold."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import Request, Response
+
+from watchword_admin.console import documents as seen
+from watchword_admin.console.groups import user_named
+from watchword_admin.console.pages import Console, Handler, cursor_of, following, named
+from watchword_admin.console.revocations import evidence_file
+from watchword_admin.console.sessions import Visit
+from watchword_runtime.calls import Refused, together, unless_away
+from watchword_web.forms import read_query
+from watchword_web.texts import Text
+
+_TEXTS: Final = ("username", "email", "name", "given_name", "family_name", "phone_number", "locale", "zoneinfo")
+_ROWS: Final = "25"
+_MANY: Final = "200"
+_USER: Final = "/admin/users/{user_id}"
+
+
+async def list_users(console: Console, request: Request, visit: Visit) -> Response:
+    """Users in the order of their names: all, or those that were searched for."""
+    query = read_query(request)
+    asked = {name: query[name] for name in ("search", "active", "organization") if name in query}
+    found = await console.calls.page(visit.token, "users", seen.User, limit=_ROWS, **asked, **cursor_of(request))
+    return console.render(
+        request,
+        visit,
+        "users.html",
+        here="users",
+        users=found.items,
+        asked=asked,
+        following=following("/admin/users", asked, found.next),
+        names=await console.names(providers=[each.provider_id for each in found.items]),
+    )
+
+
+async def new_user(console: Console, request: Request, visit: Visit) -> Response:
+    """The empty form."""
+    return _form(console, request, visit, values={})
+
+
+async def add_user(console: Console, request: Request, visit: Visit) -> Response:
+    """A new user, who may sign in at once."""
+    form = await console.sessions.read_form(request, visit)
+    members = {name: value for name, value in _members(form).items() if value not in (None, [])}
+    try:
+        made = await console.calls.post(visit.token, "users", seen.User, members)
+    except Refused as refused:
+        return _form(console, request, visit, values=form, errors=refused.errors)
+    return console.go(f"/admin/users/{made.id}")
+
+
+async def show_user(
+    console: Console,
+    request: Request,
+    visit: Visit,
+    *,
+    errors: Mapping[str, str] | None = None,
+    invitation: seen.Invitation | None = None,
+) -> Response:
+    """One user: who that is, what it may, and what it holds at this moment. invitation: just made, shown this once."""
+    user_id = named(request)["user_id"]
+    token, of = visit.token, {"user_id": user_id, "limit": _MANY}
+    user = await console.calls.get(token, f"users/{user_id}", seen.User)
+    api_keys = await unless_away(console.calls.page(token, "api-keys", seen.ApiKey, **of))  # not for every role
+    sees_all = visit.is_everywhere  # what applications hold, and through whom somebody comes, is not for every role
+    rights, credentials, sessions, roles = await together(
+        console.calls.get(token, f"users/{user_id}/rights", seen.Rights),
+        console.calls.get(token, f"credentials/{user_id}", seen.Credentials),
+        console.calls.page(token, "sessions", seen.UserSession, **of),
+        console.calls.page(token, "roles", seen.Role, limit=_MANY),
+    )
+    grants, identities = (
+        await together(
+            console.calls.page(token, "grants", seen.Grant, **of),
+            console.calls.page(token, "identities", seen.Identity, **of),
+        )
+        if sees_all
+        else (None, None)
+    )
+    held, linked = grants.items if grants else (), identities.items if identities else ()
+    names = await console.names(
+        clients=[each.client_id for each in held],
+        providers=[user.provider_id, *(each.provider_id for each in (*sessions.items, *linked))],
+        organizations=[user.organization, *(each.organization for each in rights.organizations)],
+    )
+    return console.form(
+        request,
+        visit,
+        "user.html",
+        here="users",
+        user=user,
+        errors=errors,
+        invitation=invitation,
+        rights=rights,
+        credentials=credentials,
+        user_sessions=sessions.items,
+        grants=held,
+        identities=linked,
+        sees_all=sees_all,
+        api_keys=api_keys.items if api_keys else None,
+        roles=roles.items,
+        names=names,
+        is_self=user_id == visit.user.id,
+    )
+
+
+async def edit_user(console: Console, request: Request, visit: Visit) -> Response:
+    """The form of an existing user."""
+    user = await _user(console, request, visit)
+    values = {name: getattr(user, name) or "" for name in _TEXTS} | {"groups": "\n".join(user.groups)}
+    names = await console.names(organizations=[user.organization])
+    values["organization"] = names.organizations.get(user.organization or "", user.organization or "")
+    return _form(console, request, visit, values=values, known=user)
+
+
+async def save_user(console: Console, request: Request, visit: Visit) -> Response:
+    """The user as the form says; an empty password stays as it was."""
+    form = await console.sessions.read_form(request, visit)
+    known = await _user(console, request, visit)
+    members = {name: value for name, value in _members(form).items() if name != "password" or value is not None}
+    ending = {"end_sessions": "true"} if "end_sessions" in form else {}
+    try:
+        await console.calls.send(visit.token, "PATCH", f"users/{known.id}", members, **ending)
+    except Refused as refused:
+        return _form(console, request, visit, values=form, errors=refused.errors, known=known)
+    return console.go(f"/admin/users/{known.id}")
+
+
+async def save_roles(console: Console, request: Request, visit: Visit) -> Response:
+    """The user has exactly the ticked roles everywhere."""
+    form = await console.sessions.read_form(request, visit)
+    user_id = named(request)["user_id"]
+    roles = [name.removeprefix("role_") for name in form if name.startswith("role_")]
+    try:
+        await console.calls.send(visit.token, "PUT", f"users/{user_id}/roles", {"roles": roles})
+    except Refused as refused:
+        return await show_user(console, request, visit, errors=refused.errors)
+    return console.go(f"/admin/users/{user_id}")
+
+
+def deed(method: str, path: str, body: Mapping[str, object] | None = None, **params: str) -> Handler:
+    """Does one thing to a user, and goes back to the user. path: below `/api/v1`, with the page's own parameters."""
+
+    async def do(console: Console, request: Request, visit: Visit) -> Response:
+        await console.sessions.read_form(request, visit)
+        given = named(request)
+        asked = {name: value.format(**given) for name, value in params.items()}
+        await console.calls.send(visit.token, method, path.format(**given), body, **asked)
+        return console.go(f"/admin/users/{given['user_id']}")
+
+    return do
+
+
+async def delete_user(console: Console, request: Request, visit: Visit) -> Response:
+    """The user is gone."""
+    await console.sessions.read_form(request, visit)
+    await console.calls.send(visit.token, "DELETE", f"users/{named(request)['user_id']}")
+    return console.go("/admin/users")
+
+
+async def invite(console: Console, request: Request, visit: Visit) -> Response:
+    """A link with which the person chooses a password, shown this once."""
+    await console.sessions.read_form(request, visit)
+    body = {"user_id": str(request.path_params["user_id"])}
+    try:
+        invitation = await console.calls.post(visit.token, "invitations", seen.Invitation, body)
+    except Refused as refused:
+        return await show_user(console, request, visit, errors=refused.errors)
+    return await show_user(console, request, visit, invitation=invitation)
+
+
+async def merge(console: Console, request: Request, visit: Visit) -> Response:
+    """Another account of the same person, found by user name, is part of this one."""
+    form = await console.sessions.read_form(request, visit)
+    user_id = named(request)["user_id"]
+    other = await user_named(console, visit, form.get("other", ""))
+    if other is None:
+        return await show_user(console, request, visit, errors={"other": Text("there is nobody with this user name")})
+    try:
+        await console.calls.send(visit.token, "POST", f"users/{user_id}/merge", {"user": other.id})
+    except Refused as refused:
+        return await show_user(console, request, visit, errors=refused.errors)
+    return console.go(f"/admin/users/{user_id}")
+
+
+async def download_evidence(console: Console, request: Request, visit: Visit) -> Response:
+    """The signed document about everything that ended for a person, as a file."""
+    user_id = str(request.path_params["user_id"])
+    return evidence_file(await console.calls.send(visit.token, "GET", "revocations/evidence", sub=user_id), "person")
+
+
+def ask(deed_id: str) -> Handler:
+    """The question before something that ends what a user holds, with what that is at this moment."""
+
+    async def ask_first(console: Console, request: Request, visit: Visit) -> Response:
+        user = await _user(console, request, visit)
+        meant = {"claim": "sub", "value": user.id}
+        preview = await unless_away(  # whoever helps people may not look into the ledger
+            console.calls.post(visit.token, "revocations", seen.Preview, meant, dry_run="true")
+        )
+        return console.render(
+            request, visit, "user_question.html", here="users", user=user, preview=preview, deed=deed_id
+        )
+
+    return ask_first
+
+
+def _form(
+    console: Console,
+    request: Request,
+    visit: Visit,
+    *,
+    values: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+    known: seen.User | None = None,
+) -> Response:
+    return console.form(
+        request,
+        visit,
+        "user_form.html",
+        here="users",
+        values=values,
+        errors=errors,
+        known=known,
+    )
+
+
+def _members(form: Mapping[str, str]) -> dict[str, object]:
+    """The members of a user that a form says; what is empty is removed."""
+    members: dict[str, object] = {name: form.get(name) for name in (*_TEXTS, "organization", "password")}
+    members["groups"] = [line.strip() for line in form.get("groups", "").splitlines() if line.strip()]
+    return members
+
+
+async def _user(console: Console, request: Request, visit: Visit) -> seen.User:
+    return await console.calls.get(visit.token, f"users/{named(request)['user_id']}", seen.User)
+
+
+GET: Final[Mapping[str, Handler]] = {
+    "/admin/users": list_users,
+    "/admin/users/new": new_user,
+    _USER: show_user,
+    f"{_USER}/edit": edit_user,
+    f"{_USER}/disable": ask("disable"),
+    f"{_USER}/sign-out": ask("sign-out"),
+    f"{_USER}/delete": ask("delete"),
+    f"{_USER}/forget-factors": ask("forget-factors"),
+    f"{_USER}/evidence": download_evidence,
+}
+POST: Final[Mapping[str, Handler]] = {
+    "/admin/users": add_user,
+    _USER: save_user,
+    f"{_USER}/roles": save_roles,
+    f"{_USER}/enable": deed("PATCH", "users/{user_id}", {"active": True}),
+    f"{_USER}/disable": deed("PATCH", "users/{user_id}", {"active": False}),
+    f"{_USER}/sign-out": deed("PATCH", "users/{user_id}", {}, end_sessions="true"),
+    f"{_USER}/unlock": deed("DELETE", "credentials/{user_id}/lock"),
+    f"{_USER}/forget-factors": deed("DELETE", "credentials/{user_id}/factors"),
+    f"{_USER}/invite": invite,
+    f"{_USER}/merge": merge,
+    f"{_USER}/delete": delete_user,
+    f"{_USER}/sessions/{{sid}}/end": deed("DELETE", "sessions/{sid}"),
+    f"{_USER}/grants/{{grant_id}}/revoke": deed("DELETE", "grants/{grant_id}"),
+    f"{_USER}/identities/{{identity_id}}/unlink": deed("DELETE", "identities/{identity_id}"),
+    f"{_USER}/api-keys/{{key_id}}/revoke": deed("DELETE", "api-keys/{key_id}"),
+}

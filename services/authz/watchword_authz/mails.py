@@ -1,0 +1,145 @@
+"""Mail to people: written in the transaction that it tells of, sent behind it, tried again while the server is away.
+
+What is in a mail may be a secret: until it is sent it stands sealed in the table.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, make_msgid, parseaddr
+from typing import Final, Literal
+
+import aiosmtplib
+import orjson
+import structlog
+from pydantic import SecretStr
+
+from watchword_authz import mail_store
+from watchword_authz.models import Mail
+from watchword_authz.seal import SecretSeal
+from watchword_database.engine import Database, Session, transaction
+from watchword_database.ids import new_id
+from watchword_runtime.clock import Clock
+from watchword_runtime.keyring import Unsealable
+from watchword_runtime.rounds import Rounds
+from watchword_web.branding import PRODUCT, Branding
+from watchword_web.texts import Text, Words
+
+log = structlog.get_logger()
+
+Security = Literal["starttls", "tls", "none"]
+
+_LOOK_EVERY_S: Final = 2.0  # for what another process left behind
+_SEND_WITHIN_S: Final = 20.0
+_FIRST_WAIT: Final = timedelta(seconds=30)
+_TRIES: Final = 8  # the last one about an hour after the first
+
+
+class Mails(Rounds):
+    """The mails of one installation, on their way."""
+
+    def __init__(
+        self,
+        database: Database,
+        seal: SecretSeal,
+        now: Clock,
+        *,
+        host: str,
+        port: int,
+        security: Security,
+        username: str,
+        password: SecretStr | None,
+        sender: str,
+        branding: Branding,
+        public_url: str,
+    ) -> None:
+        """host: of the mail server, "" for none: then nothing is ever sent.  sender: who mails are from; an
+        installation with a name of its own writes under that name.
+        """
+        super().__init__(every_s=_LOOK_EVERY_S, failure="mail.interrupted")
+        self._database, self._seal, self._now = database, seal, now
+        self._host, self._port, self._security = host, port, security
+        self._login = (username, password.get_secret_value()) if username and password is not None else None
+        self._sender, self._branding, self._public_url = sender, branding, public_url
+
+    @property
+    def are_sent(self) -> bool:
+        """Whether there is a mail server."""
+        return bool(self._host)
+
+    async def write(self, session: Session, to: str, subject: Text, paragraphs: Sequence[str], *, words: Words) -> None:
+        """The mail leaves after this transaction. to: an address of directory's.  paragraphs: without the product's
+        line.  words: of the language in which it is written.
+        """
+        if not self.are_sent:
+            return
+        mail_id, now = new_id(), self._now()
+        text = "\n\n".join(words.of(paragraph) for paragraph in paragraphs)
+        plain = orjson.dumps({"to": to, "subject": words.of(subject), "text": text, "language": words.language})
+        sealed = await self._seal.seal(session, mail_id, plain)
+        session.add(Mail(id=mail_id, sealed=sealed, due_at=now, created_at=now))
+
+    def start(self) -> None:
+        """Mails are sent in the background until stop()."""
+        if self.are_sent:
+            super().start()
+
+    async def once(self) -> None:
+        """Every mail that is due was sent or put off."""
+        while await self._send_next():
+            pass
+
+    async def _send_next(self) -> bool:
+        """True when there was a mail that is due. While it is sent nobody else takes it."""
+        now = self._now()
+        async with transaction(self._database) as session:
+            row = await mail_store.claim_due(session, now, first_wait=_FIRST_WAIT)
+        if row is None:
+            return False
+        try:
+            await self._send(row, now)
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, Unsealable) as error:
+            is_over = row.attempts >= _TRIES
+            log.warning("mail.not_sent", mail_id=row.id, error=type(error).__name__, attempt=row.attempts, over=is_over)
+            if not is_over:
+                return True
+        else:
+            log.info("mail.sent", mail_id=row.id)
+        async with transaction(self._database) as session:
+            await mail_store.delete_mail(session, row.id)
+        return True
+
+    async def _send(self, row: Mail, now: datetime) -> None:
+        wanted = orjson.loads(self._seal.open(row.sealed, row.id))
+        message = EmailMessage(policy=SMTP)
+        message["From"] = self._from()
+        message["To"] = wanted["to"]
+        message["Subject"] = wanted["subject"]
+        message["Date"] = formatdate(now.timestamp())
+        message["Message-ID"] = make_msgid(idstring=row.id, domain=self._sender.rpartition("@")[2].rstrip(">"))
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834 5: nobody's out-of-office answers
+        message.set_content(f"{wanted['text']}\n\n-- \n{self._branding.brand.name}\n{self._public_url}\n")
+        # After the content, whose headers replace all others that begin with Content-.
+        message["Content-Language"] = wanted.get("language", "en")  # a mail of an older release has none
+        async with asyncio.timeout(_SEND_WITHIN_S):
+            await aiosmtplib.send(
+                message,
+                hostname=self._host,
+                port=self._port,
+                username=self._login[0] if self._login else None,
+                password=self._login[1] if self._login else None,
+                use_tls=self._security == "tls",
+                start_tls=self._security == "starttls",
+                tls_context=None if self._security == "none" else ssl.create_default_context(),
+                timeout=_SEND_WITHIN_S,
+            )
+
+    def _from(self) -> str | Address:
+        name = self._branding.brand.name
+        if name == PRODUCT:
+            return self._sender
+        return Address(name, addr_spec=parseaddr(self._sender)[1])

@@ -1,0 +1,71 @@
+"""Named SQL of what demands a second factor."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, text
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.types import Text
+from sqlmodel import col, select
+
+from watchword_authz.models import FactorRequirement
+from watchword_database.engine import Session
+
+_LOOK_UP = text("""
+SELECT EXISTS (SELECT 1 FROM authz.authenticator WHERE user_id = :user_id AND confirmed_at IS NOT NULL),
+       EXISTS (SELECT 1 FROM authz.factor_requirement
+                WHERE applies_to = 'installation'
+                   OR (applies_to = 'organization' AND entity_id = ANY(:organizations))
+                   OR (applies_to = 'client' AND entity_id = :client_id))
+""").bindparams(bindparam("organizations", type_=ARRAY(Text)))
+
+# A session that is gone says nothing of its factors: what came of it ends as well.
+_CLAIM_SHORT_GRANTS = text("""
+DELETE FROM authz.issued_grant g
+ WHERE g.keep_until > :now
+   AND CASE :applies_to
+         WHEN 'installation' THEN true
+         WHEN 'client' THEN g.client_id = :entity_id
+         ELSE EXISTS (SELECT 1 FROM authz.user_copy u
+                       WHERE u.id = g.user_id
+                         AND (u.data->>'organization' = :entity_id
+                              OR u.data->'organizations' @> jsonb_build_array(
+                                    jsonb_build_object('organization', CAST(:entity_id AS text))))) END
+   AND NOT EXISTS (SELECT 1 FROM authz.session s WHERE s.id = g.sid AND 'mfa' = ANY(s.amr))
+RETURNING g.gid, g.keep_until
+""")
+
+
+async def look_up(
+    session: Session, user_id: str, *, organizations: Sequence[str], client_id: str | None
+) -> tuple[bool, bool]:
+    """Whether the person has a second factor, and whether one is demanded of them there."""
+    connection = await session.connection()
+    given = {"user_id": user_id, "organizations": list(organizations), "client_id": client_id or ""}
+    has_factor, is_demanded = (await connection.execute(_LOOK_UP, given)).one()
+    return bool(has_factor), bool(is_demanded)
+
+
+async def claim_new(session: Session, row: FactorRequirement) -> bool:
+    """True when nothing demanded the same before."""
+    connection = await session.connection()
+    result = await connection.execute(insert(FactorRequirement).values(**row.model_dump()).on_conflict_do_nothing())
+    return result.rowcount == 1
+
+
+async def claim_short_grants(session: Session, row: FactorRequirement, now: datetime) -> list[tuple[str, datetime]]:
+    """Grants of sessions with one factor that the requirement covers, taken out to be ended: id, longest life."""
+    connection = await session.connection()
+    given = {"now": now, "applies_to": row.applies_to, "entity_id": row.entity_id}
+    return [(gid, keep_until) for gid, keep_until in await connection.execute(_CLAIM_SHORT_GRANTS, given)]
+
+
+async def list_requirements(session: Session) -> Sequence[FactorRequirement]:
+    """All of them, the oldest first."""
+    return (await session.exec(select(FactorRequirement).order_by(col(FactorRequirement.id)))).all()
+
+
+async def delete_requirement(session: Session, requirement_id: str) -> bool:
+    """True when it stood until now."""
+    result = await session.exec(delete(FactorRequirement).where(col(FactorRequirement.id) == requirement_id))
+    return result.rowcount == 1

@@ -1,0 +1,83 @@
+"""Who has to prove a second factor: whoever has one, and whom a requirement of the installation names.
+
+A requirement counts at once: what was granted in a session of one factor ends with it, and the session itself is good
+for nothing that it covers until the person has stepped up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from watchword_authz import requirement_store
+from watchword_authz.models import FactorRequirement
+from watchword_authz.sessions import SignIn
+from watchword_database import bus
+from watchword_database.engine import Session
+from watchword_database.ids import new_id
+from watchword_events.exports import UserExport
+from watchword_events.revocations import Claim, RevocationKind
+from watchword_policy.assurance import TWO_FACTORS, level_of
+from watchword_runtime.feed import Feed
+
+
+class AppliesTo(StrEnum):
+    """Of whom a second factor is demanded: of everybody, of an organization's people, of who uses a client."""
+
+    INSTALLATION = "installation"
+    ORGANIZATION = "organization"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a person with one factor so far has and has to have. is_demanded: by a requirement."""
+
+    has_factor: bool
+    is_demanded: bool
+
+
+async def need_of(session: Session, user: UserExport, *, client_id: str | None) -> Need:
+    """What there is about one person, and the client that they want to use."""
+    has_factor, is_demanded = await requirement_store.look_up(
+        session, user.id, organizations=_organizations(user), client_id=client_id
+    )
+    return Need(has_factor, is_demanded)
+
+
+async def lacks_factor(session: Session, who: SignIn, user: UserExport, *, client_id: str | None) -> bool:
+    """Whether a second factor is still to come. An identity provider that says that it asked for two is believed."""
+    if level_of(who.amr) == TWO_FACTORS:
+        return False
+    need = await need_of(session, user, client_id=client_id)
+    return need.has_factor or need.is_demanded
+
+
+async def demand(
+    session: Session, applies_to: AppliesTo, entity_id: str, *, feed: Feed, now: datetime
+) -> tuple[FactorRequirement, list[int]] | None:
+    """The requirement, and the ledger entries of what ended with it, to settle; None when it stood already."""
+    row = FactorRequirement(id=new_id(), applies_to=applies_to.value, entity_id=entity_id, created_at=now)
+    if not await requirement_store.claim_new(session, row):
+        return None
+    entries = []
+    for gid, keep_until in await requirement_store.claim_short_grants(session, row, now):
+        until = max(keep_until, now + timedelta(minutes=1))
+        entry = await bus.revoke(
+            session,
+            claim=Claim.GID,
+            value=gid,
+            kind=RevocationKind.CUT,
+            reason="factor.required",
+            until=until,
+            keep_until=until,
+        )
+        feed.pend(entry, Claim.GID, gid)
+        entries.append(entry)
+    return row, entries
+
+
+def _organizations(user: UserExport) -> Sequence[str]:
+    """Those that the person belongs to or has a role in."""
+    home = () if user.organization is None else (user.organization,)
+    return (*home, *(each.organization for each in user.organizations))

@@ -1,0 +1,115 @@
+"""What would become of somebody with given claims who came through a provider: everything but the change."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from watchword_database import Session
+from watchword_directory import group_table, role_table, store
+from watchword_directory.linking import HasWayIn, is_linked_unproved
+from watchword_directory.mapping import Mapped, Mapper, NotLetIn
+from watchword_directory.provisioning import email_of
+from watchword_directory.synchronizing import group_names, organization_of
+from watchword_directory.texts import Id
+from watchword_events.exports import ProviderExport
+from watchword_events.handovers import VerifiedIdentity
+
+_MAX_TEXT = 512
+
+
+class Arriving(BaseModel):
+    """Claims as the provider would send them. `iss` is the provider's when it is left out, `sub` nobody's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    provider_id: Id
+    claims: dict[str, JsonValue] = Field(max_length=512)
+
+
+class Preview(BaseModel):
+    """What would happen. outcome: `known` and `linked` to the user, `new`, `prove` the user's account, or `refused`.
+
+    error: the code of the page where it is refused.  rule, why: what decided about the roles.  unknown_roles: those
+    that do not exist, and so are not given.  groups: full names; new_groups: those of them that would be made.
+    """
+
+    outcome: Literal["known", "new", "linked", "prove", "refused"]
+    error: str | None = None
+    user_id: str | None = None
+    organization: str | None = None
+    rule: str | None = None
+    why: str
+    roles: list[str] = []
+    unknown_roles: list[str] = []
+    groups: list[str] = []
+    new_groups: list[str] = []
+
+
+async def preview(
+    session: Session,
+    mapper: Mapper,
+    provider: ProviderExport,
+    arriving: Arriving,
+    *,
+    has_way_in: HasWayIn,
+    now: datetime,
+) -> Preview:
+    """What would become of the person; nothing is changed, and nobody is told."""
+    identity = _identity(provider, arriving, now=now)
+    try:
+        mapped = mapper.mapped(provider, identity, now=now)
+    except NotLetIn as refusal:
+        return Preview(outcome="refused", error=refusal.code, why=str(refusal))
+    known = await store.find_link(session, identity)
+    if known is not None:
+        return await _given(session, provider, mapped, "known", known.user_id)
+    email = email_of(identity)
+    owner = await store.find_user_by_email(session, email) if email else None
+    if owner is None:
+        return await _given(session, provider, mapped, "new", None)
+    at_once = await is_linked_unproved(session, identity, owner, provider, has_way_in)
+    return await _given(session, provider, mapped, "linked" if at_once else "prove", owner.id)
+
+
+def _identity(provider: ProviderExport, arriving: Arriving, *, now: datetime) -> VerifiedIdentity:
+    """The identity that federation would make of the claims."""
+    claims = arriving.claims
+
+    def text(name: str) -> str:
+        value = claims.get(name)
+        return value.strip() if isinstance(value, str) and len(value) <= _MAX_TEXT else ""
+
+    return VerifiedIdentity(
+        provider_id=provider.id,
+        issuer=text("iss") or provider.issuer,
+        subject=text("sub"),
+        email=text("email") or None,
+        email_verified=claims.get("email_verified") is True,
+        claims=claims,
+        auth_time=now,
+    )
+
+
+async def _given(
+    session: Session,
+    provider: ProviderExport,
+    mapped: Mapped,
+    outcome: Literal["known", "new", "linked", "prove"],
+    user_id: str | None,
+) -> Preview:
+    organization = await organization_of(session, provider)
+    found = await role_table.find_roles_by_name(session, mapped.roles)
+    groups = await group_names(session, provider, mapped, organization)
+    existing = await group_table.find_groups_by_name(session, groups)
+    return Preview(
+        outcome=outcome,
+        user_id=user_id,
+        organization=organization.id if organization is not None else None,
+        rule=mapped.rule,
+        why=mapped.why,
+        roles=[role for role in mapped.roles if role.lower() in found],
+        unknown_roles=[role for role in mapped.roles if role.lower() not in found],
+        groups=sorted(groups),
+        new_groups=sorted(group for group in groups if group.lower() not in existing),
+    )

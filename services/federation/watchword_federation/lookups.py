@@ -1,0 +1,130 @@
+"""What a provider tells only when it is asked again: a person's addresses, and groups.
+
+Every address asked is one that an administrator or a preset named, never one that a token or an answer names; further
+pages of an answer are followed on the same server alone.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from httpx2 import AsyncClient, HTTPError, Response
+from pydantic import JsonValue
+
+from watchword_events.exports import EmailLookup, ProviderExport
+from watchword_federation.claim_paths import find, text_of
+from watchword_federation.failures import Failure, SignInFailed
+from watchword_federation.fetched import reason_of
+from watchword_runtime.documents import UnusableDocument, parse_object
+from watchword_runtime.outbound import MAX_BYTES, BadAnswer
+
+MAX_GROUPS: Final = 2000
+_MAX_PAGES: Final = 20
+_NEXT: Final = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?')
+
+Claims = dict[str, JsonValue]
+
+
+async def with_addresses(
+    client: AsyncClient, lookup: EmailLookup, claims: Claims, headers: Mapping[str, str]
+) -> Claims:
+    """The claims with the person's primary address, as the provider vouches for it.
+
+    A verified address that is not the primary one counts only where no address is called primary.
+    Raises SignInFailed(userinfo_failed).
+    """
+    listed = [each async for each in _listed(client, lookup.endpoint, lookup.items, headers) if isinstance(each, dict)]
+    primary = [each for each in listed if lookup.primary is not None and find(each, lookup.primary) is True]
+    for each in primary or listed:
+        address = find(each, lookup.address)
+        is_verified = lookup.verified is not None and find(each, lookup.verified) is True
+        if isinstance(address, str) and (primary or is_verified):
+            return {**claims, "email": address, "email_verified": is_verified}
+    return {name: value for name, value in claims.items() if name not in {"email", "email_verified"}}
+
+
+async def with_groups(
+    client: AsyncClient, provider: ProviderExport, claims: Claims, headers: Mapping[str, str]
+) -> Claims:
+    """The claims with the groups that have to be asked for. Raises SignInFailed: groups_overage, userinfo_failed.
+
+    A lookup that needs a scope is done where that scope is asked for.
+    """
+    claim, is_over = provider.groups_claim or "groups", is_overage(claims)
+    asked = [
+        each
+        for each in provider.oauth.group_lookups
+        if (each.scope is None or each.scope in provider.scopes) and (is_over or each.when == "always")
+    ]
+    if is_over and provider.groups_claim is not None and not asked:
+        raise SignInFailed(Failure.GROUPS_OVERAGE, "the token names no groups, because there are too many")
+    if not asked:
+        return claims
+    names: list[JsonValue] = []
+    for lookup in asked:
+        async for each in _listed(client, lookup.endpoint, lookup.items, headers, body=lookup.body):
+            name = text_of(each, lookup.name)
+            if name is not None and name not in names:
+                names.append(name)
+            if len(names) > MAX_GROUPS:
+                raise SignInFailed(Failure.GROUPS_OVERAGE, f"more than {MAX_GROUPS} groups")
+    return {**claims, claim: names}
+
+
+def is_overage(claims: Mapping[str, JsonValue]) -> bool:
+    """Whether the provider left groups out because there are too many for a token: Entra ID says so by a distributed
+    claim, or by `hasgroups`.
+    """
+    elsewhere = claims.get("_claim_names")
+    return (isinstance(elsewhere, dict) and "groups" in elsewhere) or claims.get("hasgroups") in (True, "true")
+
+
+async def _listed(
+    client: AsyncClient,
+    endpoint: str,
+    items: str,
+    headers: Mapping[str, str],
+    *,
+    body: dict[str, JsonValue] | None = None,
+) -> AsyncIterator[JsonValue]:
+    """Every item of an answer and of the pages that follow it."""
+    url: str | None = endpoint
+    for _ in range(_MAX_PAGES):
+        if url is None:
+            return
+        try:
+            response = await _ask(client, url, headers, body)
+            # An answer may be a list; within an object it is checked as every other document.
+            document = parse_object(b'{"items":' + response.content + b"}", max_bytes=MAX_BYTES)["items"]
+        except (HTTPError, TimeoutError, UnusableDocument) as error:
+            raise SignInFailed(Failure.USERINFO_FAILED, f"{urlsplit(endpoint).path}: {reason_of(error)}") from error
+        found = find(document, items) if items and isinstance(document, dict) else document
+        if not isinstance(found, list):
+            raise SignInFailed(Failure.USERINFO_FAILED, f"{urlsplit(endpoint).path}: no list where one was expected")
+        for each in found:
+            yield each
+        url = _next(response, document, endpoint)
+    raise SignInFailed(Failure.GROUPS_OVERAGE, f"more than {_MAX_PAGES} pages")
+
+
+async def _ask(
+    client: AsyncClient, url: str, headers: Mapping[str, str], body: dict[str, JsonValue] | None
+) -> Response:
+    accepted = {"Accept": "application/json", **headers}
+    response = await (
+        client.get(url, headers=accepted) if body is None else client.post(url, json=body, headers=accepted)
+    )
+    if response.status_code != 200:
+        raise BadAnswer(f"answered {response.status_code}")
+    return response
+
+
+def _next(response: Response, document: JsonValue, endpoint: str) -> str | None:
+    """Where the next page is, as the Link header (RFC 8288) or a member `next` says it; only on the same server."""
+    linked = _NEXT.search(response.headers.get("link", ""))
+    following = linked[1] if linked else find(document, "next") if isinstance(document, dict) else None
+    if not isinstance(following, str):
+        return None
+    there, here = urlsplit(following), urlsplit(endpoint)
+    return following if (there.scheme, there.netloc) == (here.scheme, here.netloc) else None

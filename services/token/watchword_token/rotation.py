@@ -1,0 +1,68 @@
+"""Keys change by themselves: every instance looks once a second whether something is due, and what others did.
+
+Which of them does it is decided by the table's lock. Other instances hear of it on NATS, or see it here.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlmodel import select
+
+from watchword_database import Database, transaction
+from watchword_runtime.clock import Clock
+from watchword_runtime.rounds import Rounds
+from watchword_token.key_table import is_due
+from watchword_token.keys import Keys
+from watchword_token.models import Key, KeyState
+
+log = structlog.get_logger()
+
+EVERY_S: Final = 1.0
+
+
+class Rotation(Rounds):
+    """publish → confirm → sign → retire, on a schedule and for keys that were published on demand."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: Keys,
+        *,
+        now: Clock,
+        max_age: timedelta,
+        lifetime: timedelta,
+    ) -> None:
+        """max_age: of the JWKS in caches.  lifetime: how long a key makes tokens."""
+        super().__init__(every_s=EVERY_S, failure="rotation.waits")
+        self._database = database
+        self._keys = keys
+        self._now = now
+        self.max_age = max_age
+        self.lifetime = lifetime
+
+    async def once(self) -> None:
+        """What is due is done, and what stands in the table is loaded."""
+        async with transaction(self._database) as session:
+            rows = list(await session.exec(select(Key)))
+        if any(self._may_change(row) for row in rows):
+            async with transaction(self._database) as session:
+                await self._keys.table.advance(session, now=self._now(), max_age=self.max_age, lifetime=self.lifetime)
+                rows = list(await session.exec(select(Key)))
+                versions = {row.kid: row.version for row in rows}
+        else:
+            versions = {row.kid: row.version for row in rows}
+        if versions != self._keys.versions:
+            await self._keys.reload()
+
+    def _may_change(self, row: Key) -> bool:
+        now = self._now()
+        match row.state:
+            case KeyState.NEXT:
+                return row.confirmed_at is None or row.confirmed_at + self.max_age <= now
+            case KeyState.ACTIVE:
+                return is_due(row, now=now, max_age=self.max_age, lifetime=self.lifetime)
+            case KeyState.RETIRING:
+                return row.retire_at is not None and row.retire_at <= now
+            case _:
+                return False

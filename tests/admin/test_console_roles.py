@@ -1,0 +1,258 @@
+"""Who may do what at the console: what the same role may do at the API."""
+
+import re
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+from tests.admin.conftest import CLIENT, PROVIDER
+
+from watchword_admin.console import routes
+from watchword_admin.console.rooms import CALLS
+from watchword_policy.administration import (
+    ADMINISTRATOR,
+    AUDITOR,
+    HELP_DESK,
+    ORGANIZATION_ADMINISTRATOR,
+    opens,
+)
+from watchword_testkit.api import Api
+from watchword_testkit.browser import Browser
+from watchword_testkit.canary import Canary
+from watchword_testkit.platform import Platform
+
+
+async def somebody(browser: Browser, platform: Platform, api: Api, role: str, organization: str = "") -> None:
+    """At the console, with one role. organization: within which one."""
+    name, password = f"{role}-{secrets.token_hex(4)}", secrets.token_urlsafe(16)
+    user = await api.create("/users", username=name, password=password)
+    if organization:
+        await api.create("/assignments", role=role, user=user["id"], organization=organization)
+    else:
+        given = await api.call("PUT", f"/users/{user['id']}/roles", {"roles": [role]})
+        assert given.status_code == 200, given.text
+    await browser.open(f"{platform.issuer}/admin")
+    page = await browser.submit("username", "sign-in", username=name, password=password)
+    assert page.status == 200, page.body
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A person of one role at the console."""
+
+    role: str
+    browser: Browser
+
+    def may(self, method: str, template: str) -> bool:
+        """Whether the API would let the role do what a page does."""
+        return all(opens({self.role}, *call) for call in CALLS[method, template])
+
+
+@pytest.fixture(params=[ADMINISTRATOR, HELP_DESK, AUDITOR, ORGANIZATION_ADMINISTRATOR])
+async def shown(
+    request: pytest.FixtureRequest, platform: Platform, api: Api, canary: Canary, organization: str
+) -> AsyncIterator[Shown]:
+    """Somebody of each role that has to do with the console; an owner may here what an administrator may."""
+    async with platform.browser(canary) as browser:
+        within = organization if request.param == ORGANIZATION_ADMINISTRATOR else ""
+        await somebody(browser, platform, api, request.param, within)
+        yield Shown(request.param, browser)
+
+
+@pytest.fixture(scope="module")
+async def organization(session_platform: Platform) -> str:
+    """The id of an organization, of which some of the things are."""
+    made = await session_platform.api().create("/organizations", short_name=f"s{secrets.token_hex(4)}", name="Shown")
+    return str(made["id"])
+
+
+def test_every_page_says_what_it_does_at_the_api() -> None:
+    assert {path for method, path in CALLS if method == "GET"} == set(routes.GET)
+    assert {path for method, path in CALLS if method == "POST"} == set(routes.POST)
+
+
+async def test_a_page_is_for_those_who_may_do_at_the_api_what_it_does(shown: Shown) -> None:
+    """Without the token of a page nothing is done; that somebody may not is said before."""
+    wrong = []
+    for method, template in CALLS:
+        if method == "GET" and shown.may(method, template):
+            continue  # the next test goes there
+        path = re.sub(r"\{\w+\}", "1", template)
+        page = await shown.browser.send(method, path, {"csrf": "none"} if method == "POST" else None)
+        if (page.error_code == "not_allowed") is shown.may(method, template):
+            wrong.append((method, template, page.status, page.error_code))
+    assert wrong == []
+
+
+async def test_nobody_is_shown_what_they_may_not_do(shown: Shown, things: list[str]) -> None:
+    """Every link and form of every page that somebody gets to: nothing of it answers 403, and nothing is left out."""
+    offered: set[tuple[str, str]] = set()
+    begins = "/admin/organizations" if shown.role == ORGANIZATION_ADMINISTRATOR else "/admin"
+    waiting = [begins, *things]
+    visited = {("GET", "/admin"), ("GET", "/admin/sign-out"), *NOT_CRAWLED}
+    while waiting:
+        path = waiting.pop()
+        page = await shown.browser.send("GET", path)
+        visited.add(("GET", template_of("GET", path)))
+        if not shown.may("GET", template_of("GET", path)):
+            assert page.error_code == "not_allowed", path
+            continue
+        assert page.status == 200, (path, page.error_code, page.body)
+        for form in page.forms:
+            if form.method == "POST" and form.id != "languages":  # which is everybody's
+                actions = {each.action or form.action for each in form.buttons} or {form.action}
+                offered |= {("POST", template_of("POST", urlsplit(action).path)) for action in actions}
+        for link in page.links.values():
+            if urlsplit(link).path.startswith("/admin"):
+                call = ("GET", template_of("GET", urlsplit(link).path))
+                offered.add(call)
+                if call not in visited:
+                    visited.add(call)
+                    waiting.append(link)
+    assert {call for call in offered if not shown.may(*call)} == set()
+    if shown.role == AUDITOR:
+        assert {path for method, path in offered if method == "POST"} == {"/admin/sign-out", "/admin/rules/test"}
+    if shown.role == ADMINISTRATOR:
+        unoffered = {path for method, path in CALLS if method == "POST"} - {path for _, path in offered}
+        assert unoffered <= ONLY_SOMETIMES
+
+
+# Streams and downloads.
+NOT_CRAWLED = {
+    ("GET", "/admin/events/stream"),
+    ("GET", "/admin/audit/export"),
+    ("GET", "/admin/audit/verification"),
+    ("GET", "/admin/revocations/{entry_id}/receipts"),
+    ("GET", "/admin/revocations/{entry_id}/evidence"),
+    ("GET", "/admin/users/{user_id}/evidence"),
+}
+# What is offered of a thing in a certain state only, which nothing here needs to be in.
+ONLY_SOMETIMES = {
+    "/admin/client-documents/{key}/delete",
+    "/admin/client-documents/{key}/disable",
+    "/admin/client-documents/{key}/enable",
+    "/admin/consents/{key}/withdraw",
+    "/admin/deliveries/{key}/replay",
+    "/admin/providers/{provider_id}/enable",
+    "/admin/providers/{provider_id}/metadata",
+    "/admin/saml-keys/{key}/activate",
+    "/admin/saml-keys/{key}/delete",
+    "/admin/users/{user_id}/api-keys/{key_id}/revoke",
+    "/admin/users/{user_id}/enable",
+    "/admin/users/{user_id}/forget-factors",
+    "/admin/users/{user_id}/grants/{grant_id}/revoke",
+    "/admin/users/{user_id}/identities/{identity_id}/unlink",
+    "/admin/users/{user_id}/sessions/{sid}/end",
+    "/admin/users/{user_id}/unlock",
+}
+
+
+def template_of(method: str, path: str) -> str:
+    """The page that a path means: the one with the fewest parameters."""
+    fits = [
+        template
+        for asked, template in CALLS
+        if asked == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), urlsplit(path).path)
+    ]
+    assert fits, (method, path)
+    return min(fits, key=lambda template: template.count("{"))
+
+
+@pytest.fixture(scope="module")
+async def things(session_platform: Platform, organization: str) -> list[str]:
+    """The pages of one thing of each kind, all of one organization that can be."""
+    api, name, of = session_platform.api(), secrets.token_hex(4), {"organization": organization}
+    user = await api.create("/users", username=f"shown-{name}", password=secrets.token_urlsafe(16), **of)
+    group = await api.create("/groups", name=f"shown-{name}", **of)
+    await api.call("POST", f"/groups/{group['id']}/members", {"add": [user["id"]]})
+    await api.create(f"/organizations/{organization}/domains", domain=f"{name}.example")
+    role = await api.create("/roles", name=f"shown-{name}", permissions=["shown:read"])
+    await api.create("/assignments", role=role["id"], user=user["id"])
+    client = await api.create("/clients", **CLIENT, **of)
+    off = await api.create("/clients", **CLIENT)
+    await api.create(f"/clients/{client['client_id']}/secrets", keep_newest=True)
+    await api.change(f"/clients/{off['client_id']}", enabled=False)
+    provider = await api.create("/providers", id=f"Shown-{name}", **PROVIDER)
+    rule = await api.create("/rules", name=f"shown-{name}", expression="true", clients=[client["client_id"]], **of)
+    issuer = await api.create("/issuers", iss=f"https://{name}.example", aud=["here"], jwks_uri="https://j.example/k")
+    hook = await api.create("/webhooks", name=f"shown-{name}", url="https://receiver.example/hook", enabled=False)
+    scope = await api.create("/scopes", name=f"shown:{name}", description="See it")
+    resource = await api.create("/resources", identifier=f"https://{name}.example", name="Shown")
+    await api.create("/service-accounts", name=f"shown/{name}")
+    await api.call("PUT", f"/attributes/shown_{name}", {"kind": "string"})
+    await api.create("/factor-requirements", applies_to="client", entity_id=off["client_id"])
+    await api.create("/verifiers", name=f"shown-{name}", audience=f"https://{name}.example")
+    await api.create("/registration-tokens", name=f"shown-{name}")
+    await api.create("/api-keys", name=f"shown-{name}", scope=["watchword:scim"])
+    ended = await api.create("/revocations", claim="sub", value=user["id"])
+    return [
+        f"/admin/users/{user['id']}",
+        f"/admin/groups/{group['id']}",
+        f"/admin/organizations/{organization}",
+        f"/admin/roles/{role['id']}",
+        f"/admin/applications/{client['client_id']}",
+        f"/admin/applications/{off['client_id']}",
+        f"/admin/providers/{provider['id']}",
+        f"/admin/providers/{provider['id']}/test",
+        f"/admin/rules/{rule['id']}",
+        f"/admin/issuers/{issuer['id']}",
+        f"/admin/webhooks/{hook['id']}",
+        f"/admin/scopes/{scope['id']}",
+        f"/admin/resources/{resource['id']}",
+        f"/admin/service-accounts/shown%252F{name}",
+        f"/admin/revocations/{ended['id']}",
+    ]
+
+
+async def test_the_help_desk_helps_people_and_nothing_else(platform: Platform, api: Api, canary: Canary) -> None:
+    user = await api.create("/users", username=f"lost-{secrets.token_hex(4)}", password=secrets.token_urlsafe(16))
+    async with platform.browser(canary) as browser:
+        await somebody(browser, platform, api, HELP_DESK)
+        page = await browser.open(f"{platform.issuer}/admin")
+        assert page.has("nav-users")
+        assert not page.has("nav-keys")
+        page = await browser.open(f"{platform.issuer}/admin/users/{user['id']}")
+        assert page.status == 200, page.body
+        await browser.click("ask-sign-out")
+        page = await browser.submit("confirm")
+        assert page.status == 200, page.body
+        token = page.form_with("csrf").fields["csrf"]
+        page = await browser.send("POST", f"/admin/users/{user['id']}/roles", {"csrf": token, "role_owner": "1"})
+        assert page.status == 403
+        assert (await api.get(f"/users/{user['id']}"))["roles"] == []
+
+
+async def test_an_organization_s_administrator_sees_to_it_at_the_console(
+    platform: Platform, api: Api, canary: Canary, organization: str
+) -> None:
+    stranger = await api.create("/users", username=f"stranger-{secrets.token_hex(4)}")
+    async with platform.browser(canary) as browser:
+        await somebody(browser, platform, api, ORGANIZATION_ADMINISTRATOR, organization)
+        page = await browser.open(f"{platform.issuer}/admin")
+        assert page.url.endswith("/admin/organizations"), page.url
+        rooms = {"users", "groups", "organizations", "roles", "rules", "sessions", "audit"}
+        others = {"overview", "events", "applications", "providers", "decisions", "keys", "grants", "scim"}
+        assert {each for each in rooms | others if page.has(f"nav-{each}")} == rooms
+        await browser.open(f"{platform.issuer}/admin/users/new")
+        name = f"new-{secrets.token_hex(4)}"
+        page = await browser.submit("username", "save", username=name, password=secrets.token_urlsafe(16))
+        assert page.status == 200, page.body
+        made = (await api.get("/users", username=name))["items"]
+        assert isinstance(made, list)
+        assert made[0]["organization"] == organization
+        await browser.open(f"{platform.issuer}/admin/users/{made[0]['id']}/edit")
+        page = await browser.submit("username", "save", name="New Name")
+        assert "New Name" in page.body
+        role = await api.create("/roles", name=f"console-{secrets.token_hex(4)}")
+        await browser.open(f"{platform.issuer}/admin/roles/{role['id']}")
+        page = await browser.submit("who", "give", who=name)
+        assert name in page.texts["assignments"] or "New Name" in page.texts["assignments"], page.body
+        await browser.open(f"{platform.issuer}/admin/rules/new")
+        page = await browser.submit("expression", "save", name=f"r-{secrets.token_hex(4)}", expression="true")
+        assert page.status == 200, page.body
+        for path, status in ((f"/admin/users/{stranger['id']}", 404), ("/admin/applications", 403),
+                             ("/admin/audit/export", 403), ("/admin/events", 403)):  # fmt: skip
+            page = await browser.send("GET", path)
+            assert page.status == status, (path, page.body)

@@ -1,0 +1,160 @@
+"""A second factor that is demanded: at once for who is signed in, and set up at the next sign-in of who has none."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.authz.conftest import ISSUER, Rig, Visit
+from tests.authz.test_second_factor import Phone, enrolled, sign_in_here
+
+from watchword_authz import requirement_store, requirements
+from watchword_authz.requirements import AppliesTo
+from watchword_database.engine import transaction
+from watchword_policy.assurance import TWO_FACTORS
+
+
+@asynccontextmanager
+async def demanded(rig: Rig, applies_to: AppliesTo, entity_id: str = "") -> AsyncIterator[None]:
+    """A second factor is demanded for the length of the block."""
+    async with transaction(rig.db()) as session:
+        made = await requirements.demand(session, applies_to, entity_id, feed=rig.feed, now=rig.clock())
+    assert made is not None
+    row, entries = made
+    await rig.feed.settle(entries)
+    try:
+        yield
+    finally:
+        async with transaction(rig.db()) as session:
+            assert await requirement_store.delete_requirement(session, row.id)
+
+
+async def enrol_here(rig: Rig, visit: Visit) -> Phone:
+    """A person who has to set up a second factor does, and keeps the recovery codes."""
+    phone = Phone(rig, visit.browser.page.texts["totp-secret"])
+    await visit.browser.submit("otp", "verify", otp=phone.code())
+    rig.canary.add("recovery code", *visit.browser.page.texts["recovery-codes"].split())
+    await visit.browser.submit("choice", "continue")
+    return phone
+
+
+@pytest.mark.parametrize("applies_to", list(AppliesTo))
+async def test_who_has_none_sets_one_up_at_the_next_sign_in(rig: Rig, applies_to: AppliesTo) -> None:
+    organization, client = secrets.token_hex(4), rig.client()
+    user = await rig.person(organization=organization)
+    entity_id = {"installation": "", "organization": organization, "client": client.client_id}[applies_to.value]
+    async with demanded(rig, applies_to, entity_id):
+        visit = Visit(rig, rig.browser(), client)
+        await visit.start()
+        await visit.enter(user.username)
+        assert visit.browser.page.has("totp-secret")
+        assert "ww-session" not in visit.browser.cookies
+        phone = await enrol_here(rig, visit)
+        code = await visit.code()
+        assert (code.amr, code.acr) == (("pwd", "otp", "mfa"), TWO_FACTORS)
+        again = Visit(rig, rig.browser(), client)
+        await again.start()
+        await again.enter(user.username)
+        await again.browser.submit("otp", "verify", otp=phone.next_code())
+        assert (await again.code()).user_id == user.id
+
+
+async def test_it_counts_at_once_for_who_is_signed_in(rig: Rig) -> None:
+    """Tokens of before end through the feed; the session steps up, and the application gets new ones."""
+    user, phone, _ = await enrolled(rig)
+    client, browser = rig.client(), rig.browser()
+    other = await rig.person()
+    theirs = Visit(rig, rig.browser(), rig.client())
+    await theirs.start()
+    await theirs.enter(other.username)
+    kept = await theirs.code()
+    plain = rig.browser()
+    visit = Visit(rig, plain, client)
+    await visit.start()
+    await visit.enter(user.username)
+    await plain.submit("otp", "verify", otp=phone.next_code())
+    strong = await visit.code()
+    short = Visit(rig, browser, client)
+    await short.start()
+    await short.enter(other.username)
+    before = await short.code()
+    async with demanded(rig, AppliesTo.CLIENT, client.client_id):
+        assert not rig.feed.is_live({"rev": before.rev, "gid": before.gid})
+        assert rig.feed.is_live({"rev": strong.rev, "gid": strong.gid})
+        assert rig.feed.is_live({"rev": kept.rev, "gid": kept.gid})  # of another client
+        silent = Visit(rig, browser, client, {"prompt": "none"})
+        await silent.start()
+        assert silent.answer["error"] == "login_required"
+        still = Visit(rig, plain, client)
+        await still.start()
+        assert (await still.code()).sid == strong.sid
+        elsewhere = Visit(rig, browser, rig.client())
+        await elsewhere.start()
+        assert (await elsewhere.code()).user_id == other.id
+
+
+async def test_a_session_of_one_factor_is_good_for_nothing_here(rig: Rig) -> None:
+    """Neither the account nor an application, until the person has both; then it is the same session."""
+    user, browser = await rig.person(), rig.browser()
+    visit = Visit(rig, browser, rig.client())
+    await visit.start()
+    await visit.enter(user.username)
+    before = await visit.code()
+    async with demanded(rig, AppliesTo.INSTALLATION):
+        page = await browser.open(f"{ISSUER}/account")
+        assert page.has("sign-in")
+        again = Visit(rig, browser, rig.client())
+        await again.start()
+        await again.enter(user.username)
+        phone = await enrol_here(rig, again)
+        assert (await again.code()).sid == before.sid
+        assert (await browser.open(f"{ISSUER}/account")).has("account-username")
+    assert phone.secret
+
+
+async def test_who_has_a_factor_is_asked_for_it_alone(rig: Rig) -> None:
+    user, browser = await rig.person(), rig.browser()
+    visit = Visit(rig, browser, rig.client())
+    await visit.start()
+    await visit.enter(user.username)
+    before = await visit.code()
+    other = rig.browser()
+    await sign_in_here(rig, other, user)
+    await other.click("manage-authenticator")
+    phone = Phone(rig, other.page.texts["totp-secret"])
+    await other.submit("otp", "verify", otp=phone.code())
+    async with demanded(rig, AppliesTo.INSTALLATION):
+        await browser.open(f"{ISSUER}/account")
+        assert browser.page.has("verify")
+        await browser.submit("otp", "verify", otp=phone.next_code())
+        assert browser.page.has("account-username")
+        again = Visit(rig, browser, rig.client())
+        await again.start()
+        assert (await again.code()).sid == before.sid
+
+
+async def test_what_organizations_demand_is_of_their_own_people(rig: Rig) -> None:
+    theirs, others = await rig.person(organization="acme"), await rig.person(organization="other")
+    member = await rig.person(organizations=[{"organization": "acme", "roles": ["r"]}])
+    async with demanded(rig, AppliesTo.ORGANIZATION, "acme"):
+        for user, is_asked in ((theirs, True), (member, True), (others, False)):
+            visit = Visit(rig, rig.browser(), rig.client())
+            await visit.start()
+            await visit.enter(user.username)
+            assert visit.browser.page.has("totp-secret") is is_asked
+
+
+async def test_a_provider_that_asked_for_two_is_enough(rig: Rig) -> None:
+    user, provider = await rig.person(), rig.provider()
+    async with demanded(rig, AppliesTo.INSTALLATION):
+        visit = Visit(rig, rig.browser(), rig.client())
+        await visit.start()
+        ticket = await visit.signed_in_ticket(user, provider, amr=["pwd", "mfa"])
+        await visit.browser.open(f"{ISSUER}/login/complete?ticket={ticket}")
+        assert (await visit.code()).user_id == user.id
+
+
+async def test_the_same_is_demanded_once(rig: Rig) -> None:
+    async with demanded(rig, AppliesTo.CLIENT, "c-1"), transaction(rig.db()) as session:
+        again = await requirements.demand(session, AppliesTo.CLIENT, "c-1", feed=rig.feed, now=rig.clock())
+        assert again is None

@@ -1,0 +1,315 @@
+"""A forgotten password: a link by mail, once, soon, and nobody learns who has an account; by a real mail server."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+
+import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from markupsafe import escape
+from tests.authz.conftest import ISSUER, PASSWORD, Rig, Visit, running
+from tests.authz.test_account import NEW, is_signed_in
+from tests.authz.test_second_factor import enrolled, sign_in_here
+
+from watchword_authz.settings import AuthzSettings
+from watchword_database import bus
+from watchword_events.contracts import BrandingChanged
+from watchword_events.exports import BrandingExport, Exported
+from watchword_testkit.browser import Browser
+from watchword_testkit.canary import Canary
+from watchword_testkit.clock import TestClock
+from watchword_testkit.databases import Template
+from watchword_testkit.servers import Postgres
+
+FROM = "Sign-in <sso@demo.test>"
+
+
+@dataclass
+class Post:
+    """What a mail server received. away: it refuses for now."""
+
+    mails: list[EmailMessage] = field(default_factory=list)
+    away: bool = False
+    refused: int = 0
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.away:
+            self.refused += 1
+            return "451 come back later"
+        content = envelope.content
+        assert isinstance(content, bytes)
+        mail = message_from_bytes(content, policy=policy.default)
+        assert isinstance(mail, EmailMessage)
+        assert envelope.rcpt_tos == [str(mail["To"])]
+        self.mails.append(mail)
+        return "250 kept"
+
+    async def to(self, address: str | None, count: int = 1) -> list[EmailMessage]:
+        """The mails to an address, once there are so many."""
+        async with asyncio.timeout(30):
+            while len(found := [mail for mail in self.mails if mail["To"] == address]) < count:
+                await asyncio.sleep(0.02)
+        return found
+
+
+@dataclass
+class Mailing:
+    """An authz that sends mail."""
+
+    rig: Rig
+    post: Post
+
+
+@pytest.fixture(scope="module")
+async def mailing(
+    postgres: Postgres, database_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Mailing]:
+    """An authz and a mail server of this module's own."""
+    post = Post()
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(post), "127.0.0.1", 0)
+    port = str(server.sockets[0].getsockname()[1])
+    mail = {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": port,
+        "smtp_security": "none",
+        "mail_from": "Sign-in <sso@demo.test>",
+    }
+    home = tmp_path_factory.mktemp("mailing")
+    async with server, running(postgres, database_template, home, TestClock(), Canary(), **mail) as rig:
+        yield Mailing(rig, post)
+
+
+async def ask(rig: Rig, name: str) -> Browser:
+    """Somebody, at an address of their own, asks for a link."""
+    browser = rig.browser(f"198.51.{secrets.randbelow(256)}.{secrets.randbelow(256)}")
+    await browser.open(f"{ISSUER}/login")
+    await browser.click("forgotten")
+    await browser.submit("username", "send", username=name)
+    return browser
+
+
+def link_in(mailing: Mailing, mail: EmailMessage) -> str:
+    """The link of a mail."""
+    found = re.search(r"http\S+", mail.get_content())
+    assert found is not None
+    mailing.rig.canary.add("ticket", found[0].partition("ticket=")[2])
+    return found[0]
+
+
+async def choose(browser: Browser, link: str, password: str = NEW) -> None:
+    """The page after a new password was chosen by the link."""
+    await browser.open(link)
+    await browser.submit("new_password", "save", new_password=password, repeated=password)
+
+
+async def test_link_of_a_mail_leads_to_a_new_password(mailing: Mailing) -> None:
+    """security.md 3, row 25: whoever signed in with the old one is out; the link works in another browser, once."""
+    rig = mailing.rig
+    user, old = await rig.person(), rig.browser()
+    await sign_in_here(rig, old, user)
+    await ask(rig, user.username)
+    (mail,) = await mailing.post.to(user.email)
+    assert mail["From"] == FROM
+    assert mail["Auto-Submitted"] == "auto-generated"
+    link = link_in(mailing, mail)
+    assert link.startswith(f"{ISSUER}/login/reset?ticket=")
+    browser = rig.browser()
+    await choose(browser, link)
+    assert browser.page.status == 200
+    assert not await is_signed_in(rig, old)
+    for password, is_right in ((PASSWORD, False), (NEW, True)):
+        visit = Visit(rig, rig.browser(), rig.client())
+        await visit.start()
+        await visit.enter(user.username, password)
+        assert ("code=" in visit.browser.page.location) is is_right
+    page = await browser.open(link)
+    assert (page.status, page.error_code) == (400, "link_over")
+    told = (await mailing.post.to(user.email, 2))[1]
+    assert "was changed" in told.get_content()
+
+
+async def test_a_mail_is_from_whom_the_installation_says_that_it_is(mailing: Mailing) -> None:
+    rig, name = mailing.rig, 'Größe "& <Söhne>'
+    shown = rig.owners.branding
+    for version, said in ((1, name), (2, "Watchword")):
+        shown["installation"] = Exported(id="installation", version=version, data=BrandingExport(name=said))
+        await rig.publish(BrandingChanged(id="installation", version=version))
+        browser = rig.browser()
+        async with asyncio.timeout(10):
+            while f" · {escape(said)}</title>" not in (await browser.open(f"{ISSUER}/login")).body:
+                await asyncio.sleep(0.02)
+        user = await rig.person()
+        await ask(rig, user.username)
+        (mail,) = await mailing.post.to(user.email)
+        link_in(mailing, mail)
+        (address,) = mail["From"].addresses
+        assert address.addr_spec == "sso@demo.test"
+        assert address.display_name == (name if said == name else "Sign-in")
+        assert mail.get_content().splitlines()[-3:] == ["-- ", said, ISSUER]
+        assert mail.keys().count("From") == 1
+
+
+async def test_a_mail_is_in_the_language_of_its_reader(mailing: Mailing) -> None:
+    rig = mailing.rig
+    user = await rig.person(claims={"locale": "de"})
+    await sign_in_here(rig, rig.browser(), user)
+    await ask(rig, user.username)
+    (mail,) = await mailing.post.to(user.email)
+    assert (mail["Subject"], mail["Content-Language"]) == ("Wählen Sie ein neues Passwort", "de")
+    assert "ein neues Passwort für das Konto" in mail.get_content()
+
+
+async def test_a_new_link_makes_the_old_one_worthless(mailing: Mailing) -> None:
+    """security.md 3, row 44."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    await sign_in_here(rig, rig.browser(), user)
+    await ask(rig, user.username)
+    await mailing.post.to(user.email)
+    await ask(rig, user.email or "")
+    first, second = (link_in(mailing, mail) for mail in await mailing.post.to(user.email, 2))
+    assert (await rig.browser().open(first)).error_code == "link_over"
+    assert (await rig.browser().open(second)).has("new_password")
+
+
+async def test_a_link_is_good_for_half_an_hour(mailing: Mailing) -> None:
+    rig, user = mailing.rig, await mailing.rig.person()
+    await sign_in_here(rig, rig.browser(), user)
+    await ask(rig, user.username)
+    link = link_in(mailing, (await mailing.post.to(user.email))[0])
+    browser = rig.browser()
+    await browser.open(link)
+    form = browser.page.form_with("new_password").filled("save", new_password=NEW, repeated=NEW)
+    rig.clock.advance(timedelta(minutes=31))
+    page = await browser.send("POST", f"{ISSUER}/login/reset", form)
+    assert page.error_code == "link_over"
+
+
+async def test_of_parallel_uses_of_a_link_one_counts(mailing: Mailing) -> None:
+    """security.md 3, row 63."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    await sign_in_here(rig, rig.browser(), user)
+    await ask(rig, user.username)
+    browser = rig.browser()
+    await browser.open(link_in(mailing, (await mailing.post.to(user.email))[0]))
+    form = browser.page.form_with("new_password").filled("save", new_password=NEW, repeated=NEW)
+    url = f"{ISSUER}/login/reset"
+    answers = await asyncio.gather(*(browser.client.post(url, data=form) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [200, 400, 400, 400]
+
+
+async def test_who_has_an_account_shows_in_no_answer(mailing: Mailing) -> None:
+    """security.md 3, row 52: known, verified, disabled or not: one page, and mail only where it is due."""
+    rig = mailing.rig
+    known = await rig.person()
+    await sign_in_here(rig, rig.browser(), known)
+    nobody = (
+        rig.user(password=None),
+        await rig.person(email_verified=False),
+        await rig.person(active=False),
+    )
+    names = [
+        known.username,
+        *(user.username for user in nobody),
+        "nobody-here",
+        "nobody@demo.test",
+        "\u212aelvin@demo.test",
+    ]
+    pages = [(await ask(rig, name)).page for name in names]
+    bodies = {re.sub(r'(flow=|value=")[^"]*', "", page.body) for page in pages}
+    assert len(bodies) == 1
+    assert {page.status for page in pages} == {200}
+    await mailing.post.to(known.email)
+    await ask(rig, known.username)
+    await mailing.post.to(known.email, 2)  # whatever came before this one has been sent
+    assert not [mail for mail in mailing.post.mails if mail["To"] in {user.email for user in nobody}]
+
+
+async def test_a_mailbox_is_not_flooded(mailing: Mailing) -> None:
+    rig, user, other = mailing.rig, await mailing.rig.person(), await mailing.rig.person()
+    for each in (user, other):
+        await sign_in_here(rig, rig.browser(), each)
+    for _ in range(5):
+        assert (await ask(rig, user.username)).page.status == 200
+    await ask(rig, other.username)
+    await mailing.post.to(other.email)
+    assert len(await mailing.post.to(user.email)) == 3
+
+
+async def test_a_link_does_not_skip_the_second_factor(mailing: Mailing) -> None:
+    rig = mailing.rig
+    user, phone, _ = await enrolled(rig)
+    await ask(rig, user.username)
+    mails = await mailing.post.to(user.email, 2)
+    link = link_in(mailing, next(mail for mail in mails if "reset?" in mail.get_content()))
+    await choose(rig.browser(), link)
+    visit = Visit(rig, rig.browser(), rig.client())
+    await visit.start()
+    await visit.enter(user.username, NEW)
+    assert visit.browser.page.has("verify")
+    await visit.browser.submit("otp", "verify", otp=phone.next_code())
+    assert (await visit.code()).user_id == user.id
+
+
+async def test_mail_waits_for_its_server_and_stands_sealed(mailing: Mailing) -> None:
+    rig, post = mailing.rig, mailing.post
+    user = await rig.person()
+    await sign_in_here(rig, rig.browser(), user)
+    post.away, before = True, post.refused
+    await ask(rig, user.username)
+    async with asyncio.timeout(30):
+        while post.refused == before:
+            await asyncio.sleep(0.02)
+    pool = await rig.db().raw_pool()
+    rows = [row["row"] for row in await pool.fetch("SELECT t::text AS row FROM authz.mail t")]
+    assert rows
+    assert user.email is not None
+    assert not [row for row in rows if user.email in row or user.email.encode().hex() in row]
+    post.away = False
+    rig.clock.advance(timedelta(minutes=2))
+    (mail,) = await post.to(user.email)
+    ticket = link_in(mailing, mail).partition("ticket=")[2]
+    assert await pool.fetchval("SELECT count(*) FROM bus.handover WHERE ticket_hash = $1", bus.ticket_hash(ticket)) == 1
+    assert not [row for row in await pool.fetch("SELECT t::text AS row FROM bus.handover t") if ticket in row["row"]]
+
+
+async def test_links_carry_the_configured_address(mailing: Mailing) -> None:
+    """security.md 3, row 51."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    await sign_in_here(rig, rig.browser(), user)
+    browser = rig.browser()
+    await browser.open(f"{ISSUER}/login")
+    await browser.click("forgotten")
+    form = browser.page.form_with("username")
+    page = await browser.send(
+        "POST", form.action, form.filled("send", username=user.username), {"X-Forwarded-Host": "evil.example"}
+    )
+    assert page.status == 200
+    assert link_in(mailing, (await mailing.post.to(user.email))[0]).startswith(f"{ISSUER}/")
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "A" * 43, "ü", "A" * 5000])
+async def test_a_link_that_is_none(mailing: Mailing, ticket: str) -> None:
+    browser = mailing.rig.browser()
+    assert (await browser.send("GET", f"{ISSUER}/login/reset?ticket={ticket}")).status == 400
+    form = {"ticket": ticket, "new_password": NEW, "repeated": NEW}
+    assert (await browser.send("POST", f"{ISSUER}/login/reset", form)).status == 400
+
+
+async def test_a_person_is_told_of_what_changed(mailing: Mailing) -> None:
+    rig = mailing.rig
+    user, _, _ = await enrolled(rig)
+    (mail,) = await mailing.post.to(user.email)
+    assert "authenticator app" in mail.get_content()
+    assert f"{ISSUER}/account" in mail.get_content()
+
+
+async def test_without_a_mail_server_nothing_is_offered(rig: Rig) -> None:
+    browser = rig.browser()
+    await browser.open(f"{ISSUER}/login")
+    assert not browser.page.has("forgotten")
+    assert AuthzSettings.model_fields["smtp_host"].default == ""

@@ -1,0 +1,314 @@
+"""`?wait=all` on every call that ends something: whoever has not applied it yet is named, and then nobody is."""
+
+import base64
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from watchword_database import followers
+from watchword_testkit.api import Api
+from watchword_testkit.platform import Platform
+from watchword_testkit.signin import Party, SignIn
+
+OPENAPI = Path(__file__).parents[2] / "docs/reference/openapi.json"
+SLOW = "a slow verifier"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One revoking call. path: with the ids filled in."""
+
+    operation: str
+    path: str
+    body: Mapping[str, object] | None = None
+    usual: int = 200
+    more: Mapping[str, str] | None = None
+
+    async def made(self, api: Api) -> tuple[int, dict[str, object]]:
+        """Status and body of the answer, having waited for all."""
+        method = self.operation.partition(" ")[0]
+        answer = await api.call(method, self.path, self.body, wait="all", timeout_s="1", **(self.more or {}))
+        return answer.status_code, answer.json() if answer.content else {}
+
+
+Make = Callable[[Platform, Api], Awaitable[Call]]
+
+
+async def signed_in(platform: Platform, api: Api) -> tuple[Party, str]:
+    """An application and the id of a person who has just signed in there, allowing what it asked for."""
+    app = await Party.registered(api, platform.issuer, require_consent=True)
+    name, password = f"waiting-{secrets.token_hex(4)}", secrets.token_urlsafe(12)
+    user = await api.create("/users", username=name, password=password)
+    async with platform.browser() as browser:
+        await SignIn(browser, app).with_password(name, password)
+    return app, str(user["id"])
+
+
+def of_user(operation: str, body: Mapping[str, object] | None, usual: int = 200, **more: str) -> Make:
+    """A call about a user of its own."""
+
+    async def make(_platform: Platform, api: Api) -> Call:
+        name = f"waiting-{secrets.token_hex(4)}"
+        user = await api.create("/users", username=name)
+        filled = None if body is None else {**body, **({"username": name} if operation.startswith("PUT") else {})}
+        return Call(operation, f"/users/{user['id']}", filled, usual, more)
+
+    return make
+
+
+def of_client(operation: str, body: Mapping[str, object] | None, usual: int = 200) -> Make:
+    """A call about a client of its own."""
+
+    async def make(platform: Platform, api: Api) -> Call:
+        app = await Party.registered(api, platform.issuer)
+        secrets_path = "/secrets" if operation.endswith("/secrets") else ""
+        return Call(operation, f"/clients/{app.client_id}{secrets_path}", body, usual)
+
+    return make
+
+
+def of_provider(operation: str, body: Mapping[str, object] | None, usual: int = 200, **more: str) -> Make:
+    """A call about a provider of its own."""
+
+    async def make(_platform: Platform, api: Api) -> Call:
+        made = await api.create("/providers", **provider())
+        return Call(operation, f"/providers/{made['id']}", body, usual, more)
+
+    return make
+
+
+def provider() -> dict[str, object]:
+    """An upstream provider's settings."""
+    return {
+        "id": f"waiting-{secrets.token_hex(4)}",
+        "preset": "oidc",
+        "display_name": "Waiting",
+        "issuer": "https://upstream.example",
+        "client_id": "watchword",
+    }
+
+
+async def remove_secret(platform: Platform, api: Api) -> Call:
+    app = await Party.registered(api, platform.issuer)
+    old = (await api.get(f"/clients/{app.client_id}"))["secrets"]
+    assert isinstance(old, list)
+    await api.create(f"/clients/{app.client_id}/secrets", keep_newest=True)
+    path = f"/clients/{app.client_id}/secrets/{old[0]['id']}"
+    return Call("DELETE /clients/{client_id}/secrets/{secret_id}", path, None, 204, {"compromised": "true"})
+
+
+async def trust_again(_platform: Platform, api: Api) -> Call:
+    made = await api.create("/providers", **provider())
+    await api.call("DELETE", f"/providers/{made['id']}")
+    return Call("POST /providers", "/providers", {**provider(), "id": made["id"]}, 201)
+
+
+async def remove_issuer(_platform: Platform, api: Api) -> Call:
+    made = await api.create("/issuers", iss=f"https://waiting-{secrets.token_hex(4)}.example", aud=["watchword"])
+    return Call("DELETE /issuers/{issuer_id}", f"/issuers/{made['id']}", None, 204)
+
+
+async def new_user(_platform: Platform, _api: Api) -> Call:
+    return Call("POST /users", "/users", {"username": f"waiting-{secrets.token_hex(4)}", "active": False}, 201)
+
+
+async def new_client(_platform: Platform, _api: Api) -> Call:
+    body = {"client_name": "Waiting", "redirect_uris": ["https://app.example/callback"], "enabled": False}
+    return Call("POST /clients", "/clients", body, 201)
+
+
+def of_document(operation: str, body: Mapping[str, object] | None, usual: int = 200) -> Make:
+    """A call about a client that is a document on the web, and was read before documents were switched off."""
+
+    async def make(platform: Platform, _api: Api) -> Call:
+        url = f"https://waiting.example/{secrets.token_hex(4)}.json"
+        document = {"client_name": "Waiting", "redirect_uris": ["https://app.example/callback"]}
+        connection = await asyncpg.connect(platform.database.admin_url)
+        await connection.execute(
+            "INSERT INTO admin.clients (id, version, client_name, enabled, kind, document, created_at, updated_at) "
+            "VALUES ($1, 1, 'Waiting', true, 'document', $2, now(), now())",
+            url,
+            json.dumps(document | {"token_endpoint_auth_method": "none"}),
+        )
+        await connection.close()
+        path = base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+        return Call(operation, f"/client-documents/{path}", body, usual)
+
+    return make
+
+
+async def apply_users(_platform: Platform, _api: Api) -> Call:
+    documents = [{"kind": "User", "username": f"waiting-{secrets.token_hex(4)}", "active": False}]
+    return Call("POST /apply/directory", "/apply/directory", {"documents": documents}, 200)
+
+
+async def apply_clients(_platform: Platform, _api: Api) -> Call:
+    document = {
+        "kind": "Client",
+        "short_name": f"waiting-{secrets.token_hex(4)}",
+        "client_name": "Waiting",
+        "redirect_uris": ["https://app.example/callback"],
+        "enabled": False,
+    }
+    return Call("POST /apply/admin", "/apply/admin", {"documents": [document]}, 200)
+
+
+async def end_session(platform: Platform, api: Api) -> Call:
+    _, user_id = await signed_in(platform, api)
+    return Call("DELETE /sessions/{sid}", f"/sessions/{await only(api, '/sessions', user_id)}", None, 204)
+
+
+async def end_sessions(platform: Platform, api: Api) -> Call:
+    _, user_id = await signed_in(platform, api)
+    return Call("DELETE /sessions", "/sessions", None, 200, {"user_id": user_id})
+
+
+async def withdraw_consent(platform: Platform, api: Api) -> Call:
+    _, user_id = await signed_in(platform, api)
+    return Call("DELETE /consents/{consent_id}", f"/consents/{await only(api, '/consents', user_id)}", None, 204)
+
+
+async def demand_factor(platform: Platform, api: Api) -> Call:
+    app, _ = await signed_in(platform, api)
+    body = {"applies_to": "client", "entity_id": app.client_id}
+    return Call("POST /factor-requirements", "/factor-requirements", body, 201)
+
+
+async def end_grant(platform: Platform, api: Api) -> Call:
+    _, user_id = await signed_in(platform, api)
+    return Call("DELETE /grants/{grant_id}", f"/grants/{await only(api, '/grants', user_id)}", None, 204)
+
+
+async def revoke_api_key(_platform: Platform, api: Api) -> Call:
+    made = await api.create("/api-keys", name="waiting", scope=["watchword:admin"])
+    return Call("DELETE /api-keys/{key_id}", f"/api-keys/{made['id']}", None, 204)
+
+
+async def revoke_own_key(_platform: Platform, api: Api) -> Call:
+    made = await api.create("/me/api-keys", name="waiting")
+    return Call("DELETE /me/api-keys/{key_id}", f"/me/api-keys/{made['id']}", None, 204)
+
+
+async def merge_users(_platform: Platform, api: Api) -> Call:
+    kept, other = [await api.create("/users", username=f"waiting-{secrets.token_hex(8)}") for _ in range(2)]
+    return Call("POST /users/{user_id}/merge", f"/users/{kept['id']}/merge", {"user": other["id"]}, 200)
+
+
+async def revoke(_platform: Platform, _api: Api) -> Call:
+    return Call("POST /revocations", "/revocations", {"claim": "sub", "value": secrets.token_hex(8)}, 201)
+
+
+async def rotate(_platform: Platform, _api: Api) -> Call:
+    return Call("POST /keys/rotate", "/keys/rotate", {"use": "sig", "alg": "EdDSA", "revoke": True}, 200)
+
+
+async def revoke_key(_platform: Platform, api: Api) -> Call:
+    items = (await api.get("/keys"))["items"]
+    assert isinstance(items, list)
+    kid = next(item["kid"] for item in items if (item["alg"], item["state"]) == ("RS256", "active"))
+    return Call("POST /keys/{kid}/revoke", f"/keys/{kid}/revoke", None, 200)
+
+
+async def only(api: Api, path: str, user_id: str) -> str:
+    """The id of the one item that a user has."""
+    items = (await api.get(path, user_id=user_id))["items"]
+    assert isinstance(items, list)
+    (item,) = items
+    return str(item["id"])
+
+
+CALLS: dict[str, Make] = {
+    "POST /users": new_user,
+    "PUT /users/{user_id}": of_user("PUT /users/{user_id}", {"active": False}),
+    "PATCH /users/{user_id}": of_user("PATCH /users/{user_id}", {"name": "New"}, end_sessions="true"),
+    "DELETE /users/{user_id}": of_user("DELETE /users/{user_id}", None, 204),
+    "POST /clients": new_client,
+    "PUT /clients/{client_id}": of_client(
+        "PUT /clients/{client_id}",
+        {"client_name": "Waiting", "redirect_uris": ["https://app.example/callback"], "enabled": False},
+    ),
+    "PATCH /clients/{client_id}": of_client("PATCH /clients/{client_id}", {"enabled": False}),
+    "DELETE /clients/{client_id}": of_client("DELETE /clients/{client_id}", None, 204),
+    "POST /clients/{client_id}/secrets": of_client("POST /clients/{client_id}/secrets", {"compromised": True}, 201),
+    "DELETE /clients/{client_id}/secrets/{secret_id}": remove_secret,
+    "PATCH /client-documents/{document_id}": of_document("PATCH /client-documents/{document_id}", {"enabled": False}),
+    "DELETE /client-documents/{document_id}": of_document("DELETE /client-documents/{document_id}", None, 204),
+    "POST /apply/directory": apply_users,
+    "POST /apply/admin": apply_clients,
+    "POST /providers": trust_again,
+    "PUT /providers/{provider_id}": of_provider(
+        "PUT /providers/{provider_id}",
+        {**{k: v for k, v in provider().items() if k != "id"}, "enabled": False},
+        end_sessions="true",
+    ),
+    "PATCH /providers/{provider_id}": of_provider(
+        "PATCH /providers/{provider_id}", {"enabled": False}, end_sessions="true"
+    ),
+    "DELETE /providers/{provider_id}": of_provider("DELETE /providers/{provider_id}", None, 204),
+    "DELETE /issuers/{issuer_id}": remove_issuer,
+    "DELETE /sessions/{sid}": end_session,
+    "DELETE /sessions": end_sessions,
+    "DELETE /consents/{consent_id}": withdraw_consent,
+    "POST /factor-requirements": demand_factor,
+    "DELETE /grants/{grant_id}": end_grant,
+    "DELETE /api-keys/{key_id}": revoke_api_key,
+    "DELETE /me/api-keys/{key_id}": revoke_own_key,
+    "POST /users/{user_id}/merge": merge_users,
+    "POST /revocations": revoke,
+    "POST /keys/rotate": rotate,
+    "POST /keys/{kid}/revoke": revoke_key,
+}
+# Needs a person who came through a provider (tests/contracts/test_one_truth.py ends one), or who has just signed in.
+_ELSEWHERE = {"DELETE /identities/{identity_id}", "DELETE /me/identities/{identity_id}", "DELETE /me/account"}
+
+
+@asynccontextmanager
+async def slow_verifier(platform: Platform) -> AsyncIterator[None]:
+    """A verifier that was heard of just now, and has applied nothing."""
+    connection = await asyncpg.connect(platform.database.admin_url)
+    report = followers.Report(id=f"{SLOW}/1", kind="verifier", name=SLOW, position=1, bound_s=60.0)
+    await followers.report(connection, report)
+    try:
+        yield
+    finally:
+        await followers.leave(connection, report.id)
+        await connection.close()
+
+
+def test_the_table_names_every_call_that_can_wait() -> None:
+    paths = json.loads(OPENAPI.read_text())["paths"]
+    found = {
+        f"{method.upper()} {path.removeprefix('/api/v1')}"
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if any(parameter["name"] == "wait" for parameter in operation.get("parameters", []))
+    }
+    assert found == set(CALLS) | _ELSEWHERE
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_who_is_behind_is_named(platform: Platform, api: Api, operation: str) -> None:
+    call = await CALLS[operation](platform, api)
+    async with slow_verifier(platform):
+        status, body = await call.made(api)
+    assert status == 202, body
+    assert body["complete"] is False
+    behind = body["behind"]
+    assert isinstance(behind, list)
+    assert SLOW in {each["name"] for each in behind}
+    (entry, *_) = body["revocations"]  # type: ignore[misc]  # a list of entries' ids
+    assert (await api.get(f"/revocations/{entry}"))["complete"] is True, "the slow one has left, and nobody waits"
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_it_answers_as_usual_when_everybody_has_applied_it(platform: Platform, api: Api, operation: str) -> None:
+    call = await CALLS[operation](platform, api)
+    status, body = await call.made(api)
+    assert status == call.usual, body
+    assert "behind" not in body

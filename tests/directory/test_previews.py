@@ -1,0 +1,55 @@
+"""What would become of somebody, without anything becoming of anybody."""
+
+import secrets
+
+import pytest
+from tests.directory.conftest import Configure, Register
+
+from watchword_testkit.api import Api
+
+
+@pytest.mark.seed(103)
+async def test_a_preview_says_what_would_happen_and_changes_nothing(
+    api: Api, configure: Configure, register: Register
+) -> None:
+    role = str((await api.create("/roles", name=f"role-{secrets.token_hex(5)}"))["name"])
+    group, existing = f"eng-{secrets.token_hex(5)}", f"eng-{secrets.token_hex(5)}"
+    await api.create("/groups", name=existing)
+    rule = {"name": "writers", "expression": "'writers' in groups", "roles": [role, "not-there"]}
+    provider = await configure(
+        role_mapping={"rules": [rule], "strict": True},
+        group_sync={"pattern": "^eng-"},
+        allowed_email_domains=["corp.example"],
+    )
+    user = await register()
+
+    async def preview(**claims: object) -> dict[str, object]:
+        return await api.create("/identities/preview", provider_id=provider, claims=claims)
+
+    groups = ["Writers", group, existing]
+    known = {"sub": "s-1", "email": f"{secrets.token_hex(4)}@corp.example", "email_verified": True, "groups": groups}
+    found = await preview(**known)
+    assert found == {
+        "outcome": "new",
+        "error": None,
+        "user_id": None,
+        "organization": None,
+        "rule": "writers",
+        "why": "writers is the first rule that is true.",
+        "roles": [role],
+        "unknown_roles": ["not-there"],
+        "groups": sorted([group, existing]),
+        "new_groups": [group],
+    }
+    clash = await preview(**known | {"email": user["email"]})
+    assert (clash["outcome"], clash["user_id"]) == ("prove", user["id"])
+    assert (await preview(**known | {"groups": []}))["error"] == "access_denied"
+    assert (await preview(**known | {"email_verified": "true"}))["error"] == "email_domain_not_allowed"
+    assert (await api.get("/identities", provider_id=provider))["items"] == []
+    assert (await api.get("/groups", full_name=group))["items"] == []
+
+
+async def test_a_preview_of_no_provider_is_refused(api: Api) -> None:
+    answer = await api.call("POST", "/identities/preview", {"provider_id": "nowhere", "claims": {}})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["pointer"] == "#/provider_id"

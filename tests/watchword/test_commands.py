@@ -1,0 +1,151 @@
+"""`watchword keys` and `watchword revoke` against a running installation."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+from watchword.cli import app
+from watchword_testkit.platform import Platform
+
+Run = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+@pytest.fixture
+def run(platform: Platform) -> Run:
+    """The command as an administrator types it: exit code, output, complaints."""
+
+    async def typed(*words: str, token: str | None = None) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).parent / "watchword"),
+            *words,
+            "--url",
+            platform.issuer,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ["PATH"], "WATCHWORD_ADMIN_TOKEN": token or platform.admin.admin_token},
+        )
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    return typed
+
+
+async def test_keys_are_listed_rotated_and_revoked(run: Run) -> None:
+    code, table, _ = await run("keys", "list")
+    assert code == 0
+    assert table.splitlines()[0].split()[:4] == ["kid", "use", "alg", "state"]
+    code, out, _ = await run("keys", "rotate", "--alg", "EdDSA", "--json")
+    (made,) = json.loads(out)
+    assert (code, made["state"], made["alg"]) == (0, "next", "EdDSA")
+    code, out, err = await run("keys", "revoke", made["kid"], "--wait")
+    assert (code, out) == (0, f"revoked {made['kid']}\n"), err
+    code, _, err = await run("keys", "revoke", made["kid"])
+    assert code == 1
+    assert "Already revoked" in err
+
+
+async def test_what_would_end_is_counted_and_then_ended_everywhere(run: Run, platform: Platform) -> None:
+    user = await platform.api().call("POST", "/users", {"username": "revoked-rita", "name": "Rita"})
+    rita = user.json()["id"]
+    code, out, _ = await run("revoke", "--user", rita, "--dry-run")
+    assert (code, json.loads(out)["grants"]) == (0, 0)
+    code, out, err = await run("revoke", "--user", rita, "--wait")
+    assert code == 0, err
+    assert out.startswith(f"revoked sub {rita} (entry ")
+    assert out.endswith("everywhere\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        pytest.param(("revoke",), "exactly one", id="nothing"),
+        pytest.param(("revoke", "--all", "--user", "x"), "exactly one", id="two things"),
+        pytest.param(("keys", "rotate", "--alg", "HS256"), "not valid", id="no such algorithm"),
+        pytest.param(("keys", "revoke", "unknown"), "No such key", id="no such key"),
+    ],
+)
+async def test_what_is_refused_is_said(run: Run, words: tuple[str, ...], complaint: str) -> None:
+    code, _, err = await run(*words)
+    assert code == 1
+    assert complaint in err
+
+
+async def test_a_wrong_key_is_said(run: Run) -> None:
+    code, _, err = await run("keys", "list", token="ww_wrong.key")
+    assert code == 1
+    assert "Not signed in" in err
+
+
+# Every command that tells what there is, with what it needs to be told.
+LISTINGS = {
+    "audit list": (),
+    "audit verify": (),
+    "clients list": (),
+    "clients show": ("watchword-console",),
+    "export": ("--kind", "Role"),
+    "keys list": (),
+    "providers list": (),
+    "providers presets": (),
+    "users list": (),
+    "users show": ("admin",),
+}
+# They tell what they did, or look at files of the machine that they run on: tested where they are.
+OTHERS = {
+    "apply", "clients create", "clients disable", "clients enable", "doctor", "drift", "events list", "events tail",
+    "keys revoke", "keys rotate", "master-key status", "plan", "providers create", "providers dependents",
+    "providers disable", "providers enable", "providers show", "providers test", "revoke", "users create",
+    "users disable", "users enable",
+}  # fmt: skip
+
+
+def test_every_command_of_the_list_is_there_and_says_json() -> None:
+    commands = dict(_commands(typer.main.get_command(app)))
+    said = {name for name, command in commands.items() if any("--json" in each.opts for each in command.params)}
+    assert said == {*LISTINGS, *OTHERS}
+    there = set(commands)
+    assert there >= {"up", "serve", "apply", "plan", "export", "drift", "login", "revoke", "doctor"}
+    assert there >= {"events tail", "admin invite", "admin reset"}
+    options = {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
+    assert options >= {"--install-completion", "--show-completion"}
+
+
+async def test_every_listing_is_json_for_scripts(run: Run) -> None:
+    async def listed(words: str) -> str:
+        code, out, err = await run(*words.split(), *LISTINGS[words], "--json")
+        if code != 0:
+            return f"{words}: {err}"
+        found = json.loads(out)
+        return "" if isinstance(found, dict | list) else f"{words}: {out}"
+
+    wrong = [await listed(words) for words in LISTINGS]
+    assert [each for each in wrong if each] == []
+
+
+async def test_events_are_followed_as_they_happen(run: Run, platform: Platform) -> None:
+    following = asyncio.create_task(run("events", "tail", "--types", "user.provisioned", "--count", "1", "--json"))
+    made: set[str] = set()
+    while not following.done():  # until the program is there to hear it
+        user = await platform.api().create("/users", username=f"tailed-{len(made)}-{os.urandom(4).hex()}")
+        made.add(str(user["id"]))
+        await asyncio.wait([following], timeout=0.5)
+    code, out, err = following.result()
+    assert code == 0, err
+    event = json.loads(out)
+    assert event["type"] == "user.provisioned"
+    assert event["data"]["id"] in made
+
+
+def _commands(command: object, name: str = "") -> Iterator[tuple[str, TyperCommand]]:
+    """Every command with its name, those of groups included."""
+    if isinstance(command, TyperGroup):
+        for each, below in command.commands.items():
+            yield from _commands(below, f"{name} {each}".strip())
+    elif isinstance(command, TyperCommand):
+        yield name, command

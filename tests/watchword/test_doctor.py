@@ -1,0 +1,278 @@
+"""`watchword doctor`: each thing that can be wrong is found and comes with what to do."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from watchword import doctor, master_key
+from watchword.containers import save_for_containers
+from watchword.doctor import Level, of_the_servers, on_this_machine, python
+from watchword.installation import Installation
+from watchword.provision import drift, provision
+from watchword.reach import Reach
+from watchword_events.names import EPOCH_SHIFT, Service
+from watchword_events.revocations import Claim
+from watchword_runtime.feed import SUBJECT
+from watchword_testkit.databases import Template
+from watchword_testkit.factory import WorkerPlatform, in_processes
+from watchword_testkit.platform import prepared
+from watchword_testkit.servers import Postgres
+
+WATCHWORD = Path(sys.executable).with_name("watchword")
+OPTIMISED = "'--enable-optimizations' '--with-lto'"
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    """The secrets of an installation."""
+    save_for_containers(Installation.drawn(), tmp_path / "secrets", database="x", owner=None)
+    return tmp_path / "secrets"
+
+
+def levels(found: list[doctor.Finding]) -> dict[str, Level]:
+    return {each.check: each.level for each in found}
+
+
+# This machine --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param("", "PGO and LTO", id="neither"),
+        pytest.param("'--enable-shared'", "PGO and LTO", id="other options"),
+        pytest.param("'--enable-optimizations'", "with LTO", id="no LTO"),
+        pytest.param("'--with-lto=full'", "with PGO", id="no PGO"),
+    ],
+)
+def test_an_unoptimised_interpreter_is_a_warning_with_the_remedy(arguments: str, said: str) -> None:
+    found = python(arguments)
+    assert found.level is Level.WARNING
+    assert said in found.said
+    assert "a third" in found.remedy
+    assert python(OPTIMISED).level is Level.OK
+
+
+def test_good_secrets_are_good(secrets: Path) -> None:
+    found = levels(on_this_machine(secrets, {}))
+    assert (found["secrets"], found["master key"]) == (Level.OK, Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check", "level", "said"),
+    [
+        pytest.param(lambda home: (home / "token" / "keys").chmod(0o644), "secrets", "error", "token/keys", id="file"),
+        pytest.param(lambda home: (home / "authz").chmod(0o755), "secrets", "error", "authz", id="directory"),
+        pytest.param(lambda home: (home / "master.key").unlink(), "master key", "error", "is missing", id="no key"),
+        pytest.param(lambda home: (home / "root.sealed").write_text("{}"), "master key", "error", "damaged", id="root"),
+        pytest.param(
+            lambda home: (home / "master.key").write_text("A" * 43), "master key", "error", "is sealed under", id="key"
+        ),
+        pytest.param(
+            lambda home: (home / "token" / "keys").write_text('{"forms": "x"}'),
+            "master key",
+            "error",
+            "were not derived",
+            id="keys of another root",
+        ),
+        pytest.param(lambda home: _sealed_twice(home), "master key", "warning", "interrupted", id="half a rotation"),
+        pytest.param(lambda home: (home / "root.sealed").unlink(), "master key", "warning", "earlier", id="older"),
+    ],
+)
+def test_what_is_wrong_with_secrets_is_found(
+    secrets: Path, spoil: Callable[[Path], object], check: str, level: str, said: str
+) -> None:
+    spoil(secrets)
+    (found,) = [each for each in on_this_machine(secrets, {}) if each.check == check]
+    assert found.level == level
+    assert said in found.said
+    assert found.remedy
+
+
+def _sealed_twice(home: Path) -> None:
+    keys = [master_key.from_file(home / "master.key"), master_key.LocalKey(b"2" * 32, "another")]
+    root = master_key.Sealed.read(home).opened_by(keys[0], home)
+    master_key.seal(home, root, keys)
+
+
+# The servers ---------------------------------------------------------------------------------------------------------
+
+Look = Callable[[], Awaitable[dict[str, doctor.Finding]]]
+
+
+@pytest.fixture(scope="module")
+async def installation(
+    postgres: Postgres, database_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[WorkerPlatform]:
+    """An installation of one worker, shared; each test leaves it well."""
+    async with (
+        prepared(postgres, database_template, tmp_path_factory.mktemp("doctor")) as site,
+        in_processes(site, 1) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def look(installation: WorkerPlatform, tmp_path: Path) -> Look:
+    """What the doctor finds, by check."""
+    site = installation.site
+    urls = {service: site.database.url(service) for service in Service}
+    reach = Reach(tmp_path, site.installation, site.database.admin_url, urls, (site.nats.url,), tmp_path / "none")
+
+    async def looked() -> dict[str, doctor.Finding]:
+        return {each.check: each for each in await of_the_servers(reach)}
+
+    return looked
+
+
+async def becomes(look: Look, check: str, level: Level) -> doctor.Finding:
+    """The finding, when it has come to this level."""
+    for _ in range(100):
+        found = (await look())[check]
+        if found.level is level:
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{check} is {found}")
+
+
+async def test_a_healthy_installation_is_well(look: Look, installation: WorkerPlatform) -> None:
+    found = await look()
+    assert {name: each for name, each in found.items() if each.level is not Level.OK} == {}
+    assert set(found) == {
+        *("postgresql", "clock", "migrations", "feed", "leader", "followers", "events", "nats", "streams"),
+    }
+    assert "epoch 1" in found["feed"].said
+    assert Service.TOKEN.role in found["leader"].said
+
+
+async def test_nobody_who_leads_is_an_error(look: Look, installation: WorkerPlatform) -> None:
+    installation.workers[0].kill()
+    try:
+        found = await becomes(look, "leader", Level.ERROR)
+        assert "nobody leads" in found.said
+        assert "token" in found.remedy
+        assert "not heard of" in (await becomes(look, "followers", Level.WARNING)).said
+    finally:
+        installation.workers[0].start()
+        installation.workers[0].tell(installation.site.settings(installation.issuer, {}))
+        await installation.until_ready()
+        async with installation.database.postgres.admin(installation.database.name) as admin:
+            await admin.execute("DELETE FROM bus.followers WHERE heard_at < now() - interval '3 seconds'")
+    await becomes(look, "leader", Level.OK)
+
+
+async def test_a_back_up_that_was_restored_without_a_word_is_an_error(look: Look, installation: WorkerPlatform) -> None:
+    await installation.api().create("/revocations", claim=Claim.JTI.value, value="forgotten")
+    async with installation.nats_client() as client:
+        later = (1 << EPOCH_SHIFT) + 1_000_000
+        body = {"id": 1, "position": later, "claim": "jti", "value": "x", "kind": "cut"}
+        await client.jetstream().publish(SUBJECT, json.dumps(body).encode())
+    found = (await look())["restore"]
+    assert found.level is Level.ERROR
+    assert "watchword restore" in found.remedy
+    # What the leader publishes next is behind it.
+    await installation.api().create("/revocations", claim=Claim.JTI.value, value="remembered")
+    for _ in range(100):
+        if "restore" not in await look():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("still restored")
+
+
+async def test_migrations_and_dead_letters_are_found(look: Look, installation: WorkerPlatform) -> None:
+    async with installation.database.postgres.admin(installation.database.name) as admin:
+        await admin.execute("UPDATE admin.alembic_version SET version_num = '0000'")
+        found = await look()
+        assert found["migrations"].level is Level.ERROR
+        assert "admin (0000" in found["migrations"].said
+        head = found["migrations"].said.partition("not ")[2].partition("not ")[2].rstrip(")")
+        await admin.execute("UPDATE admin.alembic_version SET version_num = $1", head)
+        await admin.execute(
+            "INSERT INTO authz.dead_letter (consumer, stream_seq, subject, headers, body, error)"
+            " VALUES ('c', 1, 's', '{}', '', 'e')"
+        )
+        assert "authz 1" in (await becomes(look, "events", Level.WARNING)).said
+        await admin.execute("DELETE FROM authz.dead_letter")
+
+
+async def test_a_missing_consumer_is_found(look: Look, installation: WorkerPlatform) -> None:
+    async with installation.nats_client() as client:
+        js = client.jetstream()
+        assert await drift(js) == []
+        await js.delete_consumer(Service.ADMIN.stream, "token-client")
+        found = (await look())["streams"]
+        assert found.level is Level.ERROR
+        assert "token-client" in found.said
+        assert "provision" in found.remedy
+        await provision(js)
+
+
+async def test_servers_that_are_away_are_errors(installation: WorkerPlatform, tmp_path: Path) -> None:
+    nowhere = "postgresql://postgres:secret-4711@127.0.0.1:1/watchword"
+    reach = Reach(tmp_path, installation.site.installation, nowhere, {}, ("nats://127.0.0.1:1",), tmp_path / "none")
+    found = {each.check: each for each in await of_the_servers(reach)}
+    assert set(found) == {"postgresql", "nats"}
+    for each in found.values():
+        assert each.level is Level.ERROR
+        assert "cannot be reached" in each.said
+        assert each.remedy
+        assert "secret-4711" not in each.said
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "level"), [(0.2, Level.OK), (2.0, Level.WARNING), (-2.0, Level.WARNING), (60.0, Level.ERROR)]
+)
+async def test_a_clock_that_is_off_is_found(
+    look: Look, monkeypatch: pytest.MonkeyPatch, skew_s: float, level: Level
+) -> None:
+    real = time.time
+    monkeypatch.setattr(doctor.time, "time", lambda: real() + skew_s)
+    assert (await look())["clock"].level is level
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {"PATH": os.environ["PATH"], **environment}
+    command = [str(WATCHWORD), "doctor", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=own)
+
+
+def test_the_command_says_what_is_wrong_and_fails(secrets: Path) -> None:
+    away = {
+        "WATCHWORD_DATABASE_URL": "postgresql://postgres@127.0.0.1:1/none",
+        "WATCHWORD_NATS_URL": "nats://127.0.0.1:1",
+    }
+    done = run("--secrets", secrets, "--json", **away)
+    assert done.returncode == 1
+    found = {each["check"]: each for each in json.loads(done.stdout)}
+    assert found["postgresql"]["level"] == "error"
+    assert found["master key"]["level"] == "ok"
+    done = run("--secrets", secrets, **away)
+    assert done.returncode == 1
+    assert "error    nats" in done.stdout
+    assert "→ start it" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_installation_that_does_not_run_is_a_warning(tmp_path: Path) -> None:
+    Installation.opened(tmp_path / "secrets")
+    (tmp_path / "run").mkdir()
+    done = run("--data-dir", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "does not run" in done.stdout
+
+
+def test_no_installation_is_an_error(tmp_path: Path) -> None:
+    done = run("--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert "is not there" in done.stdout
+    assert "Traceback" not in done.stderr
