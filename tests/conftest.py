@@ -1,7 +1,22 @@
 """What all tests share beyond the fixtures of `libs/testkit`."""
 
+import pytest
 from hypothesis import settings
 
 # A slow machine is no failure; `tests/bench` measures. The same examples each time: a change is what turns a test red.
 settings.register_profile("watchword", deadline=None, derandomize=True)
 settings.load_profile("watchword")
+
+# The status of a run in which a secret leaked: `make` runs what failed once more, and one test alone would not leak it.
+LEAKED = 6
+_leaks: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed and "secrets in " in report.longreprtext:
+        _leaks.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _leaks and not hasattr(session.config, "workerinput"):
+        session.exitstatus = LEAKED
