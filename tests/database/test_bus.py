@@ -160,6 +160,7 @@ async def test_a_service_ends_only_what_is_its_own(databases: Databases, service
         "UPDATE bus.ledger SET position = 0",
         "SELECT * FROM bus.spent",
         "DELETE FROM bus.spent",
+        "DELETE FROM bus.api_key_uses",
     ],
 )
 async def test_only_token_orders_and_sweeps_the_ledger(databases: Databases, service: Service, statement: str) -> None:

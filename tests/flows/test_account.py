@@ -111,13 +111,19 @@ async def test_a_key_is_made_used_seen_and_revoked(someone: Make, platform: Plat
     canary.add("api key", key)
     me = httpx2.AsyncClient(base_url=f"{platform.issuer}/api/v1", headers={"Watchword-API-Key": key}, trust_env=False)
     async with me as http:
+        assert "never used" in (await person.open("/api-keys")).page.body
         assert (await http.get("/me")).json()["id"] == person.id
-        (listed,) = (await http.get("/me/api-keys")).json()["items"]
+        async with asyncio.timeout(20):  # uses are written behind
+            while (listed := (await http.get("/me/api-keys")).json()["items"][0])["last_used_at"] is None:
+                await asyncio.sleep(0.02)
+        assert abs(utc_now() - datetime.fromisoformat(listed["last_used_at"])) < timedelta(minutes=5)
         lives = timedelta(days=30)
         assert abs(utc_now() + lives - datetime.fromisoformat(listed["expires_at"])) < timedelta(minutes=5)
         page = (await person.open("/api-keys")).page
         assert key not in page.body
         assert "Signs in to applications as you" in page.body
+        assert "last used" in page.body
+        assert "never used" not in page.body
         await browser.submit(f"revoke-{listed['id']}", f"revoke-{listed['id']}")
         assert "backup script" not in browser.page.body
         assert (await http.get("/me")).status_code == 401

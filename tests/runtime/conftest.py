@@ -49,7 +49,7 @@ async def database(package_database: TestDatabase) -> AsyncIterator[TestDatabase
     await package_database.close()
     async with package_database.postgres.admin(package_database.name) as admin:
         await admin.execute(
-            "TRUNCATE bus.followers, bus.receipts;"
+            "TRUNCATE bus.followers, bus.receipts, bus.api_key_uses;"
             "TRUNCATE bus.revocations RESTART IDENTITY; UPDATE bus.ledger SET position = 1::bigint << 40;"
             "TRUNCATE authz.dead_letter, authz.copy_state; DROP TABLE IF EXISTS authz.thing_copy"
         )

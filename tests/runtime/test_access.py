@@ -12,7 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
-from watchword_database import bus, transaction
+from watchword_database import Database, bus, key_uses, transaction
 from watchword_events.exports import ApiKeyExport, UserExport
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
@@ -21,6 +21,7 @@ from watchword_runtime.broker import Broker
 from watchword_runtime.feed import Feed, FeedAway
 from watchword_runtime.internal import InternalClients, Unreachable
 from watchword_runtime.jwks import Genuine
+from watchword_runtime.key_uses import KeyUses
 from watchword_runtime.service import Receive, Scope, Send
 from watchword_testkit.databases import TestDatabase
 
@@ -85,7 +86,9 @@ class World:
             return self.opaque.get(token)
 
         internal = InternalClients({Service.TOKEN: self.token}).of(settings, Service.TOKEN)
+        self.key_uses = KeyUses(self.database)
         common = {"feed": self.feed, "internal": internal, "find_user": find_user, "find_api_key": find_api_key}
+        common["key_uses"] = self.key_uses
         self.access = Access(settings, now=lambda: self.now, **common)  # type: ignore[arg-type]  # see `common`
         self.introspecting = Access(settings, now=lambda: self.now, open_opaque=open_opaque, **common)  # type: ignore[arg-type]  # see `common`
 
@@ -437,6 +440,42 @@ async def test_a_bad_api_key_is_refused(world: World, presented: str, changes: d
     with pytest.raises(AccessDenied) as refused:
         await world.access.caller({"watchword-api-key": presented})
     assert refused.value.status == 401
+
+
+async def last_use(world: World) -> datetime | None:
+    async with transaction(world.database) as session:
+        return (await key_uses.last(session, ["key", "unknown"])).get("key")
+
+
+async def test_a_key_s_use_is_written_once_an_hour_however_many_processes_take_it(world: World) -> None:
+    key, other = api_key(world), KeyUses(world.database)
+    with pytest.raises(AccessDenied):
+        await world.access.caller({"watchword-api-key": "key.wrong"})
+    await world.key_uses.flush()
+    assert await last_use(world) is None
+    seen = []
+    for minutes in (0, 59, 60, 119):
+        world.now = NOW + timedelta(minutes=minutes)
+        await world.access.caller({"watchword-api-key": key})
+        await world.key_uses.flush()
+        other.note("key", world.now - timedelta(seconds=1) if minutes else world.now)
+        await other.flush()
+        seen.append(await last_use(world))
+    assert seen == [NOW, NOW, NOW + timedelta(hours=1), NOW + timedelta(hours=1)]
+
+
+async def test_a_key_is_taken_while_its_use_cannot_be_written(world: World, database: TestDatabase) -> None:
+    nowhere = Database(database.url(Service.TOKEN).replace(f"/{database.name}", "/nowhere"), service=Service.TOKEN)
+    world.key_uses._database = nowhere
+    for _ in range(2):
+        caller = await world.access.caller({"watchword-api-key": api_key(world)})
+        assert caller.api_key_id == "key"
+        with pytest.raises(Exception, match="nowhere"):
+            await world.key_uses.flush()
+    world.key_uses._database = world.database
+    await world.key_uses.flush()
+    assert await last_use(world) == NOW
+    await nowhere.dispose()
 
 
 @pytest.mark.parametrize(("claim", "value"), [(Claim.GID, "key"), (Claim.SUB, "ada")])

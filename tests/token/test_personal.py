@@ -1,5 +1,6 @@
 """Scripts that act for a person: an API key, a signed assertion or a token in place of a client's secret."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -229,6 +230,25 @@ async def test_after_a_cut_of_the_client_older_keys_go_on(site: Site) -> None:
     await site.revoke(Claim.CLIENT_ID, app.id)
     new = (await ask(site, app, {"Watchword-API-Key": key["key"]})).json()["access_token"]
     assert [await site.is_active(app, token) for token in (old, new)] == [False, True]
+
+
+async def test_a_key_says_when_a_script_last_used_it(site: Site) -> None:
+    user, app = await site.user(), await site.client(**SCRIPTS)
+    used, _unused = await key_of(site, user), await key_of(site, user)
+    own = ECKey.generate_key("P-256")
+    signed = await key_of(site, user, public_jwk=own.as_dict(private=False))
+    headers = await bearer(site, user)
+    soon = int(site.clock().timestamp()) + 60
+    claims = {"iss": signed["id"], "sub": signed["id"], "aud": ISSUER, "exp": soon, "jti": new_id()}
+    assert (await ask(site, app, {"Watchword-API-Key": used["key"]})).status_code == 200
+    assert (await ask(site, app, {}, assertion=jwt.encode({"alg": "ES256"}, claims, own))).status_code == 200
+    for _ in range(100):  # uses are written behind
+        found = (await site.http.get("/api/v1/me/api-keys", headers=headers)).json()["items"]
+        if [each["last_used_at"] is None for each in found] == [False, True, False]:
+            break
+        await asyncio.sleep(0.03)
+    else:
+        raise AssertionError(found)
 
 
 # /api/v1/me/api-keys -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Map:
     outbox     rows to publish, and the relay that publishes them in order, one leader per owner
     followers  who follows the ledger, and how far: receipts
     decisions  what access rules decided
+    key_uses   when API keys were last used
     audit      who changed what: which tables are audited, for whom a transaction works, the chain of the log
     inbox      effects that must happen once per event
     ids        identifiers that sort by time

@@ -11,6 +11,7 @@
 | `feed`, `ledger` | what has been revoked, as this instance knows it; the table is the truth, NATS the hint |
 | `internal`, `copies` | authenticated pulls from owners; tables that follow another service's entities |
 | `access`, `jwks` | who calls `/api/v1`; the keys of signed access tokens |
+| `key_uses` | when API keys were last used |
 | `client_authentication` | which client a request is from, the same at every endpoint of every service |
 | `dpop_proofs` | proofs of possession at endpoints where clients ask for something |
 | `client_credentials`, `client_proofs` | what a request brings; what the client registered |

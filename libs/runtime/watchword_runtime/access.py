@@ -26,6 +26,7 @@ from watchword_runtime.connections import NOWHERE, Connection, Proxies
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import InternalClient
 from watchword_runtime.jwks import AccessTokenKeys, Genuine, NotGenuine
+from watchword_runtime.key_uses import KeyUses
 from watchword_runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
@@ -165,6 +166,7 @@ class Access:
         internal: InternalClient,
         find_user: FindUser,
         find_api_key: FindApiKey,
+        key_uses: KeyUses,
         now: Clock,
         broker: Broker | None = None,
         open_opaque: OpenOpaque | None = None,
@@ -176,6 +178,7 @@ class Access:
         self._feed = feed
         self._find_user = find_user
         self._find_api_key = find_api_key
+        self._key_uses = key_uses
         self._now = now
         self._open_opaque = open_opaque
         self._issuer = settings.issuer
@@ -263,6 +266,7 @@ class Access:
         lineage = {"gid": key.id, "sub": key.user_id, "rev": key.rev, "iat": key.created_at_s}
         self._require_live(lineage, "revoked API key")
         user = await self._user(key.user_id)
+        self._key_uses.note(key.id, self._now())
         return Caller(
             key.user_id,
             None,

@@ -13,6 +13,7 @@ from watchword_events.names import Service
 from watchword_runtime.books import Book
 from watchword_runtime.broker import Broker, wire_hints, wire_relay
 from watchword_runtime.copies import Copy
+from watchword_runtime.key_uses import KeyUses
 from watchword_runtime.lifecycle import Lifecycle
 from watchword_runtime.rules import RuleBook
 from watchword_runtime.service import ASGIApp, ServiceApp
@@ -35,6 +36,7 @@ class Backbone(Lifecycle):
         self.broker = self.runs(Broker(settings, self.database))
         self.relay = self.runs(Relay(self.database, lambda: self.broker.nc))
         self.pulls = shared.internal.of(settings, service)
+        self.key_uses = self.runs(KeyUses(self.database))
         shared.positions.follow(self.broker)
         wire_hints(self.database, self.broker)
         wire_relay(self.relay, self.broker)

@@ -127,6 +127,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         internal=pulls,
         find_user=users.get,
         find_api_key=api_keys.get,
+        key_uses=backbone.key_uses,
         now=shared.now,
         broker=broker,
     )

@@ -92,6 +92,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         internal=pulls,
         find_user=find_user,
         find_api_key=api_keys.get,
+        key_uses=backbone.key_uses,
         now=shared.now,
         broker=broker,
     )

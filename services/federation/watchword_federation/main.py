@@ -79,6 +79,7 @@ def build(settings: FederationSettings, shared: Shared) -> ServiceApp:
         internal=pulls,
         find_user=asked(pulls, "user", UserExport),
         find_api_key=asked(pulls, "api_key", ApiKeyExport),
+        key_uses=backbone.key_uses,
         now=shared.now,
         broker=broker,
     )

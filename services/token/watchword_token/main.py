@@ -41,6 +41,7 @@ from watchword_runtime.decisions import DecisionLog
 from watchword_runtime.internal import ExportQuery
 from watchword_runtime.internal import router as internal_router
 from watchword_runtime.jwks import Genuine
+from watchword_runtime.key_uses import KeyUses
 from watchword_runtime.lifecycle import Once
 from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
@@ -259,6 +260,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         store=store,
         access_rules=AccessRules(rules, decisions, users_copy, issuer=settings.issuer),
         database=database,
+        key_uses=backbone.key_uses,
         shared=shared,
     )
 
@@ -287,6 +289,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         internal=pulls,
         find_user=users_copy.get,
         find_api_key=find_api_key,
+        key_uses=backbone.key_uses,
         now=now,
         broker=broker,
         open_opaque=open_opaque,
@@ -348,12 +351,13 @@ def _hot(
     store: HotStore,
     access_rules: AccessRules,
     database: Database,
+    key_uses: KeyUses,
     shared: Shared,
 ) -> dict[str, ASGIApp]:
     """The endpoints that are found before any middleware, by path."""
     now, tokens, users = shared.now, issuing.tokens, memory.users
     subjects = Subjects(issuing, store, users)
-    personal = PersonalCredentials(issuing, Persons(database, subjects, assertions), users, access_rules)
+    personal = PersonalCredentials(issuing, Persons(database, subjects, assertions, key_uses), users, access_rules)
     grants: Mapping[str, Grant] = {
         "authorization_code": AuthorizationCodeGrant(approvals, database, store, revoking),
         "refresh_token": RefreshTokenGrant(issuing, store, families, revoking, users, access_rules),

@@ -16,6 +16,7 @@ from watchword_policy.scopes import SIGN_IN
 from watchword_runtime.access import ADMIN_SCOPE, API_KEY_HEADERS
 from watchword_runtime.client_assertions import KEY_ALGS, AssertionKeys, Assertions, NotProved, client_named_in
 from watchword_runtime.client_keys import RegisteredKeys, key_set
+from watchword_runtime.key_uses import KeyUses
 from watchword_token import api_keys
 from watchword_token.issuing import Credential, TokenRequest
 from watchword_token.models import ApiKey
@@ -65,10 +66,11 @@ class Proved(NamedTuple):
 class Persons:
     """Knows people by what their scripts show."""
 
-    def __init__(self, database: Database, subjects: Subjects, assertions: Assertions) -> None:
+    def __init__(self, database: Database, subjects: Subjects, assertions: Assertions, key_uses: KeyUses) -> None:
         self._database = database
         self._subjects = subjects
         self._assertions = assertions
+        self._key_uses = key_uses
 
     async def proved(self, shown: Credential, request: TokenRequest) -> Proved:
         """Whose credential it is; whether it was revoked is for `Issuing.key_for` to ask.
@@ -80,7 +82,7 @@ class Persons:
                 key = await self._key(shown.text.partition(".")[0], request.now)
                 if not api_keys.is_secret_of(key, shown.text):
                     _refuse("another secret")
-                return _of_key(key)
+                return self._by_key(key, request.now)
             case "assertion":
                 return await self._by_assertion(shown.text, request.now)
             case "token":
@@ -96,7 +98,7 @@ class Persons:
             await self._assertions.check(key.id, AssertionKeys(KEY_ALGS, keys=registered), assertion)
         except NotProved as error:
             _refuse(str(error))
-        return _of_key(key)
+        return self._by_key(key, now)
 
     async def _by_token(self, token: str, request: TokenRequest) -> Proved:
         try:
@@ -124,15 +126,15 @@ class Persons:
             _refuse("unknown or expired API key, or not for this")
         return key
 
-
-def _of_key(key: ApiKey) -> Proved:
-    return Proved(
-        user_id=key.user_id,
-        source=api_keys.source_of(key),
-        carried={"gid": key.id},
-        not_after=key.expires_at,
-        may_administer=ADMIN_SCOPE in key.scope,
-    )
+    def _by_key(self, key: ApiKey, now: datetime) -> Proved:
+        self._key_uses.note(key.id, now)
+        return Proved(
+            user_id=key.user_id,
+            source=api_keys.source_of(key),
+            carried={"gid": key.id},
+            not_after=key.expires_at,
+            may_administer=ADMIN_SCOPE in key.scope,
+        )
 
 
 def _refuse(detail: str) -> NoReturn:

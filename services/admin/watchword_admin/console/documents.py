@@ -89,6 +89,7 @@ class ApiKey(Document):
     scope: list[str]
     created_at: datetime
     expires_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 class Credentials(Document):

@@ -44,6 +44,7 @@ class ApiKey(Document):
     public_jwk: dict[str, object] | None = None
     created_at: datetime
     expires_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 class CreatedApiKey(ApiKey):

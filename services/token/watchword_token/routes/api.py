@@ -6,7 +6,7 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from watchword_database import transaction
+from watchword_database import key_uses, transaction
 from watchword_runtime.access import Caller
 from watchword_runtime.callers import actor
 from watchword_runtime.receipts import Ending, RevokingRoute
@@ -132,18 +132,20 @@ def api_key_router(parts: Parts) -> APIRouter:
         after = str(parts.cursor.read(listing.name, listing.cursor)[0]) if listing.cursor else ""
         async with transaction(parts.database) as session:
             rows = await api_keys.list_api_keys(session, after=after, limit=listing.limit + 1, user_id=listing.user_id)
-        shown = rows[: listing.limit]
+            shown = rows[: listing.limit]
+            uses = await key_uses.last(session, [row.id for row in shown])
         cursor = parts.cursor.make(listing.name, shown[-1].id) if len(rows) > listing.limit else None
-        return Page(items=[api_key_view(row) for row in shown], next=cursor)
+        return Page(items=[api_key_view(row, uses) for row in shown], next=cursor)
 
     @router.get("/{key_id}")
     async def get_api_key(key_id: Id, _caller: administrator) -> ApiKeyView:
         """One key."""
         async with transaction(parts.database) as session:
             row = await api_keys.find_api_key(session, key_id)
+            uses = await key_uses.last(session, [key_id])
         if row is None:
             raise _no_api_key()
-        return api_key_view(row)
+        return api_key_view(row, uses)
 
     @router.delete("/{key_id}", status_code=204)
     async def revoke_api_key(

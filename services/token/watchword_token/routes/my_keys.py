@@ -6,7 +6,7 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from watchword_database import transaction
+from watchword_database import key_uses, transaction
 from watchword_runtime.access import Caller
 from watchword_runtime.callers import actor
 from watchword_runtime.receipts import Ending, RevokingRoute
@@ -67,9 +67,10 @@ def my_key_router(parts: Parts) -> APIRouter:
         after = str(parts.cursor.read(name, listing.cursor)[0]) if listing.cursor else ""
         async with transaction(parts.database) as session:
             rows = await api_keys.list_api_keys(session, after=after, limit=listing.limit + 1, user_id=caller.person_id)
-        shown = rows[: listing.limit]
+            shown = rows[: listing.limit]
+            uses = await key_uses.last(session, [row.id for row in shown])
         cursor = parts.cursor.make(name, shown[-1].id) if len(rows) > listing.limit else None
-        return Page(items=[api_key_view(row) for row in shown], next=cursor)
+        return Page(items=[api_key_view(row, uses) for row in shown], next=cursor)
 
     @router.delete("/{key_id}", status_code=204)
     async def revoke_my_api_key(key_id: Id, caller: person, ending: Annotated[Ending, Depends(parts.endings)]) -> None:

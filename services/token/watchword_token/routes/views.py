@@ -1,5 +1,6 @@
 """What `/api/v1` of this service takes and shows."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -118,7 +119,10 @@ class NewOwnApiKey(BaseModel):
 
 
 class ApiKeyView(BaseModel):
-    """A personal API key without its secret. public_jwk: of a key that its owner signs with."""
+    """A personal API key without its secret. public_jwk: of a key that its owner signs with.
+
+    last_used_at: to within two hours; null for one that never was.
+    """
 
     id: str
     user_id: str
@@ -127,6 +131,7 @@ class ApiKeyView(BaseModel):
     public_jwk: dict[str, JsonValue] | None
     created_at: datetime
     expires_at: datetime | None
+    last_used_at: datetime | None
 
 
 class CreatedApiKey(ApiKeyView):
@@ -155,6 +160,7 @@ def grant_view(row: Grant) -> GrantView:
     )
 
 
-def api_key_view(row: ApiKey) -> ApiKeyView:
-    """An API key without its hash."""
-    return ApiKeyView.model_validate(row.model_dump(include=set(ApiKeyView.model_fields)))
+def api_key_view(row: ApiKey, uses: Mapping[str, datetime] | None = None) -> ApiKeyView:
+    """An API key without its hash. uses: by id, when keys were last used."""
+    shown = row.model_dump(include=set(ApiKeyView.model_fields))
+    return ApiKeyView.model_validate({**shown, "last_used_at": (uses or {}).get(row.id)})

@@ -18,6 +18,7 @@ API_KEYS: Final = Kind(
         Column("name", "Name"),
         Column("user_id", "Whose", "user"),
         Column("scope", "Scope", "list"),
+        Column("last_used_at", "Last used", "time"),
         Column("expires_at", "Ends", "time"),
         SINCE,
     ),
