@@ -50,9 +50,6 @@ latest AS (SELECT DISTINCT ON (user_id, client_id) id FROM newest ORDER BY user_
 SELECT (SELECT count(*) FROM newest), (SELECT count(*) FROM latest), {", ".join(f"d.{name}" for name in _NAMES)}
   FROM latest JOIN bus.decisions d USING (id) ORDER BY d.id DESC LIMIT :most
 """)
-_DELETE_OLD: Final = text(
-    "DELETE FROM bus.decisions WHERE id IN (SELECT id FROM bus.decisions WHERE at < :before ORDER BY at LIMIT :most)"
-)
 _DELETE_OF: Final = text("DELETE FROM bus.decisions WHERE user_id = :user_id")
 
 
@@ -115,12 +112,6 @@ async def latest_sign_ins(
     if not rows:
         return SignIns(0, 0, ())
     return SignIns(int(rows[0][0]), int(rows[0][1]), [DecisionRow(*row[2:]) for row in rows])
-
-
-async def forget_old(session: Session, before: datetime, most: int = 5000) -> int:
-    """How many decisions from before this time are gone now."""
-    connection = await session.connection()
-    return (await connection.execute(_DELETE_OLD, {"before": before, "most": most})).rowcount
 
 
 async def forget_of(session: Session, user_id: str) -> None:

@@ -64,6 +64,10 @@ class Database:
                     )
         return self._pool
 
+    async def ask(self, question: str, *values: Any) -> Any:
+        """The first value that one plain statement finds, for a tenth of what a session costs. values: for $1, $2 …"""
+        return await (await self.raw_pool()).fetchval(question, *values)
+
     async def dispose(self) -> None:
         """Every connection is closed."""
         if self._pool is not None:

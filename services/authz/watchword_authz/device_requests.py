@@ -9,7 +9,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, update
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -147,12 +147,6 @@ async def decide(
         session, DeviceAnswer(approval=approval), flow=row.id, now=now, ttl=row.expires_at - now, keep=keep
     )
     return True
-
-
-async def delete_old(session: Session, before: datetime, limit: int = 1000) -> None:
-    """Requests that expired before this time are gone."""
-    old = select(DeviceRequest.id).where(DeviceRequest.expires_at < before).limit(limit)
-    await session.exec(delete(DeviceRequest).where(col(DeviceRequest.id).in_(old)))
 
 
 def lineage(row: DeviceRequest) -> dict[str, object]:

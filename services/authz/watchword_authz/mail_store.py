@@ -1,12 +1,15 @@
 """Named SQL of mails on their way."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 
 from watchword_authz.models import Mail
 from watchword_database.engine import Session
+
+ANY_DUE: Final = "SELECT EXISTS (SELECT FROM authz.mail WHERE due_at <= $1)"
 
 
 async def claim_due(session: Session, now: datetime, *, first_wait: timedelta) -> Mail | None:

@@ -90,7 +90,7 @@ class Mails(Rounds):
 
     async def once(self) -> None:
         """Every mail that is due was sent or put off."""
-        while await self._send_next():
+        while await self._database.ask(mail_store.ANY_DUE, self._now()) and await self._send_next():
             pass
 
     async def _send_next(self) -> bool:

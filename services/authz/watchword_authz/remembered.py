@@ -89,8 +89,3 @@ async def forget(session: Session, user_id: str, device_id: str) -> None:
     await session.exec(
         delete(RememberedDevice).where(col(RememberedDevice.user_id) == user_id, col(RememberedDevice.id) == device_id)
     )
-
-
-async def forget_expired(session: Session, now: datetime) -> None:
-    """Devices that are remembered no more are gone."""
-    await session.exec(delete(RememberedDevice).where(col(RememberedDevice.expires_at) <= now))

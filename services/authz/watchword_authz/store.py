@@ -51,12 +51,6 @@ async def claim_flow(session: Session, flow_id: str, now: datetime, **values: ob
     return result.rowcount == 1
 
 
-async def delete_flows(session: Session, before: datetime, limit: int = 1000) -> None:
-    """Flows that expired before this time are gone."""
-    old = select(Flow.id).where(Flow.expires_at < before).limit(limit)
-    await session.exec(delete(Flow).where(col(Flow.id).in_(old)))
-
-
 # pushed requests -----------------------------------------------------------------------------------------------------
 
 
@@ -77,12 +71,6 @@ async def claim_pushed_request(
         execution_options=_FRESH,
     )
     return result.scalar_one_or_none()
-
-
-async def delete_pushed_requests(session: Session, before: datetime, limit: int = 20_000) -> None:
-    """Requests that expired before this time are gone."""
-    old = select(PushedRequest.reference_hash).where(PushedRequest.expires_at < before).limit(limit)
-    await session.exec(delete(PushedRequest).where(col(PushedRequest.reference_hash).in_(old)))
 
 
 # sessions ------------------------------------------------------------------------------------------------------------
@@ -196,12 +184,6 @@ async def list_sessions(
         home = col(UserCopy.data)["organization"].astext.in_(organizations)
         query = query.where(select(UserCopy.id).where(UserCopy.id == UserSession.user_id, home).exists())
     return list(await session.exec(query.order_by(col(UserSession.id)).limit(limit)))
-
-
-async def delete_sessions(session: Session, before: datetime, limit: int = 1000) -> None:
-    """Sessions that ended before this time are gone."""
-    old = select(UserSession.id).where(col(UserSession.ended_at) < before).limit(limit)
-    await session.exec(delete(UserSession).where(col(UserSession.id).in_(old)))
 
 
 # credentials ---------------------------------------------------------------------------------------------------------
@@ -340,12 +322,6 @@ async def clients_of(session: Session, user_id: str, sid: str) -> list[str]:
             .order_by(IssuedGrant.client_id)
         )
     )
-
-
-async def delete_grants(session: Session, now: datetime, limit: int = 1000) -> None:
-    """Grants that cannot live any more are gone."""
-    old = select(IssuedGrant.gid).where(IssuedGrant.keep_until < now).limit(limit)
-    await session.exec(delete(IssuedGrant).where(col(IssuedGrant.gid).in_(old)))
 
 
 # copies --------------------------------------------------------------------------------------------------------------

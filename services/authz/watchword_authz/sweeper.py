@@ -9,8 +9,7 @@ from typing import Final
 
 import structlog
 
-from watchword_authz import device_requests, remembered, sessions, store, throttle
-from watchword_database import bus, decisions
+from watchword_authz import sessions
 from watchword_database.engine import Database, transaction
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
@@ -19,32 +18,43 @@ from watchword_runtime.rounds import Rounds
 log = structlog.get_logger()
 
 EVERY_S: Final = 5.0
-_KEEP_ENDED: Final = timedelta(days=30)  # for people who ask where they were signed in
-_KEEP_FLOWS: Final = timedelta(hours=1)
 KEEP_DECISIONS: Final = timedelta(days=30)
-_MAX_ROUNDS: Final = 50
+_MAX_ENDED: Final = 10_000
+_FORGOTTEN_AT_ONCE: Final = 20_000
+_NOT_AT_ALL: Final = timedelta()
+_ANY_OVER: Final = "SELECT EXISTS (SELECT FROM authz.session WHERE ended_at IS NULL AND ends_at <= $1)"
+# By table: the moment from which nothing is decided by a row, and for how long it is kept after that.
+_FORGOTTEN: Final = {
+    "authz.throttle": ("expires_at", _NOT_AT_ALL),
+    "authz.remembered_device": ("expires_at", _NOT_AT_ALL),
+    "authz.flow": ("expires_at", timedelta(hours=1)),
+    "authz.pushed_request": ("expires_at", _NOT_AT_ALL),
+    "authz.device_request": ("expires_at", timedelta(hours=1)),
+    "authz.session": ("ended_at", timedelta(days=30)),  # for people who ask where they were signed in
+    "authz.issued_grant": ("keep_until", _NOT_AT_ALL),
+    "bus.handover": ("receiver = current_user AND keep_until", _NOT_AT_ALL),
+}
 
 
 async def sweep(database: Database, *, feed: Feed, now: datetime, keep_decisions: timedelta = KEEP_DECISIONS) -> int:
     """Everything whose time is over is over, or gone; how many sessions ended."""
     ended = 0
-    for _ in range(_MAX_ROUNDS):
+    while ended < _MAX_ENDED and await database.ask(_ANY_OVER, now):
         async with transaction(database) as session:
             found = await sessions.end_expired(session, feed=feed, now=now)
-        if not found:
+        if not found:  # another instance sees to them
             break
         ended += found
-    async with transaction(database) as session:
-        await throttle.forget_expired(session, now)
-        await remembered.forget_expired(session, now)
-        await store.delete_flows(session, now - _KEEP_FLOWS)
-        await store.delete_pushed_requests(session, now)
-        await device_requests.delete_old(session, now - _KEEP_FLOWS)
-        await store.delete_sessions(session, now - _KEEP_ENDED)
-        await store.delete_grants(session, now)
-        await decisions.forget_old(session, now - keep_decisions)
-        await bus.sweep_handovers(session, now=now)
+    await forget(database, now=now, keep_decisions=keep_decisions)
     return ended
+
+
+async def forget(database: Database, *, now: datetime, keep_decisions: timedelta = KEEP_DECISIONS) -> None:
+    """Rows that decide nothing any more are gone, a piece of each table at a time."""
+    pool = await database.raw_pool()
+    for table, (moment, kept) in (_FORGOTTEN | {"bus.decisions": ("at", keep_decisions)}).items():
+        old = f"SELECT ctid FROM {table} WHERE {moment} <= $1 LIMIT {_FORGOTTEN_AT_ONCE}"
+        await pool.execute(f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old}))", now - kept)
 
 
 class Sweeper(Rounds):

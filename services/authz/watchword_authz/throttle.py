@@ -138,9 +138,6 @@ UPDATE authz.throttle SET attempts = attempts - 1, not_before = 'epoch'
  WHERE key = :key AND attempts > 0
 """)
 _FORGET = text("DELETE FROM authz.throttle WHERE key = :key")
-_FORGET_EXPIRED = text("""
-DELETE FROM authz.throttle WHERE key IN (SELECT key FROM authz.throttle WHERE expires_at <= :now LIMIT 1000)
-""")
 
 _NEVER: Final = 2**31 - 1
 
@@ -206,9 +203,3 @@ async def locked_until(session: Session, limit: Limit, subject: str, now: dateti
         await connection.execute(_NOT_BEFORE, {"key": limit.key(subject)})
     ).scalar_one_or_none()
     return not_before if not_before is not None and not_before > now else None
-
-
-async def forget_expired(session: Session, now: datetime) -> None:
-    """Counters that nothing would be decided by are gone."""
-    connection = await session.connection()
-    await connection.execute(_FORGET_EXPIRED, {"now": now})

@@ -29,6 +29,7 @@ PORTION: Final = 1000
 PORTIONS_AT_ONCE: Final = 8  # before the call returns; the rest follows behind its back
 LOOK_S: Final = 0.5
 
+_ANYBODY: Final = "SELECT EXISTS (SELECT FROM directory.claims_due)"
 _IDS: Final = bindparam("ids", type_=ARRAY(Text))
 _MEMBERS: Final = {
     Behind.GROUP: text(
@@ -169,7 +170,7 @@ class ClaimsWorker(Rounds):
 
     async def once(self) -> None:
         """Nobody who is due is left."""
-        while await self._portion():
+        while await self._database.ask(_ANYBODY) and await self._portion():
             pass
 
     async def settle(self, due: Iterable[int]) -> None:

@@ -51,14 +51,15 @@ INSERT INTO token.deliveries (id, sid, client_id, user_id, state, attempts, crea
 VALUES (:id, :sid, :client_id, :user_id, 'pending', 0, :now, :now, :give_up_at)
 ON CONFLICT (sid, client_id) DO NOTHING
 """)
-_CLAIM: Final = text("""
-UPDATE token.deliveries SET locked_until = :lease, attempts = attempts + 1
+# Once a second, mostly to find nothing: therefore a plain statement.
+_CLAIM: Final = """
+UPDATE token.deliveries SET locked_until = $2, attempts = attempts + 1
  WHERE id IN (SELECT id FROM token.deliveries
-               WHERE state = 'pending' AND next_attempt_at <= :now AND (locked_until IS NULL OR locked_until <= :now)
-                 AND client_id <> ALL (:busy)
-               ORDER BY next_attempt_at LIMIT :most FOR UPDATE SKIP LOCKED)
+               WHERE state = 'pending' AND next_attempt_at <= $1 AND (locked_until IS NULL OR locked_until <= $1)
+                 AND client_id <> ALL ($3)
+               ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)
 RETURNING id, sid, client_id, user_id, attempts, give_up_at
-""")
+"""
 # Only while the lease is still ours: attempts has risen when another instance took over.
 _NOTE: Final = text("""
 UPDATE token.deliveries
@@ -153,12 +154,10 @@ class Deliveries(Rounds):
             return
         now = self._now()
         busy = [client_id for client_id, count in self._busy.items() if count >= _AT_ONCE_PER_CLIENT]
-        async with transaction(self._database) as session:
-            connection = await session.connection()
-            parameters = {"now": now, "lease": now + LEASE, "busy": busy, "most": min(most, _AT_ONCE_PER_CLIENT)}
-            rows = (await connection.execute(_CLAIM, parameters)).all()
+        pool = await self._database.raw_pool()
+        rows = await pool.fetch(_CLAIM, now, now + LEASE, busy, min(most, _AT_ONCE_PER_CLIENT))
         for row in rows:
-            delivery = Delivery(**row._mapping)
+            delivery = Delivery(**row)
             self._busy[delivery.client_id] += 1
             task = asyncio.create_task(self._attempt(delivery))
             self._attempts.add(task)

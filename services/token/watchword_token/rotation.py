@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-from sqlmodel import select
 
 from watchword_database import Database, transaction
 from watchword_runtime.clock import Clock
@@ -19,6 +18,7 @@ from watchword_token.models import Key, KeyState
 log = structlog.get_logger()
 
 EVERY_S: Final = 1.0
+_ROWS: Final = "SELECT kid, version, state, confirmed_at, activated_at, retire_at FROM token.keys"
 
 
 class Rotation(Rounds):
@@ -43,17 +43,17 @@ class Rotation(Rounds):
 
     async def once(self) -> None:
         """What is due is done, and what stands in the table is loaded."""
-        async with transaction(self._database) as session:
-            rows = list(await session.exec(select(Key)))
+        rows = await self._rows()
         if any(self._may_change(row) for row in rows):
             async with transaction(self._database) as session:
                 await self._keys.table.advance(session, now=self._now(), max_age=self.max_age, lifetime=self.lifetime)
-                rows = list(await session.exec(select(Key)))
-                versions = {row.kid: row.version for row in rows}
-        else:
-            versions = {row.kid: row.version for row in rows}
-        if versions != self._keys.versions:
+            rows = await self._rows()
+        if {row.kid: row.version for row in rows} != self._keys.versions:
             await self._keys.reload()
+
+    async def _rows(self) -> list[Key]:
+        """What the table says of every key, without the key itself."""
+        return [Key(**row) for row in await (await self._database.raw_pool()).fetch(_ROWS)]
 
     def _may_change(self, row: Key) -> bool:
         now = self._now()

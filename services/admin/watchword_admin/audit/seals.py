@@ -41,7 +41,8 @@ class Seals(Rounds):
 
     async def once(self) -> None:
         """What came is sealed, and what is older than is kept is gone."""
-        await self.seal()
+        if await self._database.ask(store.ANY_UNSEALED):
+            await self.seal()
         if self._keep is not None and self._now() >= self._prune_at:
             self._prune_at = self._now() + PRUNE_EVERY
             await self.prune(self._now() - self._keep)

@@ -18,6 +18,9 @@ INSERT INTO admin.audit_seals (seq, hash, sealed_at, mac) VALUES (:seq, :hash, :
 """)
 _SEALS: Final = text("SELECT seq, hash, sealed_at, mac FROM admin.audit_seals ORDER BY seq")
 _NEWEST_SEAL: Final = text("SELECT seq, hash, sealed_at, mac FROM admin.audit_seals ORDER BY seq DESC LIMIT 1")
+ANY_UNSEALED: Final = """
+SELECT EXISTS (SELECT FROM bus.audit WHERE seq > coalesce((SELECT max(seq) FROM admin.audit_seals), 0))
+"""
 _PRUNABLE: Final = text("""
 SELECT seq, hash, sealed_at, mac FROM admin.audit_seals
  WHERE sealed_at <= :before AND seq >= (SELECT min(seq) FROM bus.audit) AND seq < (SELECT seq FROM bus.audit_head)

@@ -116,8 +116,7 @@ class Deliveries(Rounds):
         most = _AT_ONCE - len(self._attempts)
         if most <= 0:
             return
-        async with transaction(self._database) as session:
-            due = await store.claim_due(session, busy=list(self._attempts), most=most, lease=LEASE, now=self._now())
+        due = await store.claim_due(self._database, busy=list(self._attempts), most=most, lease=LEASE, now=self._now())
         for webhook_id in due:
             task = asyncio.create_task(self._attempt(webhook_id), name=f"webhook-{webhook_id}")
             self._attempts[webhook_id] = task

@@ -11,7 +11,7 @@ from sqlmodel import col, delete, select
 
 from watchword_admin.models import Webhook, WebhookDeadLetter, WebhookEvent
 from watchword_admin.store import Unknown
-from watchword_database import Session
+from watchword_database import Database, Session
 
 # Numbers must become visible in their order: who follows them never looks back.
 _IN_ORDER: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('admin.webhook_events', 0))")
@@ -21,17 +21,18 @@ SELECT :event_id, :type, :subject, CAST(:body AS jsonb), :at
  WHERE EXISTS (SELECT FROM admin.webhooks WHERE enabled AND document ->> 'about' = 'events')
 ON CONFLICT (event_id) DO NOTHING
 """)
-_CLAIM: Final = text("""
-UPDATE admin.webhooks SET locked_until = :lease, attempts = attempts + 1
+# Once a second, mostly to find nothing: therefore a plain statement.
+_CLAIM: Final = """
+UPDATE admin.webhooks SET locked_until = $2, attempts = attempts + 1
  WHERE id IN (SELECT id FROM admin.webhooks
-               WHERE enabled AND next_attempt_at <= :now AND (locked_until IS NULL OR locked_until <= :now)
-                 AND id <> ALL (:busy)
+               WHERE enabled AND next_attempt_at <= $1 AND (locked_until IS NULL OR locked_until <= $1)
+                 AND id <> ALL ($3)
                  AND after < CASE document ->> 'about'
                              WHEN 'events' THEN (SELECT coalesce(max(id), 0) FROM admin.webhook_events)
                              ELSE (SELECT seq FROM bus.audit_head) END
-               ORDER BY next_attempt_at LIMIT :most FOR UPDATE SKIP LOCKED)
+               ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)
 RETURNING id
-""")
+"""
 # Only while the lease is still ours: attempts has risen when another instance took over, and is none after a replay.
 _DONE: Final = text("""
 UPDATE admin.webhooks
@@ -77,10 +78,12 @@ async def sweep_events(session: Session, before: datetime) -> None:
     await session.exec(delete(WebhookEvent).where(col(WebhookEvent.at) < before))
 
 
-async def claim_due(session: Session, *, busy: Sequence[str], most: int, lease: timedelta, now: datetime) -> list[str]:
+async def claim_due(
+    database: Database, *, busy: Sequence[str], most: int, lease: timedelta, now: datetime
+) -> list[str]:
     """Ids of webhooks for which there may be something, theirs for the length of the lease who claimed them."""
-    values = {"busy": list(busy), "most": most, "lease": now + lease, "now": now}
-    return list((await (await session.connection()).execute(_CLAIM, values)).scalars())
+    pool = await database.raw_pool()
+    return [row["id"] for row in await pool.fetch(_CLAIM, now, now + lease, busy, most)]
 
 
 async def note_done(
