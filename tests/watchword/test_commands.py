@@ -54,8 +54,11 @@ async def test_keys_are_listed_rotated_and_revoked(run: Run) -> None:
 async def test_what_would_end_is_counted_and_then_ended_everywhere(run: Run, platform: Platform) -> None:
     user = await platform.api().call("POST", "/users", {"username": "revoked-rita", "name": "Rita"})
     rita = user.json()["id"]
-    code, out, _ = await run("revoke", "--user", rita, "--dry-run")
+    code, out, _ = await run("revoke", "--user", rita, "--dry-run", "--json")
     assert (code, json.loads(out)["grants"]) == (0, 0)
+    code, out, _ = await run("revoke", "--all", "--dry-run")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[:4]] == ["grants", "sessions", "users", "clients"]
     code, out, err = await run("revoke", "--user", rita, "--wait")
     assert code == 0, err
     assert out.startswith(f"revoked sub {rita} (entry ")
@@ -67,6 +70,8 @@ async def test_what_would_end_is_counted_and_then_ended_everywhere(run: Run, pla
     [
         pytest.param(("revoke",), "exactly one", id="nothing"),
         pytest.param(("revoke", "--all", "--user", "x"), "exactly one", id="two things"),
+        pytest.param(("rules", "dry-run"), "--file", id="no rules"),
+        pytest.param(("rules", "dry-run", "--without", "acme/unknown"), "no rule acme/unknown", id="no such rule"),
         pytest.param(("keys", "rotate", "--alg", "HS256"), "not valid", id="no such algorithm"),
         pytest.param(("keys", "revoke", "unknown"), "No such key", id="no such key"),
     ],
@@ -93,6 +98,7 @@ LISTINGS = {
     "keys list": (),
     "providers list": (),
     "providers presets": (),
+    "rules list": (),
     "users list": (),
     "users show": ("admin",),
 }
@@ -100,8 +106,8 @@ LISTINGS = {
 OTHERS = {
     "apply", "clients create", "clients disable", "clients enable", "doctor", "drift", "events list", "events tail",
     "keys revoke", "keys rotate", "master-key status", "plan", "providers create", "providers dependents",
-    "providers disable", "providers enable", "providers show", "providers test", "revoke", "users create",
-    "users disable", "users enable",
+    "providers disable", "providers enable", "providers show", "providers test", "revoke", "rules dry-run",
+    "users create", "users disable", "users enable",
 }  # fmt: skip
 
 

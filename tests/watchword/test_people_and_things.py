@@ -1,4 +1,4 @@
-"""`watchword users`, `clients` and `providers`, as somebody at a terminal and as a script use them."""
+"""`watchword users`, `clients`, `providers` and `rules`, as somebody at a terminal and as a script use them."""
 
 import asyncio
 import json
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
 from watchword_testkit.platform import Platform
+from watchword_testkit.signin import Party, SignIn
 
 WATCHWORD = str(Path(sys.executable).with_name("watchword"))
 
@@ -103,6 +105,31 @@ async def test_providers(terminal: Terminal, canary: Canary) -> None:
     assert okta["issuer"] == "https://acme.okta.com"
     assert "username" in await terminal.run("providers", "dependents", name), "the titles of an empty table"
     await terminal.run("providers", "delete", name, "--yes")
+
+
+async def test_rules_are_tried_on_the_sign_ins_of_the_last_weeks(
+    terminal: Terminal, platform: Platform, api: Api, canary: Canary, tmp_path: Path
+) -> None:
+    name, password = f"cli-{secrets.token_hex(3)}", secrets.token_urlsafe(16)
+    party = await Party.registered(api, platform.issuer, canary, short_name=name)
+    made = await api.create("/users", username=name, email=f"{name}@demo.test", password=password, groups=["ops"])
+    async with platform.browser(canary) as browser:
+        await SignIn(browser, party).with_password(name, password)
+    document = {"kind": "AccessRule", "name": name, "expression": "'admin' in groups", "clients": [name]}
+    (file := tmp_path / "rule.yaml").write_text(json.dumps({**document, "roles": ["view"], "description": "Admins"}))
+    found = await terminal.json("rules", "dry-run", "-f", str(file))
+    assert (found["asked"], found["gains_count"], found["loses_count"]) == (1, 0, 1)
+    lines = (await terminal.run("rules", "dry-run", "-f", str(tmp_path))).splitlines()
+    assert lines[-1].split()[:5] == [made["id"], party.client_id, "open", "no", "rule"]
+
+    saved = await api.create("/rules", **{key: value for key, value in document.items() if key != "kind"})
+    async with asyncio.timeout(30):  # until the instances have heard of it
+        while (await terminal.json("rules", "dry-run", "--without", name))["gains_count"] != 1:
+            pass
+    file.write_text(json.dumps({**document, "expression": "'ops' in groups"}))
+    assert (await terminal.json("rules", "dry-run", "-f", str(file)))["gains_count"] == 1, "in its place"
+    assert name in await terminal.run("rules", "list")
+    await api.delete(f"/rules/{saved['id']}")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

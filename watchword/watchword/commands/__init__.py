@@ -3,6 +3,7 @@
 - remote.py: where it is and how to call it
 - declare.py: `watchword apply`, `plan`, `drift`, `export`
 - users.py, clients.py, providers.py: `watchword users`, `clients`, `providers`
+- rules.py: `watchword rules`
 - keys.py: `watchword keys`
 - revoke.py: `watchword revoke`
 - master_key.py: `watchword master-key`

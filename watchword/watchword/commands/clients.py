@@ -40,7 +40,7 @@ def show_client(
 ) -> None:
     """One client, without its secrets."""
     with remote(data_dir, url, token) as installation:
-        tell(_find(installation, which), as_json=as_json)
+        tell(find(installation, which), as_json=as_json)
 
 
 @app.command()
@@ -84,14 +84,14 @@ def enable(
 def delete(which: Which, yes: Yes = False, data_dir: DataDir = DATA_DIR, url: Url = None, token: Token = None) -> None:
     """Delete a client with everything that it was issued; its id is never used again."""
     with remote(data_dir, url, token) as installation:
-        found = _find(installation, which)
+        found = find(installation, which)
         confirm(f"Delete the client {found['client_name']}?", yes)
         installation.call("DELETE", _path(installation, found))
 
 
 def _switch(which: str, data_dir: Any, url: str | None, token: str | None, *, as_json: bool, enabled: bool) -> None:
     with remote(data_dir, url, token) as installation:
-        found = _find(installation, which)
+        found = find(installation, which)
         tell(installation.call("PATCH", _path(installation, found), {"enabled": enabled}), as_json=as_json)
 
 
@@ -103,7 +103,8 @@ def _path(installation: Remote, client: dict[str, Any]) -> str:
     return f"/client-documents/{quote(found[0]['id'], safe='')}"
 
 
-def _find(installation: Remote, which: str) -> dict[str, Any]:
+def find(installation: Remote, which: str) -> dict[str, Any]:
+    """The client. Ends the command when there is none, or more than one."""
     found: list[dict[str, Any]] = []
     for name in ("client_id", "short_name", "client_name"):
         if not found and (name != "short_name" or len(which) <= _LONGEST_SHORT_NAME):

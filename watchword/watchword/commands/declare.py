@@ -140,13 +140,14 @@ def _plans(
 ) -> "list[OwnersPlan]":
     from watchword import documents
 
-    found = [document for file in _files_in(files) for document in documents.read(file)]
+    found = [document for file in files_in(files) for document in documents.read(file)]
     return installation.plan(
         found, environment=context.obj, prune=prune, prune_people=prune_people, set_secrets=set_secrets
     )
 
 
-def _files_in(paths: Sequence[Path]) -> Iterator[Path]:
+def files_in(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files themselves; of a directory those with YAML, below it as well."""
     for path in paths:
         if path.is_dir():
             yield from sorted(each for each in path.rglob("*") if each.suffix in {".yaml", ".yml"})

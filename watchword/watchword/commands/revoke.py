@@ -1,12 +1,13 @@
 """`watchword revoke`: end a token, a grant, a session, a person's access, a client's, a provider's, or everything."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, fail, remote, say
+from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, fail, remote, say, show, tell
 
 Value = str | None
 
@@ -54,10 +55,25 @@ def revoke(
         params |= {"wait": "all", "timeout_s": str(timeout_s)}
     with remote(data_dir, url, token, timeout_s=90) as installation:
         done = installation.call("POST", "/revocations", body, params=params)
-    if as_json or dry_run:
-        say(json.dumps(done, indent=None if as_json else 2))
+    if as_json:
+        say(json.dumps(done))
+        return
+    if dry_run:
+        _tell(done)
         return
     said = f"revoked {claim} {value or ''}".rstrip() + f" (entry {done['id']})"
     if wait and done.get("complete") is False:
         fail(f"{said}, but still behind: {', '.join(each['name'] for each in done['behind']) or 'the ledger'}")
     say(said + (", everywhere" if wait else ""))
+
+
+def _tell(counted: Mapping[str, Any]) -> None:
+    """What would end, and of whom the most."""
+    tell({name: counted[name] for name in ("grants", "sessions", "users", "clients")}, as_json=False)
+    for whose, columns in (("user", ("grants", "sessions")), ("client", ("grants",))):
+        rows = [{**each, whose: each["id"]} for each in counted[f"by_{whose}"]]
+        if rows:
+            say("")
+            show(rows, (whose, *columns), as_json=False)
+    if not counted["is_complete"]:
+        say("\nThere is more than was counted.")
