@@ -12,7 +12,6 @@ from tests.authz.conftest import ISSUER, Rig, Visit
 from watchword.installation import Operator
 from watchword.provision import connected
 from watchword_authz import sessions, store
-from watchword_authz.consumers import listen
 from watchword_authz.exporting import credential_exporter
 from watchword_authz.models import Credential
 from watchword_database import bus
@@ -186,15 +185,6 @@ async def test_session_is_announced_when_it_starts(rig: Rig) -> None:
         _, sid = await signed_in(rig, user)
     mine = [each.event for each in seen.of("session.started") if each.id == sid]
     assert mine == [SessionStarted(id=sid, version=1, user_id=user.id, provider_id=None, amr=("pwd",))]
-
-
-def test_an_entity_without_a_handler_stops_the_start() -> None:
-    class _Broker:
-        def work(self, *_args: object) -> None:
-            """Takes everything."""
-
-    with pytest.raises(KeyError):
-        listen(_Broker(), {})  # type: ignore[arg-type]  # only `work` is called
 
 
 async def coming(rig: Rig, upstream_session: str) -> tuple[Visit, str, str]:

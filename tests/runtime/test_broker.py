@@ -17,6 +17,7 @@ from watchword.embedded.nats import NatsServer
 from watchword_database import Database, transaction
 from watchword_database.engine import LEDGER_HINT
 from watchword_database.outbox import Relay
+from watchword_events.catalogue import durables
 from watchword_events.contracts import ClientUpdated
 from watchword_events.names import Service
 from watchword_runtime import broker as broker_module
@@ -297,6 +298,15 @@ async def test_what_comes_after_the_start_is_refused(broker_for: BrokerFor, hand
             broker.listen("sys.test", lambda _data: None)
         with pytest.raises(RuntimeError, match="started already"):
             broker.work(DURABLE, SUBJECT, handler)
+
+
+async def test_an_entity_without_a_handler_stops_the_start(broker_for: BrokerFor, handler: Handler) -> None:
+    entities = {durable.subject.split(".")[2] for durable in durables() if durable.service is Service.AUTHZ}
+    async with broker_for(Service.AUTHZ, NOBODY) as broker:
+        broker.consume(dict.fromkeys(entities, handler))
+    async with broker_for(Service.AUTHZ, NOBODY) as broker:
+        with pytest.raises(KeyError, match="client"):
+            broker.consume(dict.fromkeys(entities - {"client"}, handler))
 
 
 async def test_a_server_that_comes_later_is_found(

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -19,6 +19,7 @@ from nats.js.errors import NotFoundError
 
 from watchword_database.engine import Database
 from watchword_database.outbox import Relay
+from watchword_events.catalogue import durables
 from watchword_events.names import Service
 from watchword_runtime.settings import ServiceSettings
 from watchword_runtime.tasks import end
@@ -119,6 +120,17 @@ class Broker:
         worker = Worker(durable, subject, handler, self._database)
         self._workers.append(worker)
         self.followers.append(_Durable(self, worker))
+
+    def consume(self, handlers: Mapping[str, Handler]) -> None:
+        """Every durable that the catalogue gives this service is worked on; call before start().
+
+        handlers: by entity; under "deliveries" the one for everything that is passed on to others' programs.  Raises
+        KeyError when nobody handles an entity.
+        """
+        for durable in durables():
+            if durable.service is self._service:
+                _, entity, *_ = durable.name.split("-")
+                self.work(durable.name, durable.subject, handlers[entity])
 
     def listen(self, subject: str, callback: Callable[[bytes], None]) -> None:
         """Every message that is published on the subject while connected is passed on; call before start().

@@ -103,7 +103,6 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
     users = backbone.copy("user", UserCopy, UserExport)
     api_keys = backbone.copy("api_key", ApiKeyCopy, ApiKeyExport)
     organizations = backbone.copy("organization", OrganizationCopy, OrganizationExport)
-    consumers.subscribe(broker, database, users=users, organizations=organizations, api_keys=api_keys)
     keyring = settings.keyring
     access = Access(
         settings,
@@ -142,7 +141,14 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
     )
     seals = backbone.runs(Seals(database, keyring.key(AUDIT_SEALS), now=shared.now, keep=settings.audit_keep))
     deliveries = backbone.runs(Deliveries(settings, database, parts.webhook_seal, shared.telemetry, now=shared.now))
-    consumers.send(broker, deliveries)
+    broker.consume(
+        {
+            "user": consumers.on_user(database, users),
+            "organization": organizations.on_events,
+            "api_key": api_keys.on_events,
+            "deliveries": deliveries.on_events,
+        }
+    )
     plans = Plans(database, shared.feed, kinds(parts), now=shared.now)
     pages = Pages(["watchword_web", "watchword_admin"], settings, static_path="/admin/static")
     sessions = Sessions(parts, users, shared.internal, ConsoleCookies(settings), keyring.key("forms"))

@@ -6,23 +6,10 @@ from watchword_authz import credentials, sessions, store
 from watchword_authz.context import Context
 from watchword_authz.models import EndReason
 from watchword_database.engine import transaction
-from watchword_events.catalogue import durables
 from watchword_events.contracts import UpstreamSessionEnded
-from watchword_events.names import Service
-from watchword_runtime.broker import Broker, Handler, Received
+from watchword_runtime.broker import Handler, Received
 
 log = structlog.get_logger()
-
-
-def listen(broker: Broker, handlers: dict[str, Handler]) -> None:
-    """The broker works on every durable of this service. handlers: by entity.
-
-    Raises KeyError when the catalogue gives this service an entity that nobody handles.
-    """
-    for durable in durables():
-        if durable.service is Service.AUTHZ:
-            entity = durable.name.removeprefix(f"{Service.AUTHZ.value}-")
-            broker.work(durable.name, durable.subject, handlers[entity])
 
 
 def on_user(context: Context) -> Handler:

@@ -186,8 +186,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         guesses=Guesses(settings.client_failure_rate, settings.client_failure_burst),
         calls=Calls(shared.internal, settings, owner_of, "/account"),
     )
-    consumers.listen(
-        broker,
+    broker.consume(
         {
             "user": consumers.on_user(context),
             "client": clients.on_events,
@@ -198,7 +197,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
             "resource": resources_copy.on_events,
             "branding": branding.on_events,
             "upstream_session": consumers.on_upstream_session(context),
-        },
+        }
     )
     exporters = {
         "session": session_exporter(database, shared.now),

@@ -1,16 +1,14 @@
 """The event edge: the copies follow; kept tokens learn whose they are, and end with what they are for."""
 
 from watchword_database import Database, transaction
-from watchword_events.catalogue import durables
 from watchword_events.contracts import IdentityUnlinked, SessionStarted, UserDeleted, UserDisabled
 from watchword_events.exports import BrandingExport, ProviderExport
-from watchword_events.names import Service
 from watchword_federation import saml_store, store, token_store
 from watchword_federation.connectors.saml_sources import Sources
 from watchword_federation.edge import FindIdentities
 from watchword_federation.fetched import Fetched
 from watchword_federation.vault import identity_key
-from watchword_runtime.broker import Broker, Handler, Received
+from watchword_runtime.broker import Broker, Received
 from watchword_runtime.clock import Clock
 from watchword_runtime.copies import Copy
 
@@ -38,16 +36,15 @@ class Consumers:
 
     def subscribe(self, broker: Broker) -> None:
         """The handlers are known to the broker; call before it starts."""
-        handlers: dict[str, Handler] = {
-            "provider": self.on_provider,
-            "branding": self._branding.on_events,
-            "user": self.on_user,
-            "identity": self.on_identity,
-            "session": self.on_session,
-        }
-        for durable in durables():
-            if durable.service is Service.FEDERATION:
-                broker.work(durable.name, durable.subject, handlers[durable.name.partition("-")[2]])
+        broker.consume(
+            {
+                "provider": self.on_provider,
+                "branding": self._branding.on_events,
+                "user": self.on_user,
+                "identity": self.on_identity,
+                "session": self.on_session,
+            }
+        )
 
     async def on_provider(self, received: list[Received]) -> None:
         """The copy follows, and documents of the providers are fetched again when they are next needed.

@@ -13,7 +13,7 @@ Takes       the hand-overs `code`, `authorization-response`, `device-code` and `
 Specs       RFC 6749, 6750, 7009, 7517, 7523, 7636, 7662, 8414, 8628, 8693, 8707, 9068, 9207, 9449, 9700; OpenID
             Connect Core, Discovery and Back-Channel Logout; JARM
 
-    main            the composition root
+    main, hot       the composition root, and the part of it that makes what is found before any middleware
     routes/         the HTTP edge: hot protocol endpoints, documents, feed, /api/v1
     grants/         authorization_code, device_code, refresh_token, client_credentials, token_exchange, jwt_bearer;
                     `issuing` is what they share

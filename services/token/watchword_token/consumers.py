@@ -1,18 +1,15 @@
 """The event edge: copies follow their owners, and what is in memory follows the copies, on every instance."""
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from watchword_database import Database
-from watchword_database.outages import note_interruption
-from watchword_events.catalogue import durables
 from watchword_events.exports import ClientExport, UserExport
 from watchword_events.names import Service
-from watchword_runtime.broker import Broker, Handler, Received
+from watchword_runtime.broker import Broker, Received
+from watchword_runtime.rounds import Rounds
 from watchword_runtime.tail import Tail
 from watchword_token.clients import Client
 from watchword_token.keys import Keys
@@ -25,17 +22,6 @@ log = structlog.get_logger()
 POLL_S: Final = 5.0
 # A row is stamped when its transaction begins; one that committed late must not slip through.
 _OVERLAP: Final = "interval '15 seconds'"
-
-
-def listen(broker: Broker, handlers: Mapping[str, Handler]) -> None:
-    """The broker works on every durable of this service. handlers: by entity.
-
-    Raises KeyError when the catalogue gives this service an entity that nobody handles.
-    """
-    for durable in durables():
-        if durable.service is Service.TOKEN:
-            entity = durable.name.removeprefix(f"{Service.TOKEN.value}-")
-            broker.work(durable.name, durable.subject, handlers[entity])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +61,14 @@ class Memory:
         await self.keys.reload()
 
 
-class Follower:
+class Follower(Rounds):
     """Keeps memory true: by the event tails, and by a look at what changed in the copies."""
 
     def __init__(self, database: Database, broker: Broker, memory: Memory) -> None:
+        super().__init__(every_s=POLL_S, failure="memory.not_compared")
         self._database = database
         self._memory = memory
+        self._since: Any = None  # a timestamp of PostgreSQL's, given back to it
         admin, directory, token = Service.ADMIN.stream, Service.DIRECTORY.stream, Service.TOKEN.stream
         users = memory.users
         self._tails = (
@@ -88,43 +76,30 @@ class Follower:
             Tail(broker, directory, "auth.directory.user.*", users.on_event, users.on_resync),
             Tail(broker, token, "auth.token.key.*", memory.on_key, memory.on_keys_missed),
         )
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Memory follows in the background until stop()."""
         for tail in self._tails:
             tail.start()
-        self._task = asyncio.create_task(self._poll(), name="token-memory")
+        super().start()
 
     async def stop(self) -> None:
         """Nothing follows any more."""
         for tail in self._tails:
             await tail.stop()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await super().stop()
 
-    async def _poll(self) -> None:
-        since: Any = None  # a timestamp of PostgreSQL's, given back to it
-        while True:
-            try:
-                since = await self._drop_changed(since)
-            except Exception as error:
-                note_interruption("memory.not_compared", error)
-            await asyncio.sleep(POLL_S)
-
-    async def _drop_changed(self, since: Any) -> Any:
+    async def once(self) -> None:
         """What changed in the copies since the last look is loaded afresh when it is next asked for."""
         pool = await self._database.raw_pool()
         now = await pool.fetchval(f"SELECT now() - {_OVERLAP}")
-        if since is None:
+        if self._since is None:
             await self._memory.reload_registered()
-            return now
-        changed = await pool.fetch("SELECT id FROM token.client_copy WHERE copied_at > $1", since)
-        if changed:
-            self._memory.clients.drop(row[0] for row in changed)
-            await self._memory.reload_registered()
-        changed = await pool.fetch("SELECT id FROM token.user_copy WHERE copied_at > $1", since)
-        self._memory.users.drop(row[0] for row in changed)
-        return now
+        else:
+            changed = await pool.fetch("SELECT id FROM token.client_copy WHERE copied_at > $1", self._since)
+            if changed:
+                self._memory.clients.drop(row[0] for row in changed)
+                await self._memory.reload_registered()
+            changed = await pool.fetch("SELECT id FROM token.user_copy WHERE copied_at > $1", self._since)
+            self._memory.users.drop(row[0] for row in changed)
+        self._since = now

@@ -1,16 +1,12 @@
-"""Composition root of the token service: the only place that constructs."""
+"""Composition root of the token service: with `hot`, the only place that constructs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
-import asyncpg
 import structlog
 from fastapi import FastAPI
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.routing import Route
 
 from watchword_database import Database, transaction
@@ -29,26 +25,22 @@ from watchword_events.names import Service
 from watchword_runtime import outbound
 from watchword_runtime.access import Access
 from watchword_runtime.backbone import Backbone
-from watchword_runtime.books import Book
 from watchword_runtime.branding import follow_branding
 from watchword_runtime.callers import Callers
-from watchword_runtime.client_assertions import Assertions
 from watchword_runtime.client_authentication import means_of
 from watchword_runtime.client_keys import ClientKeys
-from watchword_runtime.connections import Proxies
 from watchword_runtime.decisions import KEY as DECISION_KEY
 from watchword_runtime.decisions import DecisionLog
 from watchword_runtime.internal import ExportQuery
 from watchword_runtime.internal import router as internal_router
 from watchword_runtime.jwks import Genuine
-from watchword_runtime.key_uses import KeyUses
 from watchword_runtime.lifecycle import Once
 from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ASGIApp, ServiceApp
 from watchword_runtime.shared import Shared
-from watchword_token import api_keys, consumers
+from watchword_token import api_keys
 from watchword_token.access import AccessRules
 from watchword_token.additions import Additions
 from watchword_token.approvals import Approvals
@@ -63,27 +55,15 @@ from watchword_token.feed_api import FeedApi
 from watchword_token.foreign import TrustedIssuers
 from watchword_token.formats import Formats
 from watchword_token.front_channel import FrontChannel
-from watchword_token.grants import Grant
-from watchword_token.grants.authorization_code import AuthorizationCodeGrant
-from watchword_token.grants.client_credentials import ClientCredentialsGrant
-from watchword_token.grants.device_code import GRANT_TYPE as DEVICE_CODE
-from watchword_token.grants.device_code import DeviceCodeGrant
-from watchword_token.grants.jwt_bearer import GRANT_TYPE as JWT_BEARER
-from watchword_token.grants.jwt_bearer import JwtBearerGrant
-from watchword_token.grants.personal import PersonalCredentials
-from watchword_token.grants.refresh_token import RefreshTokenGrant
-from watchword_token.grants.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
-from watchword_token.grants.token_exchange import TokenExchangeGrant
-from watchword_token.introspection import Introspection
+from watchword_token.hot import OUTAGES, hot_endpoints
 from watchword_token.issuing import Issuing
 from watchword_token.keys import Keys
 from watchword_token.ledger import Ledger
 from watchword_token.memory import Kept
-from watchword_token.metadata import OAUTH_PATH, OPENID_PATH, metadata
+from watchword_token.metadata import OAUTH_PATH, OPENID_PATH
 from watchword_token.models import BrandingCopy, ClientCopy, IssuerCopy, ResourceCopy, RuleCopy, ScopeCopy, UserCopy
-from watchword_token.own_claims import OwnClaims, Scopes, names_of, scopes_of
+from watchword_token.own_claims import scopes_of
 from watchword_token.pairwise import Names
-from watchword_token.persons import Persons
 from watchword_token.profile import User
 from watchword_token.registered import Registered
 from watchword_token.resources import resources_of
@@ -91,30 +71,17 @@ from watchword_token.revocation import Revoking
 from watchword_token.rotation import Rotation
 from watchword_token.routes import described
 from watchword_token.routes.api import api_routers
-from watchword_token.routes.documents import Document
 from watchword_token.routes.feed import feed_router
 from watchword_token.routes.front_channel import front_channel_router
-from watchword_token.routes.hot import Answer, HotEndpoint
-from watchword_token.routes.protocol import (
-    IntrospectionEndpoint,
-    RevocationEndpoint,
-    TokenEndpoint,
-    UserinfoEndpoint,
-)
 from watchword_token.settings import TokenSettings
 from watchword_token.spent import Spent
 from watchword_token.store import HotStore
-from watchword_token.subjects import Subjects
 from watchword_token.throttle import Throttle
 from watchword_token.tokens import InvalidToken, Tokens
-from watchword_token.userinfo import Userinfo
 from watchword_token.verifiers import Verifiers
 from watchword_token.workloads import Workloads
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
-from watchword_web.branding import Branding
-from watchword_web.cors import IsAllowed, WithCors
-from watchword_web.failures import OUTAGES as WEB_OUTAGES
 from watchword_web.pages import Pages
 
 log = structlog.get_logger()
@@ -139,18 +106,6 @@ PATHS: Final[tuple[str, ...]] = (
     "/api/v1/deliveries",
 )
 CLIENTS_KEPT: Final = 200_000
-METADATA_MAX_AGE_S: Final = 3600
-# Exceptions that mean "PostgreSQL or another service is away": 503, and it is tried again.
-OUTAGES: Final[tuple[type[Exception], ...]] = (
-    *WEB_OUTAGES,
-    OSError,
-    OperationalError,
-    InterfaceError,
-    PoolTimeout,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-)
 _START_S: Final = 10.0
 
 
@@ -191,8 +146,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
             now=now,
         )
     )
-    consumers.listen(
-        broker,
+    broker.consume(
         {
             "user": users_copy.on_events,
             "client": clients_copy.on_events,
@@ -202,7 +156,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
             "resource": resources_copy.on_events,
             "branding": branding.on_events,
             "session": deliveries.on_sessions,
-        },
+        }
     )
     rotation = backbone.runs(
         Rotation(
@@ -242,7 +196,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         means.proxies,
         nonces_needed=settings.token_dpop_nonces,
     )
-    hot = _hot(
+    hot = hot_endpoints(
         settings,
         bindings=bindings,
         proxies=means.proxies,
@@ -330,86 +284,6 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     for close in (client_keys.aclose, passwords.close, store.stop, issuers.close):
         backbone.closes(close)
     return backbone.service(app, hot=hot)
-
-
-def _hot(
-    settings: TokenSettings,
-    *,
-    bindings: Bindings,
-    proxies: Proxies,
-    assertions: Assertions,
-    scopes: Book[ScopeExport, Scopes],
-    branding: Branding,
-    clients: Clients,
-    throttle: Throttle,
-    memory: Memory,
-    issuing: Issuing,
-    approvals: Approvals,
-    workloads: Workloads,
-    families: Families,
-    revoking: Revoking,
-    store: HotStore,
-    access_rules: AccessRules,
-    database: Database,
-    key_uses: KeyUses,
-    shared: Shared,
-) -> dict[str, ASGIApp]:
-    """The endpoints that are found before any middleware, by path."""
-    now, tokens, users = shared.now, issuing.tokens, memory.users
-    subjects = Subjects(issuing, store, users)
-    personal = PersonalCredentials(issuing, Persons(database, subjects, assertions, key_uses), users, access_rules)
-    grants: Mapping[str, Grant] = {
-        "authorization_code": AuthorizationCodeGrant(approvals, database, store, revoking),
-        "refresh_token": RefreshTokenGrant(issuing, store, families, revoking, users, access_rules),
-        "client_credentials": ClientCredentialsGrant(issuing, personal),
-        DEVICE_CODE: DeviceCodeGrant(approvals, database, store, revoking),
-        TOKEN_EXCHANGE: TokenExchangeGrant(issuing, subjects, workloads, access_rules),
-        JWT_BEARER: JwtBearerGrant(workloads),
-    }
-    introspection = Introspection(tokens, families, store, shared.feed, issuing.formats, issuing.subjects, proxies)
-
-    @lru_cache(maxsize=4)
-    def document(detail_types: frozenset[str], own_claims: OwnClaims, tos_uri: str | None) -> bytes:
-        return metadata(
-            settings.issuer,
-            registration=settings.registration != "off",
-            client_documents=bool(settings.client_document_hosts),
-            certificates=bool(settings.client_certificate_header),
-            authorities=settings.client_ca_file is not None,
-            detail_types=detail_types,
-            own_claims=own_claims,
-            tos_uri=tos_uri,
-        )
-
-    discovery = Document(
-        lambda: document(memory.detail_types.known, names_of(scopes.page), branding.brand.tos_uri),
-        max_age_s=METADATA_MAX_AGE_S,
-    )
-    jwks = Document(
-        lambda: memory.keys.jwks, max_age_s=settings.token_jwks_max_age_s, media_type="application/jwk-set+json"
-    )
-    token = TokenEndpoint(clients, throttle, issuing, bindings, grants, proxies, shared.telemetry)
-    introspect = IntrospectionEndpoint(clients, throttle, introspection)
-    revoke = RevocationEndpoint(
-        clients, throttle, tokens=tokens, families=families, revoking=revoking, subjects=issuing.subjects
-    )
-    userinfo = Userinfo(
-        tokens, shared.feed, users, memory.clients, bindings, issuing.formats, issuing.subjects, proxies
-    )
-    is_allowed = memory.origins.has
-
-    def hot(answer: Answer, *methods: str, is_allowed: IsAllowed | None = is_allowed) -> ASGIApp:
-        return HotEndpoint(answer, throttle=throttle, now=now, outages=OUTAGES, methods=methods, is_allowed=is_allowed)
-
-    return {
-        "/oauth2/token": hot(token.answer, "POST"),
-        "/oauth2/introspect": hot(introspect.answer, "POST", is_allowed=None),
-        "/oauth2/revoke": hot(revoke.answer, "POST"),
-        "/oauth2/userinfo": hot(UserinfoEndpoint(userinfo, proxies).answer, "GET", "POST"),
-        "/oauth2/jwks": WithCors(jwks, is_allowed, ("GET",)),
-        OPENID_PATH: WithCors(discovery, is_allowed, ("GET",)),
-        OAUTH_PATH: WithCors(discovery, is_allowed, ("GET",)),
-    }
 
 
 def _route_hot(app: FastAPI, hot: Mapping[str, ASGIApp]) -> None:
