@@ -17,5 +17,7 @@ async def chromium(*more: str) -> AsyncIterator[Browser]:
         started = await playwright.chromium.launch(
             executable_path=PROGRAM, args=[*_ARGUMENTS, *more], chromium_sandbox=False
         )
-        yield started
-        await started.close()
+        try:
+            yield started
+        finally:
+            await started.close()

@@ -118,8 +118,10 @@ async def tab(chromium: Browser, *, scripts: bool = True) -> AsyncIterator[tuple
             said.append(message.text)
 
     page.on("console", hear)
-    yield context, page, said
-    await context.close()
+    try:
+        yield context, page, said
+    finally:
+        await context.close()
 
 
 async def sign_in(page: Page, scene: Scene, password: str = PASSWORD) -> None:

@@ -21,8 +21,10 @@ SERVICE = Service.DIRECTORY
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
     client = await nats.connect(url, reconnect_time_wait=0.05, max_reconnect_attempts=-1, connect_timeout=1)
-    yield client
-    await client.close()
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 async def create_stream(client: Client) -> None:

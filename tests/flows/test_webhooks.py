@@ -68,9 +68,11 @@ async def receiving(certificate: Path | None = None) -> AsyncIterator[Receiver]:
     app = Starlette(routes=[Route("/hook", made.take, methods=["POST"])])
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", ssl_certfile=certificate))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    yield made
-    server.should_exit = True
-    await serving
+    try:
+        yield made
+    finally:
+        server.should_exit = True
+        await serving
 
 
 @pytest.fixture

@@ -62,8 +62,10 @@ def broker_for(settings_for: SettingsFor, database: TestDatabase) -> BrokerFor:
     @asynccontextmanager
     async def make(service: Service, nats_url: str, db: Database | None = None) -> AsyncIterator[Broker]:
         broker = Broker(settings_for(service, nats_url=nats_url), db or database.open(service))
-        yield broker
-        await broker.stop()
+        try:
+            yield broker
+        finally:
+            await broker.stop()
 
     return make
 

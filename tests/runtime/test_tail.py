@@ -60,8 +60,10 @@ async def tailing(
         tail = Tail(broker, STREAM, subject, cache.on_event, cache.on_resync)
         await broker.start()
         tail.start()
-        yield tail
-        await tail.stop()
+        try:
+            yield tail
+        finally:
+            await tail.stop()
 
 
 async def live(tail: Tail) -> None:

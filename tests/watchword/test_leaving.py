@@ -23,28 +23,31 @@ async def _endless(_request: Request) -> Response:
     return StreamingResponse(lines(), media_type="text/event-stream")
 
 
-async def _slow(request: Request) -> Response:
-    body = await request.body()
-    await asyncio.sleep(0.3)
-    return PlainTextResponse(body)
-
-
 async def test_streams_end_properly_and_answers_are_finished() -> None:
-    leaving = Leaving(Starlette(routes=[Route("/stream", _endless), Route("/slow", _slow, methods=["POST"])]))
+    arrived = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        body = await request.body()
+        arrived.set()
+        await asyncio.sleep(0.3)
+        return PlainTextResponse(body)
+
+    leaving = Leaving(Starlette(routes=[Route("/stream", _endless), Route("/slow", slow, methods=["POST"])]))
     sockets = listen(0, ("127.0.0.1",))
     server = server_of(leaving, 10.0)
     serving = asyncio.create_task(server.serve(sockets=sockets))
     base = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     async with http_client(base_url=base) as http:
-        slow = asyncio.create_task(http.post("/slow", content=b"x" * 1000))
+        answer = asyncio.create_task(http.post("/slow", content=b"x" * 1000))
         async with http.stream("GET", "/stream") as stream:
             lines = stream.aiter_bytes()
             assert b"still here" in await anext(lines)
+            await arrived.wait()
             leaving.leave()
             server.should_exit = True
             async with asyncio.timeout(30):
                 async for _ in lines:
                     pass
-        assert (await slow).text == "x" * 1000
+        assert (await answer).text == "x" * 1000
     async with asyncio.timeout(30):
         await serving

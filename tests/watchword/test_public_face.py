@@ -42,9 +42,11 @@ async def answering(
     app = Starlette(routes=[Route("/.well-known/openid-configuration", discovery), Route("/login", login)])
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", date_header=False))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    yield url
-    server.should_exit = True
-    await serving
+    try:
+        yield url
+    finally:
+        server.should_exit = True
+        await serving
 
 
 async def test_a_good_installation_is_good(platform: Platform) -> None:

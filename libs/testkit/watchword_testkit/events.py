@@ -44,7 +44,7 @@ class Seen:
 
 @asynccontextmanager
 async def expect_events(
-    client: Client, *wanted: type[Event] | tuple[type[Event], str], exactly: bool = False, within_s: float = 5.0
+    client: Client, *wanted: type[Event] | tuple[type[Event], str], exactly: bool = False, within_s: float = 30.0
 ) -> AsyncIterator[Seen]:
     """After the block each wanted event has been published, once more for each time it is named.
 

@@ -173,10 +173,12 @@ async def _served(process: "Process", public: list[socket.socket]) -> AsyncItera
         if serving.done():
             await serving
         await asyncio.sleep(0.005)
-    yield
-    process.leaving.leave()
-    server.should_exit = True
-    await serving
+    try:
+        yield
+    finally:
+        process.leaving.leave()
+        server.should_exit = True
+        await serving
 
 
 async def _rows(url: str) -> AsyncIterator[str]:
