@@ -83,6 +83,7 @@ async def test_a_provider_is_disabled_enabled_and_deleted_with_what_that_means(
     await console.open(f"{console.issuer}/admin/providers")
     page = await console.click(f"disable-{provider_id}")
     assert "People linked to it: 0" in page.body
+    assert "there is no mail server" in page.texts["no-invite"]
     await console.submit("disable", end_sessions="1")
     assert (await api.get(f"/providers/{provider_id}"))["enabled"] is False
     ended = (await api.get("/revocations", limit="200"))["items"]

@@ -34,6 +34,7 @@ from watchword_events.exports import (
     BrandingExport,
     ClientExport,
     Exported,
+    IdentityExport,
     ProviderExport,
     ResourceExport,
     RuleExport,
@@ -80,6 +81,7 @@ class Owners:
     scopes: dict[str, Exported[ScopeExport]] = field(default_factory=dict)
     resources: dict[str, Exported[ResourceExport]] = field(default_factory=dict)
     branding: dict[str, Exported[BrandingExport]] = field(default_factory=dict)
+    lone: dict[str, Exported[IdentityExport]] = field(default_factory=dict)
     key: jwk.ECKey = field(
         default_factory=lambda: jwk.ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256", "use": "sig"})
     )
@@ -87,9 +89,9 @@ class Owners:
     def apps(self) -> dict[Service, FastAPI]:
         """The insides of directory, admin and token."""
         directory, admin, token = FastAPI(), FastAPI(), FastAPI()
-        lookups = {"user": frozenset({"username", "email"})}
+        lookups = {"user": frozenset({"username", "email"}), "identity": frozenset({"only_provider_id"})}
         exports = {
-            Service.DIRECTORY: (directory, {"user": self._from(self.users)}),
+            Service.DIRECTORY: (directory, {"user": self._from(self.users), "identity": self._lone}),
             Service.ADMIN: (
                 admin,
                 {
@@ -115,6 +117,11 @@ class Owners:
     def ring(self, service: Service) -> Keyring:
         """The keys that a service holds."""
         return Keyring(json.dumps(derive_service_keys(self.master, service)))
+
+    async def _lone(self, query: ExportQuery) -> Sequence[Exported[IdentityExport]]:
+        assert query.lookup is not None
+        found = [each for each in self.lone.values() if each.data and each.data.provider_id == query.lookup[1]]
+        return sorted((each for each in found if each.id > query.after), key=lambda each: each.id)[: query.limit]
 
     @staticmethod
     def _from(rows: dict[str, Any]) -> Any:
@@ -213,6 +220,13 @@ class Rig:
         )
         self.owners.providers[provider.id] = Exported(id=provider.id, version=1, data=provider)
         return provider
+
+    def lone(self, user: UserExport, provider: ProviderExport) -> None:
+        """The user has an identity of this provider, and none of another."""
+        data = IdentityExport(
+            id=secrets.token_hex(8), user_id=user.id, provider_id=provider.id, issuer=provider.issuer, subject=user.id
+        )
+        self.owners.lone[data.id] = Exported(id=data.id, version=1, data=data)
 
     async def know_provider(self, provider: ProviderExport) -> None:
         """authz has heard of the provider, so that its button is shown."""

@@ -18,8 +18,11 @@ from tests.authz.test_second_factor import enrolled, sign_in_here
 
 from watchword_authz.settings import AuthzSettings
 from watchword_database import bus
-from watchword_events.contracts import BrandingChanged
-from watchword_events.exports import BrandingExport, Exported
+from watchword_database.engine import transaction
+from watchword_events.contracts import BrandingChanged, ProviderDisabled
+from watchword_events.exports import BrandingExport, Exported, ProviderExport
+from watchword_events.handovers import InvitePeople, ResetPassword
+from watchword_events.names import Service
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.clock import TestClock
@@ -227,6 +230,60 @@ async def test_who_has_an_account_shows_in_no_answer(mailing: Mailing) -> None:
     await ask(rig, known.username)
     await mailing.post.to(known.email, 2)  # whatever came before this one has been sent
     assert not [mail for mail in mailing.post.mails if mail["To"] in {user.email for user in nobody}]
+
+
+async def close(rig: Rig, provider: ProviderExport, version: int) -> None:
+    """admin hands over that the provider was disabled, and says so."""
+    row = Exported(id=provider.id, version=version, data=provider.model_copy(update={"enabled": False}))
+    rig.owners.providers[provider.id] = row
+    payload = InvitePeople(provider_id=provider.id, version=version)
+    await rig.hand_over(Service.ADMIN, payload, InvitePeople.FLOW)
+    await rig.publish(ProviderDisabled(id=provider.id, version=version))
+
+
+async def test_whoever_lost_their_only_way_in_gets_one_link(mailing: Mailing) -> None:
+    """More people than are looked at in one go; closing it once more sends nobody another while theirs is good."""
+    rig = mailing.rig
+    provider = rig.provider()
+    people = [rig.user() for _ in range(205)]
+    spared = [await rig.person(), rig.user(active=False), rig.user(email_verified=False)]
+    for user in (*people, *spared):
+        rig.lone(user, provider)
+    await close(rig, provider, 2)
+    for user in people:
+        await mailing.post.to(user.email)
+    late = rig.user()
+    rig.lone(late, provider)
+    await close(rig, provider, 3)
+    (mail,) = await mailing.post.to(late.email)
+    sent = [each["To"] for each in mailing.post.mails]
+    assert all(sent.count(user.email) == 1 for user in people)
+    assert not {user.email for user in spared} & set(sent)
+    browser = rig.browser()
+    await choose(browser, link_in(mailing, mail))
+    assert browser.page.status == 200
+    visit = Visit(rig, rig.browser(), rig.client())
+    await visit.start()
+    await visit.enter(late.username, NEW)
+    assert "code=" in visit.browser.page.location
+
+
+async def test_nobody_is_sent_a_link_for_a_provider_that_is_open_again(mailing: Mailing) -> None:
+    rig = mailing.rig
+    provider, closed = rig.provider(), rig.provider()
+    kept, lost = rig.user(), rig.user()
+    rig.lone(kept, provider)
+    rig.lone(lost, closed)
+    payload = InvitePeople(provider_id=provider.id, version=1)
+    await rig.hand_over(Service.ADMIN, payload, InvitePeople.FLOW)
+    await close(rig, closed, 2)
+    await mailing.post.to(lost.email)
+    pool = await rig.db().raw_pool()
+    while await pool.fetchval("SELECT count(*) FROM authz.closed_provider"):
+        await asyncio.sleep(0.02)
+    flows = [f"reset:{user.id}" for user in (kept, lost)]
+    async with transaction(rig.db()) as session:
+        assert await bus.flows_of(session, ResetPassword, flows=flows, now=rig.clock()) == {flows[1]}
 
 
 async def test_a_mailbox_is_not_flooded(mailing: Mailing) -> None:

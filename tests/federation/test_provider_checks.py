@@ -1,6 +1,8 @@
 """Looking at a provider without anybody signing in."""
 
+import asyncio
 import secrets
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +11,13 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from tests.federation.github import CLIENT_ID, CLIENT_SECRET, GitHub
 from tests.federation.test_routes import configured
 
+from watchword_admin import providers, store
+from watchword_admin.provider_kinds import document_of
+from watchword_database import bus
+from watchword_database.engine import transaction
+from watchword_events.handovers import ResetPassword
+from watchword_events.names import Service
+from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
 from watchword_testkit.platform import Platform
@@ -98,6 +107,40 @@ async def test_who_would_lose_their_only_way_in(platform: Platform, api: Api, up
     state = await api.get(f"/credentials/{lone['user_id']}")
     assert (state["has_password"], state["passkeys"]) == (False, 0)
     assert await items(api, f"/identities?provider_id={other}&only=true") == []
+    for method, path, body in (
+        ("PATCH", f"/providers/{provider_id}?invite=true", {"enabled": False}),
+        ("DELETE", f"/providers/{provider_id}?invite=true", None),
+    ):
+        refused = await api.call(method, path, body)
+        assert (refused.status_code, refused.json()["detail"]) == (409, "There is no mail server.")
+    assert (await api.get(f"/providers/{provider_id}"))["enabled"] is True, "nothing happened"
+    await invited(platform, provider_id, str(lone["user_id"]))
+
+
+async def invited(platform: Platform, provider_id: str, user_id: str) -> None:
+    """The provider is closed as where there is a mail server, and the person has a link."""
+    admin, authz = (platform.site.database.open(service, pool_size=1) for service in (Service.ADMIN, Service.AUTHZ))
+    assert platform.process is not None
+    feed, now = platform.process.shared.feed, utc_now()
+    async with transaction(admin) as session:
+        provider = await store.get_provider_for_change(session, provider_id)
+        document = document_of(provider)
+        secrets_of = {"client_secret": provider.client_secret, "exchange_secret": provider.exchange_secret}
+        closing = partial(
+            providers.change_provider, session, provider, document, **secrets_of, invite=True, feed=feed, now=now
+        )
+        with pytest.raises(providers.StillOpen):
+            await closing(enabled=None)
+        await closing(enabled=False)
+    found = None
+    async with asyncio.timeout(30):
+        while found is None:
+            await asyncio.sleep(0.02)
+            async with transaction(authz) as session:
+                found = await bus.peek_flow(session, ResetPassword, flow=f"reset:{user_id}", now=utc_now())
+    assert found.payload.user_id == user_id
+    async with transaction(admin) as session:
+        await providers.remove_provider(session, provider_id, end_sessions=False, invite=True, feed=feed, now=now)
 
 
 async def items(api: Api, path: str) -> list[dict[str, Any]]:

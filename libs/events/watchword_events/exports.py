@@ -533,6 +533,13 @@ class IdentityExport(Export):
     subject: str
 
 
+class InvitationExport(Export):
+    """Whether people can be invited to choose a password, and whether that can be sent to them."""
+
+    are_allowed: bool
+    are_sent: bool
+
+
 class ClientUseExport(Export):
     """Whether a client is in use. used_at: when a grant of it was made or refreshed last."""
 

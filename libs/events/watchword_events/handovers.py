@@ -33,6 +33,7 @@ class HandoverKind(StrEnum):
     LINK_ACCOUNT = "link-account"
     CHANGE_EMAIL = "change-email"
     EMAIL_PROVED = "email-proved"
+    INVITE_PEOPLE = "invite-people"
 
 
 class Payload(BaseModel):
@@ -326,6 +327,21 @@ class ResetPassword(Payload):
     user_id: str
 
 
+class InvitePeople(Payload):
+    """admin tells authz that a provider was closed, and that whoever has no other way in is to be sent a link.
+
+    The flow is always `FLOW`.  version: the provider's when it was closed.
+    """
+
+    kind = HandoverKind.INVITE_PEOPLE
+    sender = Service.ADMIN
+    receiver = Service.AUTHZ
+    FLOW: ClassVar[str] = "closed-providers"
+
+    provider_id: str
+    version: int
+
+
 class LinkAccount(Payload):
     """authz tells directory that whoever comes back in this flow links their identity to a person who asked for it.
 
@@ -390,6 +406,7 @@ PAYLOADS: tuple[type[Payload], ...] = (
     LinkAccount,
     ChangeEmail,
     EmailProved,
+    InvitePeople,
 )
 
 ROUTES: dict[HandoverKind, tuple[Service, Service]] = {p.kind: (p.sender, p.receiver) for p in PAYLOADS}

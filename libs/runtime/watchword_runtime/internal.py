@@ -45,7 +45,7 @@ class Unreachable(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class ExportQuery:
-    """What is asked of an exporter: entities by `ids`, by one unique column (`lookup`), or the page `after` an id."""
+    """What is asked of an exporter: entities by `ids`, or a page `after` an id, of all or of one value (`lookup`)."""
 
     ids: tuple[str, ...] = ()
     lookup: tuple[str, str] | None = None
@@ -171,8 +171,8 @@ def router(
 ) -> APIRouter:
     """`GET /internal/export/{entity}` for authenticated services.
 
-    Asked with repeated `id`, one lookup parameter, or `after` and `limit`. lookups: the unique columns by entity that
-    may be asked for. Whoever cannot authenticate gets an empty 401.
+    Asked with repeated `id`, or one lookup parameter, or `after` and `limit`, or both of these. lookups: the columns by
+    entity that may be asked for. Whoever cannot authenticate gets an empty 401.
     """
     api = APIRouter()
 
@@ -223,18 +223,17 @@ def _query(request: Request, lookups: frozenset[str]) -> ExportQuery:
         return ExportQuery(ids=ids)
     if ids or len(others) + len(ids) != len(pairs):
         raise _Refused(400, "ids, one lookup, or a page")
-    if others.keys() <= {"after", "limit"}:
-        limit = others.get("limit", str(PAGE))
-        if not limit.isdecimal() or not 1 <= int(limit) <= MAX_PAGE:
-            raise _Refused(400, f"limit is 1 to {MAX_PAGE}")
-        return ExportQuery(after=others.get("after", ""), limit=int(limit))
-    if len(others) == 1 and others.keys() <= lookups:
-        return ExportQuery(lookup=next(iter(others.items())))
-    raise _Refused(400, "this cannot be looked up")
+    after, said = others.pop("after", ""), others.pop("limit", None)
+    if len(others) > 1 or not others.keys() <= lookups:
+        raise _Refused(400, "this cannot be looked up")
+    lookup = next(iter(others.items()), None)
+    limit = said or str(MAX_PAGE if lookup else PAGE)
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_PAGE:
+        raise _Refused(400, f"limit is 1 to {MAX_PAGE}")
+    return ExportQuery(lookup=lookup, after=after, limit=int(limit))
 
 
 async def _page(exporter: Exporter, query: ExportQuery) -> bytes:
     items = list(await exporter(query))
-    paged = not query.ids and query.lookup is None
-    following = items[-1].id if paged and len(items) >= query.limit else None
+    following = items[-1].id if not query.ids and len(items) >= query.limit else None
     return ExportPage[Any].model_construct(items=items, next=following).model_dump_json().encode()

@@ -24,6 +24,7 @@ Endpoints:
 
 Events out: client.{registered,updated,disabled,enabled,deleted}, provider.{configured,updated,disabled,removed},
 issuer.{trusted,updated,removed}, rule.changed, service_account.changed, branding.changed.
+Hand-overs out: invite-people (authz).
 Events in: user.* and api_key.* (copies); every public event (live, broadcast; webhooks, work).
 Ledger: `client_id` and `idp` states.
 

@@ -276,21 +276,34 @@ def provider_router(parts: Parts) -> APIRouter:
 
     @router.patch("/{provider_id}")
     async def update_provider(
-        provider_id: Id, body: Members, caller: administrator, ending: ending_of, end_sessions: bool = False
+        provider_id: Id,
+        body: Members,
+        caller: administrator,
+        ending: ending_of,
+        end_sessions: bool = False,
+        invite: bool = False,
     ) -> ProviderView:
-        """The members that are present change; null gives a default, or ends the secret. Spec: RFC 7396 2."""
+        """The members that are present change; null gives a default, or ends the secret. Spec: RFC 7396 2.
+
+        invite: with `"enabled": false`, whoever has no other way in is sent a link to set a password.
+        """
         with refusals("provider"):
-            updated = await changes.update_provider(parts, provider_id, body, ending, end_sessions=end_sessions)
+            updated = await changes.update_provider(
+                parts, provider_id, body, ending, end_sessions=end_sessions, invite=invite
+            )
         log.info("provider.changed", provider_id=provider_id, fields=sorted(body), **actor(caller))
         return updated
 
     @router.delete("/{provider_id}", status_code=204)
     async def remove_provider(
-        provider_id: Id, caller: administrator, ending: ending_of, end_sessions: bool = True
+        provider_id: Id, caller: administrator, ending: ending_of, end_sessions: bool = True, invite: bool = False
     ) -> None:
-        """The provider is gone. Unless `end_sessions=false`, everything that came through it is refused at once."""
+        """The provider is gone. Unless `end_sessions=false`, everything that came through it is refused at once.
+
+        invite: whoever has no other way in is sent a link to set a password.
+        """
         with refusals("provider"):
-            await changes.remove_provider(parts, provider_id, ending, end_sessions=end_sessions)
-        log.info("provider.removed", provider_id=provider_id, **actor(caller))
+            await changes.remove_provider(parts, provider_id, ending, end_sessions=end_sessions, invite=invite)
+        log.info("provider.removed", provider_id=provider_id, invites=invite, **actor(caller))
 
     return router

@@ -203,25 +203,36 @@ async def replace_provider(
 
 
 async def update_provider(
-    parts: Parts, provider_id: str, members: Mapping[str, JsonValue], ending: Ending, *, end_sessions: bool
+    parts: Parts,
+    provider_id: str,
+    members: Mapping[str, JsonValue],
+    ending: Ending,
+    *,
+    end_sessions: bool,
+    invite: bool = False,
 ) -> ProviderView:
-    """The provider with these members changed. Raises ValidationError, Unknown, InvalidAddress, NoSuchOrganization."""
+    """The provider with these members changed, and whoever loses their only way in invited where that is said.
+
+    Raises ValidationError, Unknown, InvalidAddress, NoSuchOrganization, StillOpen, and Problem when nobody can be.
+    """
+    if invite:
+        await parts.require_invitation()
     named = members.get("organization")
     if isinstance(named, str):
         members = {**members, "organization": await organization_id(parts.organizations, named)}
     async with transaction(parts.database) as session:
         provider = await store.get_provider_for_change(session, provider_id)
         new = provider_kinds.changed_settings(parts.presets, provider, members)
-        entries = await change_provider(parts, session, provider, new, end_sessions=end_sessions)
+        entries = await change_provider(parts, session, provider, new, end_sessions=end_sessions, invite=invite)
         shown = provider_kinds.view(provider, parts.settings.public_url)
     await ending.finish(entries)
     return shown
 
 
 async def change_provider(
-    parts: Parts, session: Session, provider: Provider, new: Settings, *, end_sessions: bool
+    parts: Parts, session: Session, provider: Provider, new: Settings, *, end_sessions: bool, invite: bool = False
 ) -> list[int]:
-    """The ledger entries of a provider, locked, that is as described now. Raises InvalidAddress."""
+    """The ledger entries of a provider, locked, that is as described now. Raises InvalidAddress, StillOpen."""
     parts.check_addresses(new)
     secret, exchange_secret = provider.client_secret, provider.exchange_secret
     if isinstance(new, OAuthSecrets) and new.says_secret:
@@ -236,16 +247,24 @@ async def change_provider(
         exchange_secret=exchange_secret,
         enabled=new.enabled,
         end_sessions=end_sessions,
+        invite=invite,
         feed=parts.feed,
         now=parts.now(),
     )
 
 
-async def remove_provider(parts: Parts, provider_id: str, ending: Ending, *, end_sessions: bool) -> None:
-    """The provider is gone. Raises Unknown."""
+async def remove_provider(
+    parts: Parts, provider_id: str, ending: Ending, *, end_sessions: bool, invite: bool = False
+) -> None:
+    """The provider is gone, and whoever lost their only way in invited where that is said.
+
+    Raises Unknown, and Problem when nobody can be invited.
+    """
+    if invite:
+        await parts.require_invitation()
     async with transaction(parts.database) as session:
         entries = await providers.remove_provider(
-            session, provider_id, end_sessions=end_sessions, feed=parts.feed, now=parts.now()
+            session, provider_id, end_sessions=end_sessions, invite=invite, feed=parts.feed, now=parts.now()
         )
     await ending.finish(entries)
 

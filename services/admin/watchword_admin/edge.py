@@ -1,8 +1,9 @@
 """What the HTTP edge of this service works with, and how its refusals look."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -14,13 +15,13 @@ from watchword_admin.live import Live
 from watchword_admin.organizations import BeyondReach, NoSuchOrganization
 from watchword_admin.presets import Presets
 from watchword_admin.provider_documents import InvalidAddress, ProviderDocument
-from watchword_admin.providers import ProviderExists
+from watchword_admin.providers import ProviderExists, StillOpen
 from watchword_admin.registration.documents import Documents
 from watchword_admin.seal import SecretSeal
 from watchword_admin.sector_addresses import Sectors
 from watchword_admin.settings import AdminSettings
 from watchword_database import Database
-from watchword_events.exports import OrganizationExport
+from watchword_events.exports import InvitationExport, OrganizationExport
 from watchword_runtime.access import Access, Caller
 from watchword_runtime.callers import Callers
 from watchword_runtime.clock import Clock
@@ -41,7 +42,7 @@ PROVIDER_BODY = 768 * 1024
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Made once, in `main`. console_calls, registrations: how often one address may ask for a page of the console, and
-    call `/oauth2/register`.
+    call `/oauth2/register`.  invitation: asks authz whether people can be invited.
     """
 
     settings: AdminSettings
@@ -63,6 +64,7 @@ class Parts:
     presets: Presets
     documents: Documents
     registrations: Limiter
+    invitation: Callable[[], Coroutine[Any, Any, InvitationExport]]
 
     def address(self, request: Request) -> str:
         """Under which the caller's address is limited."""
@@ -78,6 +80,14 @@ class Parts:
         """Raises InvalidAddress when this installation would not call one of the provider's addresses."""
         demo = self.settings.environment == "demo"
         document.check_addresses(allowed=self.settings.outbound_allow, demo=demo)
+
+    async def require_invitation(self) -> None:
+        """Raises Problem (409) when people cannot be invited by mail."""
+        invitation = await self.invitation()
+        if not invitation.are_allowed:
+            raise Problem(409, "Nobody can be invited", "Local passwords or invitations are switched off.")
+        if not invitation.are_sent:
+            raise Problem(409, "Nobody can be invited", "There is no mail server.")
 
 
 @contextmanager
@@ -111,6 +121,9 @@ def refusals(what: str) -> Iterator[None]:
     except BeyondReach:
         detail = "organization: say one that the caller administers."
         raise Problem(403, "Not allowed", detail) from None
+    except StillOpen:
+        error = "people are invited when the provider is disabled"
+        raise Problem(400, "The request is not valid", errors=[{"pointer": "#/enabled", "detail": error}]) from None
     except BuiltIn:
         raise Problem(409, "Built in", "The console's own client cannot be changed.") from None
     except PublicClient:

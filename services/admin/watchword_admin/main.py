@@ -40,7 +40,7 @@ from watchword_admin.sector_addresses import Sectors
 from watchword_admin.settings import AdminSettings
 from watchword_admin.webhooks.api import webhook_router
 from watchword_admin.webhooks.deliveries import Deliveries
-from watchword_events.exports import ApiKeyExport, OrganizationExport, UserExport
+from watchword_events.exports import ApiKeyExport, InvitationExport, OrganizationExport, UserExport
 from watchword_events.names import Service
 from watchword_runtime import outbound
 from watchword_runtime.access import Access
@@ -114,6 +114,11 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
         now=shared.now,
         broker=broker,
     )
+
+    async def invitation() -> InvitationExport:
+        page = await pulls.export(Service.AUTHZ, "invitation", {"limit": 1})
+        return InvitationExport.model_validate(page.items[0].data)
+
     endings = Endings(shared.feed, database)
     documents = Documents(settings, database, shared.feed, outbound.client(settings), endings, now=shared.now)
     sectors = Sectors(outbound.client(settings))
@@ -138,6 +143,7 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
         documents=documents,
         presets=Presets.load(settings.provider_presets),
         registrations=Limiter(settings.registration_calls_per_s, settings.registration_calls_burst),
+        invitation=invitation,
     )
     seals = backbone.runs(Seals(database, keyring.key(AUDIT_SEALS), now=shared.now, keep=settings.audit_keep))
     deliveries = backbone.runs(Deliveries(settings, database, parts.webhook_seal, shared.telemetry, now=shared.now))

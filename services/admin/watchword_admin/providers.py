@@ -1,6 +1,7 @@
 """Identity providers: the changes that administrators make, each with its events and its ledger entry."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from watchword_admin import store
 from watchword_admin.clients import GRANT_LIFE, TOKEN_LIFE
@@ -9,12 +10,19 @@ from watchword_admin.provider_documents import ProviderDocument
 from watchword_admin.provider_kinds import document_of
 from watchword_database import Session, bus
 from watchword_events.contracts import ProviderConfigured, ProviderDisabled, ProviderRemoved, ProviderUpdated
+from watchword_events.handovers import InvitePeople
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.feed import Feed
+
+_INVITE_WITHIN: Final = timedelta(days=3)  # however long authz is away
 
 
 class ProviderExists(Exception):
     """The id is in use."""
+
+
+class StillOpen(Exception):
+    """Nobody loses their way in while the provider is enabled."""
 
 
 async def configure_provider(
@@ -69,39 +77,45 @@ async def change_provider(
     exchange_secret: bytes | None,
     enabled: bool | None,
     end_sessions: bool = False,
+    invite: bool = False,
     feed: Feed,
     now: datetime,
 ) -> list[int]:
     """The ledger entries to settle. provider: locked.  client_secret, exchange_secret: sealed, None for none.
 
     end_sessions: with `enabled=False`, everything that came through the provider ends and stays refused until it is
-    enabled again. Nothing happens when nothing differs. Appends ProviderUpdated or ProviderDisabled.
+    enabled again.  invite: whoever has no other way in is sent a link. Raises StillOpen when that is asked for and
+    the provider is enabled. Nothing else happens when nothing differs. Appends ProviderUpdated or ProviderDisabled.
     """
     switched = enabled is not None and enabled != provider.enabled
     secrets = (client_secret, exchange_secret)
     changed = document != document_of(provider) or secrets != (provider.client_secret, provider.exchange_secret)
     now_enabled = provider.enabled if enabled is None else enabled
     entries: list[int] = []
+    if invite and now_enabled:
+        raise StillOpen(provider.id)
     if end_sessions and not now_enabled:
         entries = await _distrust(session, provider, feed=feed, reason="provider.disabled", now=now)
     elif switched and now_enabled:
         entries = await _trust(session, provider, feed=feed, now=now)
-    if not (changed or switched or entries):
-        return []
-    provider.enabled, provider.client_secret, provider.exchange_secret = now_enabled, *secrets
-    _write(provider, document)
-    await _rise(session, provider, now=now)
-    event = ProviderDisabled if switched and not now_enabled else ProviderUpdated
-    session.emit(event(id=provider.id, version=provider.version))
+    if changed or switched or entries:
+        provider.enabled, provider.client_secret, provider.exchange_secret = now_enabled, *secrets
+        _write(provider, document)
+        await _rise(session, provider, now=now)
+        event = ProviderDisabled if switched and not now_enabled else ProviderUpdated
+        session.emit(event(id=provider.id, version=provider.version))
+    if invite:
+        await _invite(session, provider, now=now)
     return entries
 
 
 async def remove_provider(
-    session: Session, provider_id: str, *, end_sessions: bool, feed: Feed, now: datetime
+    session: Session, provider_id: str, *, end_sessions: bool, invite: bool = False, feed: Feed, now: datetime
 ) -> list[int]:
     """The provider is gone, a tombstone stays; the ledger entries to settle. Doing it again changes nothing.
 
-    end_sessions: everything that came through it is refused from now on. Raises Unknown. Appends ProviderRemoved.
+    end_sessions: everything that came through it is refused from now on.  invite: as above. Raises Unknown. Appends
+    ProviderRemoved.
     """
     try:
         provider = await store.get_provider_for_change(session, provider_id)
@@ -117,6 +131,8 @@ async def remove_provider(
     provider.enabled, provider.deleted_at = False, now
     await _rise(session, provider, now=now)
     session.emit(ProviderRemoved(id=provider_id, version=provider.version))
+    if invite:
+        await _invite(session, provider, now=now)
     return entries
 
 
@@ -129,6 +145,11 @@ async def _rise(session: Session, provider: Provider, *, now: datetime) -> None:
     provider.version += 1
     provider.updated_at = now
     await session.flush()
+
+
+async def _invite(session: Session, provider: Provider, *, now: datetime) -> None:
+    invited = InvitePeople(provider_id=provider.id, version=provider.version)
+    await bus.hand_over(session, invited, flow=InvitePeople.FLOW, now=now, ttl=_INVITE_WITHIN)
 
 
 async def _distrust(session: Session, provider: Provider, *, feed: Feed, reason: str, now: datetime) -> list[int]:

@@ -21,11 +21,11 @@ Endpoints:
     GET  POST /oauth2/logout                  RP-initiated logout
     GET  POST /account…                       a person's own account: credentials, sessions, applications
     /api/v1/sessions, /api/v1/consents, /api/v1/credentials, /api/v1/factor-requirements, /api/v1/invitations,
-    /api/v1/decisions; /internal/export/session
+    /api/v1/decisions; /internal/export/{session,credential,invitation}
 
-Hand-overs in: signed-in, prove-account, set-password (directory), upstream-ended (federation). Out: upstream-start,
-upstream-logout (federation), account-proved (directory), code, authorization-response, device-code, device-answer
-(token). To itself: reset-password.
+Hand-overs in: signed-in, prove-account, set-password (directory), upstream-ended (federation), invite-people (admin).
+Out: upstream-start, upstream-logout (federation), account-proved (directory), code, authorization-response,
+device-code, device-answer (token). To itself: reset-password.
 Events in: user.*, client.*, provider.*, rule.*, branding.*, api_key.*. Out: session.started, session.ended,
 account.locked, credential.changed, consent.granted, consent.withdrawn.
 Ledger: cuts of `sid` (a session ended) and `gid` (a consent withdrawn, a password replaced).
@@ -44,6 +44,7 @@ Where things are:
     account, password_policy, qr     what people see of their own account; passwords they may choose; a picture
     passkeys, passkey_store          keys on people's devices; their named SQL
     mails, mail_store, notices       mail on its way; its named SQL; what people are told
+    inviting, inviting_store         people who are to choose a password; its named SQL
     seal                             secrets that have to be read again
     device_requests                  devices without a browser: their codes, and who decides about them
     arrivals, sessions, devices      somebody proved who they are; what is live; known browsers

@@ -4,6 +4,7 @@ import structlog
 
 from watchword_authz import credentials, sessions, store
 from watchword_authz.context import Context
+from watchword_authz.inviting import Inviting
 from watchword_authz.models import EndReason
 from watchword_database.engine import transaction
 from watchword_events.contracts import UpstreamSessionEnded
@@ -24,6 +25,16 @@ def on_user(context: Context) -> Handler:
             user = here.get(user_id)
             if user is None or not user.active or user_id in waiting:
                 await follow_user(context, user_id)
+
+    return handle
+
+
+def on_provider(context: Context, inviting: Inviting) -> Handler:
+    """Follows providers; people of one that was closed may be to be invited."""
+
+    async def handle(received: list[Received]) -> None:
+        await context.providers.on_events(received)
+        inviting.look()
 
     return handle
 

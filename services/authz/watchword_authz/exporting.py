@@ -8,10 +8,10 @@ from watchword_authz import passkey_store, store
 from watchword_authz.models import UserSession
 from watchword_database import bus
 from watchword_database.engine import Database, transaction
-from watchword_events.exports import CredentialExport, Exported, SessionExport
+from watchword_events.exports import CredentialExport, Exported, InvitationExport, SessionExport
 from watchword_events.handovers import SetPassword
 from watchword_runtime.clock import Clock
-from watchword_runtime.internal import MAX_PAGE, Exporter, ExportQuery
+from watchword_runtime.internal import Exporter, ExportQuery
 
 LOOKUPS: Final = {"session": frozenset({"user_id"})}
 
@@ -21,10 +21,9 @@ def session_exporter(database: Database, now: Clock) -> Exporter:
 
     async def export_sessions(query: ExportQuery) -> Sequence[Exported[SessionExport]]:
         user_id = query.lookup[1] if query.lookup else None
-        limit = MAX_PAGE if query.lookup else query.limit
         async with transaction(database) as session:
             rows = await store.list_sessions(
-                session, now(), user_id=user_id, ids=query.ids, after=query.after, limit=limit
+                session, now(), user_id=user_id, ids=query.ids, after=query.after, limit=query.limit
             )
         return [_exported(row) for row in rows]
 
@@ -52,6 +51,16 @@ def credential_exporter(database: Database, local_passwords: bool, now: Clock) -
         return found
 
     return export_credentials
+
+
+def invitation_exporter(*, are_allowed: bool, are_sent: bool) -> Exporter:
+    """Whether people can be invited here, for `admin`, which offers it where it closes a provider."""
+    answer = InvitationExport(are_allowed=are_allowed, are_sent=are_sent)
+
+    async def export_invitations(_query: ExportQuery) -> Sequence[Exported[InvitationExport]]:
+        return [Exported(id="invitation", version=1, data=answer)]
+
+    return export_invitations
 
 
 def _exported(row: UserSession) -> Exported[SessionExport]:

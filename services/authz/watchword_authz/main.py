@@ -11,8 +11,9 @@ from watchword_authz.asking import open_resources_of
 from watchword_authz.clients import CopiedClients, origins_of, spender
 from watchword_authz.consent import descriptions_of
 from watchword_authz.context import Context
-from watchword_authz.exporting import LOOKUPS, credential_exporter, session_exporter
+from watchword_authz.exporting import LOOKUPS, credential_exporter, invitation_exporter, session_exporter
 from watchword_authz.hints import IdTokenHints
+from watchword_authz.inviting import Inviting
 from watchword_authz.mails import Mails
 from watchword_authz.models import (
     ApiKeyCopy,
@@ -186,11 +187,12 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         guesses=Guesses(settings.client_failure_rate, settings.client_failure_burst),
         calls=Calls(shared.internal, settings, owner_of, "/account"),
     )
+    inviting = Inviting(context, pulls)
     broker.consume(
         {
             "user": consumers.on_user(context),
             "client": clients.on_events,
-            "provider": providers.on_events,
+            "provider": consumers.on_provider(context, inviting),
             "api_key": api_keys.on_events,
             "rule": rules_copy.on_events,
             "scope": scopes_copy.on_events,
@@ -202,6 +204,9 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
     exporters = {
         "session": session_exporter(database, shared.now),
         "credential": credential_exporter(database, settings.local_passwords, shared.now),
+        "invitation": invitation_exporter(
+            are_allowed=settings.local_passwords and settings.invitations, are_sent=mails.are_sent
+        ),
     }
     app = create_app(
         Service.AUTHZ.value,
@@ -219,6 +224,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
     )
     backbone.runs(Sweeper(database, feed=shared.feed, now=shared.now, keep_decisions=settings.decisions_keep))
     backbone.runs(mails)
+    backbone.runs(inviting)
     for close in (password_policy.aclose, client_keys.aclose, passwords.close):
         backbone.closes(close)
     return backbone.service(app)

@@ -253,6 +253,16 @@ class Mail(Base, table=True):
     created_at: datetime = Field(sa_type=TIMESTAMP)
 
 
+class ClosedProvider(Base, table=True):
+    """A provider whose people are being invited. version: its own then.  after: the last identity looked at."""
+
+    __tablename__ = "closed_provider"
+
+    provider_id: str = Field(primary_key=True, sa_type=Text)
+    version: int = Field(sa_type=BigInteger)
+    after: str = Field(default="", sa_type=Text)
+
+
 class Consent(Base, table=True):
     """What a person allowed a client to see and do. A withdrawn one keeps its row, so that versions only rise."""
 

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from watchword_database import Session, bus
 from watchword_database.audit import as_json
-from watchword_directory.models import IdentityLink, PendingLink, User
+from watchword_directory.models import IdentityLink, PendingLink, ProviderCopy, User
 from watchword_directory.ranks import EVERYTHING, Reach
 from watchword_events.handovers import VerifiedIdentity
 
@@ -185,7 +185,9 @@ async def list_links(
     provider_id: str | None = None,
     only: bool = False,
 ) -> Sequence[IdentityLink]:
-    """Links in the order of their ids, those after `after`. only: of users who have none of another provider."""
+    """Links in the order of their ids, those after `after`. only: of users who have none of another provider
+    that is enabled.
+    """
     statement = select(IdentityLink).where(col(IdentityLink.id) > after).order_by(col(IdentityLink.id)).limit(limit)
     if user_id is not None:
         statement = statement.where(col(IdentityLink.user_id) == user_id)
@@ -196,6 +198,11 @@ async def list_links(
         elsewhere = select(other.id).where(
             col(other.user_id) == col(IdentityLink.user_id),
             col(other.provider_id) != col(IdentityLink.provider_id),
+            col(other.provider_id).in_(
+                select(ProviderCopy.id).where(
+                    ~col(ProviderCopy.deleted), col(ProviderCopy.data)["enabled"].as_boolean()
+                )
+            ),
         )
         statement = statement.where(~elsewhere.exists())
     return (await session.exec(statement)).all()

@@ -23,6 +23,7 @@ app = typer.Typer(help="Identity providers.", no_args_is_help=True)
 
 _COLUMNS = ("id", "display_name", "preset", "enabled", "issuer")
 Which = Annotated[str, typer.Argument(help="Id of the provider, as it stands in its callback URL")]
+Invite = Annotated[bool, typer.Option("--invite", help="Send whoever has no other way in a link to set a password")]
 EndSessions = Annotated[bool, typer.Option("--end-sessions", help="End at once what came through it")]
 
 
@@ -82,13 +83,15 @@ def create(
 def disable(
     which: Which,
     end_sessions: EndSessions = False,
+    invite: Invite = False,
     data_dir: DataDir = DATA_DIR,
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Nobody signs in through it until it is enabled."""
-    params = {"end_sessions": "true"} if end_sessions else None
+    asked = {"end_sessions": end_sessions, "invite": invite}
+    params = {name: "true" for name, is_asked in asked.items() if is_asked}
     with remote(data_dir, url, token) as installation:
         tell(installation.call("PATCH", f"/providers/{which}", {"enabled": False}, params), as_json=as_json)
 
@@ -135,13 +138,20 @@ def dependents(
 
 
 @app.command()
-def delete(which: Which, yes: Yes = False, data_dir: DataDir = DATA_DIR, url: Url = None, token: Token = None) -> None:
+def delete(
+    which: Which,
+    yes: Yes = False,
+    invite: Invite = False,
+    data_dir: DataDir = DATA_DIR,
+    url: Url = None,
+    token: Token = None,
+) -> None:
     """Remove a provider, and end everything that came through it."""
     with remote(data_dir, url, token) as installation:
         if not yes:
             lost = len(_dependents(installation, which))
             confirm(f"Remove the provider {which}? {lost} of its people have no other way to sign in.", yes)
-        installation.call("DELETE", f"/providers/{which}")
+        installation.call("DELETE", f"/providers/{which}", None, {"invite": "true"} if invite else None)
 
 
 def _dependents(installation: Remote, which: str) -> list[dict[str, Any]]:

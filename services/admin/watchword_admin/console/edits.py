@@ -164,15 +164,6 @@ async def save_provider(console: Console, request: Request, visit: Visit) -> Res
     return console.go("/admin/providers")
 
 
-async def remove_provider(console: Console, request: Request, visit: Visit) -> Response:
-    """The provider is gone, and with it everything that came through it."""
-    await console.sessions.read_form(request, visit)
-    provider_id = str(request.path_params["provider_id"])
-    await _done(changes.remove_provider(console.parts, provider_id, console.parts.endings.here(), end_sessions=True))
-    log.info("provider.removed", provider_id=provider_id, by_user=visit.user.id)
-    return console.go("/admin/providers")
-
-
 async def sign_out(console: Console, request: Request, visit: Visit) -> Response:
     """The console's session is over."""
     await console.sessions.read_form(request, visit)

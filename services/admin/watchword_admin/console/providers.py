@@ -15,7 +15,7 @@ from watchword_admin.console.sessions import Visit
 from watchword_admin.presets import Preset
 from watchword_admin.provider_kinds import ProviderView
 from watchword_database import transaction
-from watchword_runtime.calls import Refused, together, unless_away
+from watchword_runtime.calls import Listed, Refused, together, unless_away
 from watchword_web.errors import MalformedJson
 from watchword_web.forms import parse_json, read_query
 from watchword_web.texts import Text
@@ -213,9 +213,17 @@ async def enable(console: Console, request: Request, visit: Visit) -> Response:
 async def disable(console: Console, request: Request, visit: Visit) -> Response:
     """Nobody signs in through it until it is enabled again; what came through it ends where that was asked for."""
     form = await console.sessions.read_form(request, visit)
+    asked = {name: "true" for name in ("end_sessions", "invite") if name in form}
     path = f"providers/{named(request)['provider_id']}"
-    ending = {"end_sessions": "true"} if "end_sessions" in form else {}
-    await console.calls.send(visit.token, "PATCH", path, {"enabled": False}, **ending)
+    await console.calls.send(visit.token, "PATCH", path, {"enabled": False}, **asked)
+    return console.go("/admin/providers")
+
+
+async def remove(console: Console, request: Request, visit: Visit) -> Response:
+    """The provider is gone, and with it everything that came through it."""
+    form = await console.sessions.read_form(request, visit)
+    asked = {"invite": "true"} if "invite" in form else {}
+    await console.calls.send(visit.token, "DELETE", f"providers/{named(request)['provider_id']}", None, **asked)
     return console.go("/admin/providers")
 
 
@@ -225,9 +233,12 @@ def ask(deed: str) -> Handler:
     async def ask_first(console: Console, request: Request, visit: Visit) -> Response:
         provider = await read_provider(console, str(request.path_params["provider_id"]))
         meant = {"claim": "idp", "value": provider.id}
-        preview, linked = await together(
+        of_it = {"limit": _MANY, "provider_id": provider.id}
+        preview, linked, lone, invitation = await together(
             console.calls.post(visit.token, "revocations", seen.Preview, meant, dry_run="true"),
-            console.calls.page(visit.token, "identities", seen.Identity, limit=_MANY, provider_id=provider.id),
+            console.calls.page(visit.token, "identities", seen.Identity, **of_it),
+            console.calls.page(visit.token, "identities", seen.Identity, only="true", **of_it),
+            unless_away(console.parts.invitation()),
         )
         return console.render(
             request,
@@ -237,10 +248,16 @@ def ask(deed: str) -> Handler:
             provider=provider,
             deed=deed,
             preview=preview,
-            linked=f"{len(linked.items)}{'+' if linked.next else ''}",
+            linked=_count(linked),
+            lone=_count(lone),
+            invitation=invitation,
         )
 
     return ask_first
+
+
+def _count(found: Listed[seen.Identity]) -> str:
+    return f"{len(found.items)}{'+' if found.next else ''}"
 
 
 async def _nothing() -> None:
@@ -260,5 +277,6 @@ POST: Final[Mapping[str, Handler]] = {
     f"{_PROVIDER}/preview": preview,
     f"{_PROVIDER}/enable": enable,
     f"{_PROVIDER}/disable": disable,
+    f"{_PROVIDER}/remove": remove,
     f"{_PROVIDER}/metadata": read_metadata_again,
 }

@@ -71,7 +71,7 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     f"GET {_PROVIDER}/trials/{{trial_id}}": ("GET /upstream/trials/{trial_id}",),
     f"POST {_PROVIDER}/metadata": ("POST /upstream/saml/{provider_id}/refresh",),
     f"POST {_PROVIDER}/enable": ("PATCH /providers/{provider_id}",),
-    f"GET {_PROVIDER}/disable": ("PATCH /providers/{provider_id}", "POST /revocations"),
+    f"GET {_PROVIDER}/disable": ("PATCH /providers/{provider_id}", "GET /identities", "POST /revocations"),
     f"POST {_PROVIDER}/disable": ("PATCH /providers/{provider_id}",),
     f"GET {_PROVIDER}/remove": ("DELETE /providers/{provider_id}", "GET /identities", "POST /revocations"),
     f"POST {_PROVIDER}/remove": ("DELETE /providers/{provider_id}",),

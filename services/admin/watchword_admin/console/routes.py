@@ -75,7 +75,6 @@ POST: Final[Mapping[str, Handler]] = {
     f"{_APPLICATION}/delete": edits.delete_application,
     "/admin/providers": edits.add_provider,
     _PROVIDER: edits.save_provider,
-    f"{_PROVIDER}/remove": edits.remove_provider,
     **providers.POST,
     "/admin/sign-out": edits.sign_out,
     **issuers.POST,

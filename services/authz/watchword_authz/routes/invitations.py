@@ -7,7 +7,7 @@ import structlog
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
-from watchword_authz import break_glass
+from watchword_authz import break_glass, inviting
 from watchword_authz.context import Context
 from watchword_authz.routes.edge import check_way_in, known_user
 from watchword_database.engine import transaction
@@ -63,8 +63,7 @@ def router(context: Context) -> APIRouter:
             raise Problem(409, "This cannot be sent", "There is no mail server, or the user has no verified address.")
         now = context.now()
         async with transaction(context.database) as session:
-            ticket = await break_glass.way_in(session, user.id, now=now)
-            link = f"{settings.public_url}/login/reset?ticket={ticket}"
+            link = await inviting.link_for(context, session, user, now)
             if body.send:
                 words = context.pages.words(user.locale)
                 text = Text(

@@ -16,7 +16,7 @@ from watchword_directory.profiles import export
 from watchword_directory.standing import NOWHERE, standings
 from watchword_events.exports import Exported, IdentityExport, OrganizationExport, UserExport
 from watchword_events.names import Service
-from watchword_runtime.internal import MAX_PAGE, Exporter, ExportQuery
+from watchword_runtime.internal import Exporter, ExportQuery
 from watchword_runtime.internal import router as internal_router
 
 _NAMED: Final = set(IdentityExport.model_fields)
@@ -59,13 +59,25 @@ def organization_exporter(database: Database) -> Exporter:
 
 
 def identity_exporter(database: Database) -> Exporter:
-    """What `GET /internal/export/identity` answers: those of a user; nobody keeps a copy of all."""
+    """What `GET /internal/export/identity` answers: those of a user, or those of a provider whose people have no other.
+
+    Nobody keeps a copy of all.
+    """
 
     async def export_identities(query: ExportQuery) -> Sequence[Exported[IdentityExport]]:
         if query.lookup is None:
             return []
+        column, value = query.lookup
+        is_users = column == "user_id"
         async with transaction(database) as session:
-            links = await store.list_links(session, after="", limit=MAX_PAGE, user_id=query.lookup[1])
+            links = await store.list_links(
+                session,
+                after=query.after,
+                limit=query.limit,
+                user_id=value if is_users else None,
+                provider_id=None if is_users else value,
+                only=not is_users,
+            )
         return [
             Exported(id=link.id, version=1, data=IdentityExport(**link.model_dump(include=_NAMED))) for link in links
         ]
@@ -96,6 +108,6 @@ def routers(parts: Parts) -> list[APIRouter]:
     lookups = {
         "user": frozenset({"username", "email"}),
         "organization": frozenset({"short_name"}),
-        "identity": frozenset({"user_id"}),
+        "identity": frozenset({"user_id", "only_provider_id"}),
     }
     return [internal_router(parts.settings.keyring, Service.DIRECTORY, exporters, lookups=lookups, now=parts.now)]
