@@ -62,9 +62,9 @@ async def shown(
 
 
 @pytest.fixture(scope="module")
-async def organization(session_platform: Platform) -> str:
+async def organization(module_platform: Platform) -> str:
     """The id of an organization, of which some of the things are."""
-    made = await session_platform.api().create("/organizations", short_name=f"s{secrets.token_hex(4)}", name="Shown")
+    made = await module_platform.api().create("/organizations", short_name=f"s{secrets.token_hex(4)}", name="Shown")
     return str(made["id"])
 
 
@@ -161,9 +161,9 @@ def template_of(method: str, path: str) -> str:
 
 
 @pytest.fixture(scope="module")
-async def things(session_platform: Platform, organization: str) -> list[str]:
+async def things(module_platform: Platform, organization: str) -> list[str]:
     """The pages of one thing of each kind, all of one organization that can be."""
-    api, name, of = session_platform.api(), secrets.token_hex(4), {"organization": organization}
+    api, name, of = module_platform.api(), secrets.token_hex(4), {"organization": organization}
     user = await api.create("/users", username=f"shown-{name}", password=secrets.token_urlsafe(16), **of)
     group = await api.create("/groups", name=f"shown-{name}", **of)
     await api.call("POST", f"/groups/{group['id']}/members", {"add": [user["id"]]})

@@ -19,11 +19,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-async def acme(session_platform: Platform, home: Path, idp_keys: Pair) -> AsyncIterator[tuple[Idp, str]]:
+async def acme(module_platform: Platform, home: Path, idp_keys: Pair) -> AsyncIterator[tuple[Idp, str]]:
     """A provider that is configured once for all of them."""
     idp = Idp(home, idp_keys)
-    api: Api = session_platform.api()
-    yield idp, await connected(api, session_platform, idp)
+    api: Api = module_platform.api()
+    yield idp, await connected(api, module_platform, idp)
     await api.close()
 
 

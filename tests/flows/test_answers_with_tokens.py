@@ -28,16 +28,16 @@ MODES = ["query", "fragment", "form_post", "query.jwt", "fragment.jwt", "form_po
 
 
 @pytest.fixture(scope="module")
-async def user(session_platform: Platform) -> dict[str, Any]:
+async def user(module_platform: Platform) -> dict[str, Any]:
     """Who signs in."""
-    return dict(await session_platform.api().create("/users", username=USER, name="Ann Answers", password=PASSWORD))
+    return dict(await module_platform.api().create("/users", username=USER, name="Ann Answers", password=PASSWORD))
 
 
 @pytest.fixture(scope="module")
-async def keys(session_platform: Platform) -> KeySet:
+async def keys(module_platform: Platform) -> KeySet:
     """The keys of the installation, as a client fetches them."""
     async with http_client() as http:
-        return KeySet.import_key_set((await http.get(f"{session_platform.issuer}/oauth2/jwks")).json())
+        return KeySet.import_key_set((await http.get(f"{module_platform.issuer}/oauth2/jwks")).json())
 
 
 async def party_of(platform: Platform, api: Api, canary: Canary, **metadata: object) -> Party:

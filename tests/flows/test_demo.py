@@ -22,13 +22,13 @@ from watchword_testkit.signin import Party
 
 
 @pytest.fixture(scope="module")
-async def running(session_platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[demo.Started]:
+async def running(module_platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[demo.Started]:
     """The demo beside the session's installation."""
     home = tmp_path_factory.mktemp("demo")
-    started = await start(session_platform, home)
+    started = await start(module_platform, home)
     yield started
     started.stop()
-    session_platform.canary.check("the demo's log files", [log.read_text() for log in home.rglob("*.log")])
+    module_platform.canary.check("the demo's log files", [log.read_text() for log in home.rglob("*.log")])
 
 
 async def start(platform: Platform, home: Path) -> demo.Started:

@@ -75,16 +75,16 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-async def scene(session_platform: Platform) -> AsyncIterator[Scene]:
+async def scene(module_platform: Platform) -> AsyncIterator[Scene]:
     """People, groups and roles of both, and some of the installation."""
-    api, tag, ids = session_platform.api(), secrets.token_hex(4), {}
+    api, tag, ids = module_platform.api(), secrets.token_hex(4), {}
     ids["tag"] = tag
     for name in ("acme", "other"):
         made = await api.create("/organizations", short_name=f"{name}-{tag}", name=name)
         ids |= {name: str(made["id"]), f"{name} name": f"{name}-{tag}", f"{name} domain": f"{name}-{tag}.example"}
     ids["acme waits"] = f"waits-{tag}.example"
     databases = {
-        each: session_platform.database.open(each) for each in (Service.DIRECTORY, Service.AUTHZ, Service.ADMIN)
+        each: module_platform.database.open(each) for each in (Service.DIRECTORY, Service.AUTHZ, Service.ADMIN)
     }
     async with transaction(databases[Service.DIRECTORY]) as session:
         for domain, verified_at in ((ids["acme domain"], utc_now()), (ids["acme waits"], None)):
@@ -126,24 +126,24 @@ async def scene(session_platform: Platform) -> AsyncIterator[Scene]:
         await api.call("POST", f"/groups/{ids[group]}/members", {"add": [ids[member]]})
     for name, home in (("acme app", "acme"), ("other app", "other"), ("app of all", None)):
         where = {"organization": ids[home]} if home else {}
-        app = await Party.registered(api, session_platform.issuer, session_platform.canary, **where)
+        app = await Party.registered(api, module_platform.issuer, module_platform.canary, **where)
         ids[name] = app.client_id
     for name, home in (("acme's rule", "acme"), ("other's rule", "other"), ("rule of all", None)):
         bound = {"organization": ids[home]} if home else {"clients": [ids["app of all"]]}
         made = await api.create("/rules", name=f"known-{tag}", expression="true", precedence=-9, **bound)
         ids[name] = str(made["id"])
     party = await Party.registered(
-        api, session_platform.issuer, session_platform.canary, scope="openid", access_token_lifetime_s=3600,
+        api, module_platform.issuer, module_platform.canary, scope="openid", access_token_lifetime_s=3600,
         permission_scope=sorted({permission_of(*route) for route in DELEGATED}),
     )  # fmt: skip
     for name in ("eve", "ann", "admin", "boss"):
-        async with session_platform.browser() as browser:
+        async with module_platform.browser() as browser:
             tokens = await SignIn(browser, party, scope="openid").with_password(ids[f"{name} name"], PASSWORD)
         (session_of,) = (await api.get("/sessions", user_id=ids[name]))["items"]  # type: ignore[misc]
         ids[f"{name}'s session"] = str(session_of["id"])  # type: ignore[index]
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-    async with http_client(base_url=f"{session_platform.issuer}/api/v1", headers=headers, timeout=20.0) as boss:
-        yield Scene(session_platform, databases, ids, boss)
+    async with http_client(base_url=f"{module_platform.issuer}/api/v1", headers=headers, timeout=20.0) as boss:
+        yield Scene(module_platform, databases, ids, boss)
 
 
 _NAMES: Final = {"sessions": "sid", "credentials": "user_id"}

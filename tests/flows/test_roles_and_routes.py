@@ -73,15 +73,15 @@ class Person(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-async def people(session_platform: Platform) -> AsyncIterator[dict[str, Person]]:
+async def people(module_platform: Platform) -> AsyncIterator[dict[str, Person]]:
     """Somebody of each role, and somebody of none."""
-    api = session_platform.api()
+    api = module_platform.api()
     every = sorted({route.permission for route in ROUTES})
     parties = [
         await Party.registered(
             api,
-            session_platform.issuer,
-            session_platform.canary,
+            module_platform.issuer,
+            module_platform.canary,
             scope="openid",
             access_token_lifetime_s=3600,
             permission_scope=scope,
@@ -96,10 +96,10 @@ async def people(session_platform: Platform) -> AsyncIterator[dict[str, Person]]
         if role != NOBODY:
             within = {"organization": organization["id"]} if role == "organization-administrator" else {}
             await api.create("/assignments", role=role, user=user["id"], **within)
-        async with session_platform.browser() as browser:
+        async with module_platform.browser() as browser:
             tokens = [(await SignIn(browser, party, scope="openid").with_password(name, PASSWORD)) for party in parties]
         found[role] = Person(role, str(user["id"]), *(each["access_token"] for each in tokens))
-    async with connected(session_platform) as http, asyncio.timeout(30):
+    async with connected(module_platform) as http, asyncio.timeout(30):
         for person in found.values():  # what a role gives is known everywhere within moments
             for route in EACH_SERVICE:
                 while opens([person.role], *route) and await ask(http, route, person.all) == 403:

@@ -39,11 +39,11 @@ class Upstream:
 
 
 @pytest.fixture(scope="module")
-async def upstream(session_platform: Platform) -> AsyncIterator[Upstream]:
+async def upstream(module_platform: Platform) -> AsyncIterator[Upstream]:
     """A provider in a process of Node's, at which anybody may sign in."""
     provider_id, port = f"Node-{secrets.token_hex(4)}", free_port()
     keeper_id = f"Keeper-{secrets.token_hex(4)}"
-    sso = f"{session_platform.issuer}/api/auth/sso"
+    sso = f"{module_platform.issuer}/api/auth/sso"
     client = {
         "client_id": CLIENT,
         "redirect_uris": [f"{sso}/callback/{provider_id}"],

@@ -38,6 +38,13 @@ async def session_platform(
         await running.check_secrets()
 
 
+@pytest.fixture(scope="module")
+async def module_platform(session_platform: Platform) -> Platform:
+    """The session's installation, for what a file's tests share. It is awake: see `platform`."""
+    await session_platform.until_ready()
+    return session_platform
+
+
 @pytest.fixture
 async def platform(session_platform: Platform) -> Platform:
     """The session's installation, awake: its loop stood still for as long as tests without one ran."""

@@ -6,6 +6,7 @@ from watchword_testkit.databases import database, database_template
 from watchword_testkit.installations import (
     api,
     browser_session,
+    module_platform,
     own_platform,
     platform,
     platform_factory,
@@ -26,6 +27,7 @@ __all__ = [
     "log_lines",
     "loopback_only",
     "mock_issuer",
+    "module_platform",
     "nats_factory",
     "nats_server",
     "own_platform",
