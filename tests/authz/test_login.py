@@ -260,7 +260,7 @@ async def test_providers_are_offered_in_order(rig: Rig) -> None:
 async def test_provider_link_hands_the_flow_over(rig: Rig) -> None:
     provider = rig.provider()
     await rig.know_provider(provider)
-    visit = await at_login(rig, prompt="login", max_age="0", login_hint="ann", acr_values="a b")
+    visit = await at_login(rig, prompt="login", max_age="0", login_hint="ann", acr_values="a b", ui_locales="de")
     binding, flow_id = await visit.binding(), visit.flow_id
     link = visit.browser.page.links[f"provider-{provider.id}"]
     page = await visit.browser.send("GET", link)
@@ -277,6 +277,7 @@ async def test_provider_link_hands_the_flow_over(rig: Rig) -> None:
         max_age_s=0,
         acr_values=("a", "b"),
         login_hint="ann",
+        ui_locales=("de",),
     )
 
 

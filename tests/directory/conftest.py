@@ -63,9 +63,13 @@ class Person:
         self.canary.add("ticket", ticket)
         return ticket
 
-    async def ticket_for(self, identity: VerifiedIdentity, *, binding: str = "", solicited: bool = True) -> str:
+    async def ticket_for(
+        self, identity: VerifiedIdentity, *, binding: str = "", solicited: bool = True, ui_locales: tuple[str, ...] = ()
+    ) -> str:
         """What federation hands over. solicited: False for a sign-in that began at the provider."""
-        handed_over = Identity(binding=binding or self.binding, identity=identity, solicited=solicited)
+        handed_over = Identity(
+            binding=binding or self.binding, identity=identity, solicited=solicited, ui_locales=ui_locales
+        )
         return await self.issue(self.federation, handed_over)
 
     async def send(self, ticket: str, *, secret: str | None = None) -> Step:

@@ -43,6 +43,13 @@ async def test_a_repeated_step_with_the_right_cookie_goes_to_where_the_flow_stan
     assert again.response.headers["location"].endswith(f"?flow={person.flow}")
 
 
+async def test_the_page_is_in_the_language_that_the_application_asked_for(person: Person, identity: Describe) -> None:
+    ticket = await person.ticket_for(identity(subject=""), ui_locales=("de",))
+    page = await person.send(ticket)
+    assert page.error == "invalid_identity"
+    assert '<html lang="de">' in page.response.text
+
+
 async def test_a_ticket_is_taken_once_by_parallel_requests(person: Person, identity: Describe) -> None:
     ticket = await person.ticket_for(identity())
     steps = await asyncio.gather(*(person.send(ticket) for _ in range(12)))

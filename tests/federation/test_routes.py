@@ -114,6 +114,22 @@ async def test_there_and_back(person: Person, acme: str, upstream: Any, log_line
     assert events == ["upstream_sign_in.started", "upstream_sign_in.verified"]
 
 
+async def test_pages_are_in_the_language_that_the_application_asked_for(
+    person: Person, acme: str, upstream: Any
+) -> None:
+    """Whatever the browser says; and directory's as well, to which the languages travel on."""
+    person.browser.client.headers["Accept-Language"] = "en"
+    page = await person.leave(acme, ui_locales=("de",))
+    page = await person.come_back(acme, upstream.authorize(page.location, error="access_denied"))
+    assert page.error_code == "access_denied"
+    assert '<html lang="de">' in page.body
+    page = await person.leave(acme, ui_locales=("de",))
+    identity = await person.identity(await person.come_back(acme, upstream.authorize(page.location)))
+    assert identity.ui_locales == ("de",)
+    page = await person.leave("another-provider", await person.ticket(acme, ui_locales=("de",)))
+    assert (page.error_code, '<html lang="de">' in page.body) == ("state_mismatch", True)
+
+
 async def test_without_a_ticket_one_goes_to_the_login_page(person: Person, acme: str) -> None:
     page = await person.browser.send("GET", f"/api/auth/sso/login/{acme}")
     assert (page.status, page.location) == (303, f"{person.platform.issuer}/login")

@@ -49,7 +49,8 @@ class Payload(BaseModel):
 class UpstreamStart(Payload):
     """authz asks federation to have an upstream provider authenticate the person behind a flow.
 
-    arrival: the sign-in that began at the provider and was confirmed here, which this flow is for.
+    arrival: the sign-in that began at the provider and was confirmed here, which this flow is for.  ui_locales: the
+    languages that the application asked for, best first.
     """
 
     kind = HandoverKind.UPSTREAM_START
@@ -63,6 +64,7 @@ class UpstreamStart(Payload):
     acr_values: tuple[str, ...] = ()
     login_hint: str | None = None
     arrival: str | None = None
+    ui_locales: tuple[str, ...] = ()
 
 
 class VerifiedIdentity(BaseModel):
@@ -91,6 +93,7 @@ class Identity(Payload):
 
     solicited: False when the provider began the sign-in: such a one never leads to a new link with an account.
     upstream_session: federation's name for the session at the provider, where one can end with the other.
+    ui_locales: as in UpstreamStart.
     """
 
     kind = HandoverKind.IDENTITY
@@ -101,6 +104,7 @@ class Identity(Payload):
     identity: VerifiedIdentity
     solicited: bool = True
     upstream_session: str | None = None
+    ui_locales: tuple[str, ...] = ()
 
 
 class ProveAccount(Payload):
@@ -118,7 +122,7 @@ class ProveAccount(Payload):
 
 
 class AccountProved(Payload):
-    """authz tells directory that the person proved the account of a pending link."""
+    """authz tells directory that the person proved the account of a pending link. ui_locales: as in UpstreamStart."""
 
     kind = HandoverKind.ACCOUNT_PROVED
     sender = Service.AUTHZ
@@ -128,6 +132,7 @@ class AccountProved(Payload):
     user_id: str
     pending_link_id: str
     upstream_session: str | None = None
+    ui_locales: tuple[str, ...] = ()
 
 
 class SignedIn(Payload):

@@ -10,6 +10,7 @@ from watchword_authz import credentials, notices, remembered, requirements, sess
 from watchword_authz.account import device_of
 from watchword_authz.context import Context
 from watchword_authz.devices import known_device, remember_device
+from watchword_authz.flows import request_of
 from watchword_authz.held import Held, passed_in
 from watchword_authz.models import Flow
 from watchword_authz.passwords import Proved
@@ -123,12 +124,13 @@ async def _hold(context: Context, flow: Flow, arrival: Arrival, now: datetime) -
 
 
 async def _hand_proof_over(context: Context, flow: Flow, arrival: Arrival, proof: ProveAccount) -> Response:
-    now = context.now()
+    now, asked = context.now(), request_of(flow)
     payload = AccountProved(
         binding=flow.binding,
         user_id=proof.user_id,
         pending_link_id=proof.pending_link_id,
         upstream_session=proof.upstream_session,
+        ui_locales=asked.ui_locales if asked is not None else (),
     )
     async with transaction(context.database) as session:
         await _check_password_still(session, arrival)

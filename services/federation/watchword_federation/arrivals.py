@@ -133,6 +133,7 @@ async def resume(
             binding=start.payload.binding,
             began=arrival.created_at,
             solicited=False,
+            ui_locales=start.payload.ui_locales,
         )
     response = federation.redirect("/login/identity", ticket=identity)
     federation.cookies.drop_flow(response, arrival_id)

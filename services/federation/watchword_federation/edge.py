@@ -169,7 +169,15 @@ class Federation:
             raise SignInFailed(Failure.STATE_MISMATCH, "this very assertion was accepted before")
 
     async def hand_on(
-        self, session: Session, arrived: Arrived, *, flow: str, binding: str, began: datetime, solicited: bool = True
+        self,
+        session: Session,
+        arrived: Arrived,
+        *,
+        flow: str,
+        binding: str,
+        began: datetime,
+        solicited: bool = True,
+        ui_locales: Sequence[str] = (),
     ) -> str:
         """The ticket with which directory learns whom the provider authenticated. began: when the sign-in did.
 
@@ -178,7 +186,11 @@ class Federation:
         provider_id, kept = arrived.identity.provider_id, arrived.session
         upstream_session = None if kept is None else await self._keep(session, provider_id, kept, began)
         payload = Identity(
-            binding=binding, identity=arrived.identity, solicited=solicited, upstream_session=upstream_session
+            binding=binding,
+            identity=arrived.identity,
+            solicited=solicited,
+            upstream_session=upstream_session,
+            ui_locales=tuple(ui_locales),
         )
         log.info("upstream_sign_in.verified", provider_id=provider_id)
         return await bus.hand_over(session, payload, flow=flow, now=self.now())

@@ -110,6 +110,7 @@ def open_flow(
         rev=rev,
         created_at=now,
         expires_at=now + FLOW_LIFE,
+        ui_locales=list(start.payload.ui_locales),
     )
 
 

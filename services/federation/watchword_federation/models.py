@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, MetaData, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -22,7 +22,8 @@ class UpstreamFlow(Base, table=True):
     state_hash: SHA-256 of `state`.  flow, binding: the sign-in at Watchword and the hash of its cookie's secret.
     configuration: SHA-256 of what the provider's settings were, so that an answer to other settings is refused.
     sealed: nonce and PKCE verifier, opened with the key "upstream-flow" and `state_hash` as associated data.
-    rev: the ledger position that was applied before the provider was read.
+    rev: the ledger position that was applied before the provider was read.  ui_locales: the languages that the
+    application asked for.
     """
 
     __tablename__ = "upstream_flow"
@@ -39,6 +40,9 @@ class UpstreamFlow(Base, table=True):
     created_at: datetime = Field(sa_type=TIMESTAMP)
     expires_at: datetime = Field(sa_type=TIMESTAMP)
     taken_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+    ui_locales: list[str] = Field(
+        default_factory=list, sa_type=ARRAY(Text), sa_column_kwargs={"server_default": text("'{}'")}
+    )
 
     __table_args__ = (Index("ix_upstream_flow_expires_at", "expires_at"),)
 

@@ -224,6 +224,7 @@ def _upstream_start(flow: Flow, request: AuthorizationRequest | None, provider: 
         max_age_s=request.max_age_s,
         acr_values=tuple(value for value in request.acr_values if value not in LEVELS),
         login_hint=request.login_hint,
+        ui_locales=request.ui_locales,
     )
 
 

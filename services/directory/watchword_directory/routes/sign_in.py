@@ -12,6 +12,7 @@ from watchword_database import transaction
 from watchword_directory import resolve
 from watchword_directory.edge import Parts, page_error
 from watchword_events.exports import ProviderExport
+from watchword_web import languages
 from watchword_web.forms import read_query
 from watchword_web.surfaces import Surface
 
@@ -35,6 +36,7 @@ def routers(parts: Parts) -> list[APIRouter]:
             arrival = await resolve.find_arrival(session, ticket, now=parts.now())
         if arrival is None:
             raise page_error("invalid_ticket", detail="unknown")
+        languages.prefer(request.scope, asked=arrival.payload.ui_locales)
         if not resolve.is_of_this_browser(arrival, parts.cookies.read_flow(request, arrival.flow)):
             raise page_error("wrong_browser", detail="flow cookie missing or of another browser")
         handed_on = None if arrival.repeated else await _receive(parts, arrival, ticket)

@@ -28,6 +28,7 @@ from watchword_federation.flows import (
 )
 from watchword_federation.models import UpstreamFlow
 from watchword_federation.trials import begin, conclude, is_trial
+from watchword_web import languages
 from watchword_web.forms import Params, read_form, read_query
 
 Mode = Literal["query", "form_post", "saml"]
@@ -79,6 +80,8 @@ async def _leave(federation: Federation, provider_id: str, request: Request, tra
         return federation.redirect("/login")
     async with transaction(federation.database) as session:
         found = await bus.peek(session, UpstreamStart, ticket) if _TICKET.fullmatch(ticket) else None
+    if found is not None:
+        languages.prefer(request.scope, asked=found.payload.ui_locales)
     cookie = federation.cookies.read_flow(request, found.flow) if found is not None else None
     start = check_start(found, provider_id, cookie)
     if start.payload.arrival is not None:
@@ -124,6 +127,8 @@ async def find_flow(federation: Federation, provider_id: str, request: Request, 
     """The flow that an answer belongs to. Raises SignInFailed(state_mismatch)."""
     async with transaction(federation.database) as session:
         found = await store.find_flow(session, hash_of(state)) if _TICKET.fullmatch(state) else None
+    if found is not None:
+        languages.prefer(request.scope, asked=found.ui_locales)
     cookie = federation.cookies.read_flow(request, found.flow) if found is not None else None
     return check_return(found, provider_id, mode, cookie)
 
@@ -148,7 +153,9 @@ async def complete(
     async with transaction(federation.database) as session:
         await federation.note_arrival(session, arrived)
         await vault.keep(federation, session, arrived, rev=flow.rev)
-        ticket = await federation.hand_on(session, arrived, flow=flow.flow, binding=flow.binding, began=flow.created_at)
+        ticket = await federation.hand_on(
+            session, arrived, flow=flow.flow, binding=flow.binding, began=flow.created_at, ui_locales=flow.ui_locales
+        )
     return federation.redirect("/login/identity", ticket=ticket)
 
 
