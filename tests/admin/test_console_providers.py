@@ -75,6 +75,65 @@ async def test_a_preset_is_filled_in_and_its_addresses_are_there_to_copy(console
     await api.delete(f"/providers/{provider_id}")
 
 
+async def test_who_gets_tokens_of_a_provider_s_people_is_said_in_its_form(console: Browser, api: Api) -> None:
+    provider_id = f"Entra-{secrets.token_hex(4)}"
+    await console.open(f"{console.issuer}/admin/providers/new?preset=entra")
+    page = await console.submit(
+        "client_id", "save", id=provider_id, tenant="acme", client_id="abc", exchange_way="entra_obo"
+    )
+    assert "keep_tokens is needed" in page.body
+    page = await console.submit("client_id", "save", keep_tokens="1")
+    graph = "https://graph.microsoft.com"
+    said = {
+        "exchange_clients": f"https://app.example/?a=b = {graph}\nother\nhttps://app.example/?a=b = my service",
+        "exchange_scopes": f"https://app.example/?a=b = {graph}/Calendars.Read",
+        "exchange_client_id": "exchanging",
+        "exchange_token_endpoint_auth_method": "client_secret_post",
+        "exchange_client_secret": "exchange-s3cret",
+        "exchange_token_endpoint": "https://login.example/token",
+    }
+    await console.click(f"configure-{provider_id}")
+    await console.submit("client_id", "save", **said)
+    wanted = {
+        "way": "entra_obo",
+        "clients": [
+            {
+                "client_id": "https://app.example/?a=b",
+                "audiences": [graph, "my service"],
+                "scopes": [f"{graph}/Calendars.Read"],
+            },
+            {"client_id": "other", "audiences": [], "scopes": []},
+        ],
+        "user_token": "access_token",
+        "client_id": "exchanging",
+        "token_endpoint": "https://login.example/token",
+        "token_endpoint_auth_method": "client_secret_post",
+        "private_key_id": None,
+        "client_assertion_audience": None,
+    }
+    # Saved again as it is shown, nothing is another.
+    for _ in range(2):
+        found = await api.get(f"/providers/{provider_id}")
+        assert (found["keep_tokens"], found["exchange"], found["has_exchange_secret"]) == (True, wanted, True)
+        page = await console.click(f"configure-{provider_id}")
+        assert "exchange-s3cret" not in page.body
+        await console.submit("client_id", "save")
+    await console.click(f"configure-{provider_id}")
+    page = await console.submit("client_id", "save", exchange_way="id_jag")
+    assert "an ID-JAG is for an authorization server" in page.body
+    jag = {"exchange_clients": "other = https://api.example", "exchange_scopes": ""}
+    await console.submit("client_id", "save", **jag, exchange_token_endpoint_auth_method="")
+    found = await api.get(f"/providers/{provider_id}")
+    exchange = found["exchange"]
+    assert isinstance(exchange, dict)
+    assert (exchange["way"], exchange["user_token"], found["has_exchange_secret"]) == ("id_jag", "id_token", False)
+    await console.click(f"configure-{provider_id}")
+    await console.submit("client_id", "save", exchange_way="", keep_tokens="")
+    found = await api.get(f"/providers/{provider_id}")
+    assert (found["keep_tokens"], found["exchange"]) == (False, None)
+    await api.delete(f"/providers/{provider_id}")
+
+
 async def test_a_provider_is_disabled_enabled_and_deleted_with_what_that_means(
     console: Browser, api: Api, make_provider: Make
 ) -> None:

@@ -176,7 +176,7 @@ def _errors(wrong: Exception) -> Errors:
         case ValidationError():
             return fields.errors_of(wrong)
         case InvalidAddress():
-            return {wrong.field: str(wrong)}
+            return {fields.CONTROLS.get(wrong.field, wrong.field): str(wrong)}
         case ShortNameTaken():
             return {"short_name": Text("another application has this short name")}
         case NoSuchOrganization():

@@ -6,6 +6,8 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 
 from watchword_admin.client_documents import ClientView
+from watchword_admin.console.exchange import exchange_members, exchange_values
+from watchword_admin.oauth_documents import OAuthDocument
 from watchword_admin.presets import Preset, PresetField
 from watchword_admin.provider_kinds import ProviderView
 
@@ -70,7 +72,7 @@ def provider_members(
     for field in preset.fields:
         if field.name in form or not _keeps(field):
             members[field.name] = _member(field, form)
-    return members
+    return members if preset.kind == "saml" else members | exchange_members(form)
 
 
 def _group_sync(form: Mapping[str, str], known: ProviderView | None) -> JsonValue:
@@ -109,6 +111,8 @@ def provider_values(preset: Preset, provider: ProviderView) -> Values:
     if provider.group_sync is not None:
         values["group_pattern"] = provider.group_sync.pattern or ""
         values["group_names"] = _lines_of(provider.group_sync.names)
+    if isinstance(provider, OAuthDocument):
+        values |= exchange_values(keep_tokens=provider.keep_tokens, exchange=provider.exchange)
     return values | _shown(preset, {field.name: _stored(preset, field, provider) for field in preset.fields})
 
 
@@ -170,15 +174,17 @@ def errors_of(invalid: ValidationError) -> Errors:
         field = str(problem["loc"][0]) if problem["loc"] else ""
         if not field and ": " in message:  # a rule over several members begins with the one that has to change
             field, message = message.split(": ", 1)
-        found.setdefault(_FIELDS.get(field, field), message)
+        found.setdefault(CONTROLS.get(field, field), message)
     return found
 
 
-_FIELDS: Final = {
+# Members that the form says with other controls.
+CONTROLS: Final = {
     "grant_types": "grant_authorization_code",
     "response_types": "grant_authorization_code",
     "group_sync": "group_pattern",
     "role_mapping": "default_role",
+    "exchange": "exchange_way",
 }
 
 
