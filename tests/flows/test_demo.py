@@ -132,9 +132,29 @@ async def test_two_clicks_sign_in_through_a_saml_provider(
 async def test_what_the_saml_provider_cannot_answer_is_no_crash(
     running: demo.Started, browser_session: Browser
 ) -> None:
-    for query in ("", "SAMLRequest=AAAA", "SAMLRequest=", "RelayState=x"):
-        page = await browser_session.open(f"{running.saml_url}/sso?{query}")
-        assert (page.status, "AAAA" in page.body) == (400, False)
+    for path in ("sso", "slo"):
+        for query in ("", "SAMLRequest=AAAA", "SAMLRequest=", "RelayState=x"):
+            page = await browser_session.open(f"{running.saml_url}/{path}?{query}")
+            assert (page.status, "AAAA" in page.body) == (400, False)
+
+
+@pytest.mark.spec("SAML Profiles 4.4")
+async def test_signing_out_ends_the_session_at_the_saml_provider_as_well(
+    running: demo.Started, browser_session: Browser
+) -> None:
+    """Who was known there without a question is asked for the next time."""
+    browser = browser_session
+    await browser.open(running.app_url)
+    await click(browser, "sign-in")
+    await click(browser, "provider-demo-labs")
+    await through_labs(browser)
+    page = await arrive(browser, await browser.submit("sign-out"))
+    assert page.url == f"{running.app_url}/"
+    assert [page.url for page in browser.history if page.url.startswith(f"{running.saml_url}/slo?SAMLRequest=")]
+    await click(browser, "sign-in")
+    assert (await click(browser, "provider-demo-labs")).has("person-erin")
+    await browser.submit("SAMLRequest", "person-erin")
+    assert (await through_labs(browser)).texts["user"] == "Erin Eriksen"
 
 
 async def test_the_page_works_without_javascript_and_allows_nothing_foreign(

@@ -115,6 +115,7 @@ class Demo:
             enabled=True,
             issuer=entity_id_of(saml_url),
             sso_url=sso_url_of(saml_url),
+            slo_url=slo_url_of(saml_url),
             certificates=[certificate],
             groups_attribute="groups",
         )
@@ -136,6 +137,11 @@ def entity_id_of(saml_url: str) -> str:
 def sso_url_of(saml_url: str) -> str:
     """Where people are sent to sign in at Demo Labs."""
     return f"{saml_url}/sso"
+
+
+def slo_url_of(saml_url: str) -> str:
+    """Where people are sent to be signed out at Demo Labs, too."""
+    return f"{saml_url}/slo"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Demo Labs' identity provider: pysaml2 with its two people.
 
 Like a company's it knows the person at the desk from the morning's sign-in, Erin, and asks only when Watchword wants a
-new one (`ForceAuthn`). It knows Watchword by its metadata. pysaml2 signs with the program xmlsec1, which `make up`
-cannot bring along; here python-xmlsec signs, which Watchword has anyway.
+new one (`ForceAuthn`), or after that person was signed out. It knows Watchword by its metadata. pysaml2 signs with
+the program xmlsec1, which `make up` cannot bring along; here python-xmlsec signs, which Watchword has anyway.
 """
 
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -22,19 +22,21 @@ from saml2.config import IdPConfig
 from saml2.metadata import entity_descriptor
 from saml2.saml import NAMEID_FORMAT_PERSISTENT, NameID
 from saml2.server import Server
+from saml2.sigver import RSACrypto, import_rsa_key_from_file
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from watchword.demo import DEMO, Person, entity_id_of, sso_url_of
+from watchword.demo import DEMO, Person, entity_id_of, slo_url_of, sso_url_of
 from watchword.demo.keys import key_pair
 from watchword.demo.pages import Pages, static
 
 _METADATA: Final = "application/samlmetadata+xml"
 _MOST_BYTES: Final = 16 * 1024
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}
+_SIGNED_OUT: Final = "demo-labs-signed-out"  # the cookie of a browser at whose desk nobody is known any more
 _PEOPLE: Final[Mapping[str, Person]] = {person.username: person for person in DEMO.saml_people}
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,12 @@ class Labs:
     def app(self) -> Starlette:
         """Where it answers."""
         return Starlette(
-            routes=[Route("/metadata", self._metadata), Route("/sso", self._sso, methods=["GET", "POST"]), static()]
+            routes=[
+                Route("/metadata", self._metadata),
+                Route("/sso", self._sso, methods=["GET", "POST"]),
+                Route("/slo", self._slo),
+                static(),
+            ]
         )
 
     async def _metadata(self, _request: Request) -> Response:
@@ -63,17 +70,17 @@ class Labs:
     async def _sso(self, request: Request) -> Response:
         """Who is at the desk, to Watchword; or the question who it is, which comes back with the answer."""
         body = await request.body() if request.method == "POST" else request.url.query.encode()
-        asked = {name: values[0] for name, values in parse_qs(body[:_MOST_BYTES].decode("latin-1")).items()}
-        try:
-            return await run_in_threadpool(self._answered, asked)
-        except Exception as error:  # pysaml2 has one of its own for each thing that can be wrong, of no common kind
-            log.exception("not answered")
-            return PlainTextResponse(f"This is no request that Demo Labs can answer: {type(error).__name__}.\n", 400)
+        is_known = _SIGNED_OUT not in request.cookies
+        return await _answer(body, lambda asked: self._answered(asked, is_known=is_known))
 
-    def _answered(self, asked: Mapping[str, str]) -> Response:
+    async def _slo(self, request: Request) -> Response:
+        """Nobody is known at the desk any more, and the browser is back at Watchword with the answer."""
+        return await _answer(request.url.query.encode(), self._signed_out)
+
+    def _answered(self, asked: Mapping[str, str], *, is_known: bool) -> Response:
         server = self._server()
         request = server.parse_authn_request(asked["SAMLRequest"], BINDING_HTTP_REDIRECT).message
-        if "person" not in asked and request.force_authn == "true":
+        if "person" not in asked and (request.force_authn == "true" or not is_known):
             return self._pages.render("labs.html", people=DEMO.saml_people, asked=asked)
         person = _PEOPLE[asked["person"]] if "person" in asked else DEMO.saml_people[0]
         to = server.response_args(request, [BINDING_HTTP_POST])
@@ -94,7 +101,25 @@ class Labs:
         posted = server.apply_binding(
             BINDING_HTTP_POST, str(response), to["destination"], relay_state=asked.get("RelayState", ""), response=True
         )
-        return HTMLResponse(str(posted["data"]), headers=_NOT_KEPT)
+        answer = HTMLResponse(str(posted["data"]), headers=_NOT_KEPT)
+        answer.delete_cookie(_SIGNED_OUT)
+        return answer
+
+    def _signed_out(self, asked: Mapping[str, str]) -> Response:
+        server = self._server()
+        request = server.parse_logout_request(asked["SAMLRequest"], BINDING_HTTP_REDIRECT).message
+        sent = server.apply_binding(
+            BINDING_HTTP_REDIRECT,
+            str(server.create_logout_response(request, [BINDING_HTTP_REDIRECT], sign=False)),
+            server.response_args(request, [BINDING_HTTP_REDIRECT])["destination"],
+            relay_state=asked.get("RelayState", ""),
+            response=True,
+            sign=True,
+            sigalg=xmldsig.SIG_RSA_SHA256,
+        )
+        answer = RedirectResponse(dict(sent["headers"])["Location"], 303, _NOT_KEPT)
+        answer.set_cookie(_SIGNED_OUT, "1", httponly=True, samesite="lax")
+        return answer
 
     def _server(self) -> Server:
         """What answers, once Watchword's metadata was read: when it first sends somebody."""
@@ -104,6 +129,7 @@ class Labs:
                 metadata = httpx2.get(url, trust_env=False, timeout=10.0).raise_for_status().text
                 made = Server(config=self._config(metadata))
                 made.sec.crypto = PythonXmlsec()
+                made.sec.sec_backend = RSACrypto(import_rsa_key_from_file(str(self._key)))
                 self._met = made
             return self._met
 
@@ -124,7 +150,10 @@ class Labs:
                 "service": {
                     "idp": {
                         "name": "Demo Labs",
-                        "endpoints": {"single_sign_on_service": [(sso_url_of(self._url), BINDING_HTTP_REDIRECT)]},
+                        "endpoints": {
+                            "single_sign_on_service": [(sso_url_of(self._url), BINDING_HTTP_REDIRECT)],
+                            "single_logout_service": [(slo_url_of(self._url), BINDING_HTTP_REDIRECT)],
+                        },
                         "policy": {"default": policy},
                     }
                 },
@@ -144,6 +173,16 @@ class PythonXmlsec:
         context.key = xmlsec.Key.from_file(key_file, xmlsec.constants.KeyDataFormatPem)
         context.sign(signed.find(f"{{{xmldsig.NAMESPACE}}}Signature"))
         return str(etree.tostring(root, encoding="unicode"))
+
+
+async def _answer(body: bytes, answer: Callable[[Mapping[str, str]], Response]) -> Response:
+    """The answer to the message in a form or query."""
+    asked = {name: values[0] for name, values in parse_qs(body[:_MOST_BYTES].decode("latin-1")).items()}
+    try:
+        return await run_in_threadpool(answer, asked)
+    except Exception as error:  # pysaml2 has one of its own for each thing that can be wrong, of no common kind
+        log.exception("not answered")
+        return PlainTextResponse(f"This is no request that Demo Labs can answer: {type(error).__name__}.\n", 400)
 
 
 def _attributes(person: Person) -> dict[str, Any]:
