@@ -1,8 +1,10 @@
 """Sign-ins that begin at the provider: only where allowed, only after the person's word, never a link."""
 
 import asyncio
+import json
 import secrets
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -116,6 +118,14 @@ async def test_it_never_leads_to_a_link(platform: Platform, api: Api, idp: Idp) 
     await arrive(browser, provider_id, idp.respond(""))
     page = await browser.submit("csrf", "confirm")
     assert page.error_code == "account_not_linked"
+    found: Any = await api.get("/upstream/attempts", reference=page.texts["reference"])
+    (attempt,) = found["items"]
+    assert (attempt["provider_id"], attempt["failure"]) == (provider_id, "account_not_linked")
+    assert {"response", "conditions"} < {each["step"] for each in attempt["steps"]}
+    assert attempt["steps"][-1]["detail"] == "an account has the address, and the sign-in began at the provider"
+    assert email not in json.dumps(attempt)
+    (again,) = (await api.get("/upstream/attempts", provider_id=provider_id))["items"]  # type: ignore[misc]
+    assert again["id"] == attempt["id"], "it is told once"
 
 
 async def test_a_provider_that_is_switched_off_meanwhile(platform: Platform, api: Api, idp: Idp) -> None:

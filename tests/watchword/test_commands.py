@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,11 @@ def test_every_command_of_the_list_is_there_and_says_json() -> None:
     assert there >= {"events tail", "admin invite", "admin reset"}
     options = {name for parameter in typer.main.get_command(app).params for name in parameter.opts}
     assert options >= {"--install-completion", "--show-completion"}
+
+
+def test_the_version_is_that_of_the_distribution(capfd: pytest.CaptureFixture[str]) -> None:
+    assert app(["--version"], standalone_mode=False) == 0
+    assert capfd.readouterr().out == f"watchword {version('watchword')}\n"
 
 
 async def test_every_listing_is_json_for_scripts(run: Run) -> None:

@@ -38,8 +38,21 @@ Secrets = Annotated[
 ]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"watchword {version('watchword')}")
+        raise typer.Exit
+
+
 @app.callback()
-def environment(context: typer.Context) -> None:
+def environment(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end")
+    ] = False,
+) -> None:
     """Commands in modules of their own find the environment in the context."""
     context.obj = dict(os.environ)
 

@@ -33,6 +33,7 @@ class HandoverKind(StrEnum):
     LINK_ACCOUNT = "link-account"
     CHANGE_EMAIL = "change-email"
     EMAIL_PROVED = "email-proved"
+    IDENTITY_REFUSED = "identity-refused"
     INVITE_PEOPLE = "invite-people"
 
 
@@ -93,7 +94,7 @@ class Identity(Payload):
 
     solicited: False when the provider began the sign-in: such a one never leads to a new link with an account.
     upstream_session: federation's name for the session at the provider, where one can end with the other.
-    ui_locales: as in UpstreamStart.
+    ui_locales: as in UpstreamStart.  steps: what federation did so far, without any value of a claim.
     """
 
     kind = HandoverKind.IDENTITY
@@ -105,6 +106,26 @@ class Identity(Payload):
     solicited: bool = True
     upstream_session: str | None = None
     ui_locales: tuple[str, ...] = ()
+    steps: tuple[dict[str, JsonValue], ...] = ()
+
+
+class IdentityRefused(Payload):
+    """directory tells federation, which keeps the steps of failed sign-ins, that one ended there. The flow is `FLOW`.
+
+    reference: what the person's page shows.  detail: for administrators, without a word about the person.  steps: those
+    of federation.
+    """
+
+    kind = HandoverKind.IDENTITY_REFUSED
+    sender = Service.DIRECTORY
+    receiver = Service.FEDERATION
+    FLOW: ClassVar[str] = "refused"
+
+    provider_id: str
+    reference: str
+    failure: str
+    detail: str = ""
+    steps: tuple[dict[str, JsonValue], ...] = ()
 
 
 class ProveAccount(Payload):
@@ -411,6 +432,7 @@ PAYLOADS: tuple[type[Payload], ...] = (
     LinkAccount,
     ChangeEmail,
     EmailProved,
+    IdentityRefused,
     InvitePeople,
 )
 

@@ -16,7 +16,8 @@ Endpoints:
     /scim/v2: …/Users, …/Groups, …/Bulk, …/ServiceProviderConfig, …/ResourceTypes, …/Schemas
     GET  /internal/export/{user,organization}  for other services' copies
 
-Hand-overs in: identity (federation), account-proved (authz). Out: signed-in, prove-account, set-password (authz).
+Hand-overs in: identity (federation), account-proved (authz). Out: signed-in, prove-account, set-password (authz),
+identity-refused (federation).
 Events out: user.{provisioned,updated,disabled,enabled,deleted}, identity.{linked,unlinked}, membership.changed,
 {group,organization,role}.{created,updated,deleted}, assignment.changed.
 Events in: provider.*, branding.* and api_key.* (copies).

@@ -64,11 +64,15 @@ class TurnedAway:
 
 
 class Refused(Exception):
-    """The sign-in ends here, and nothing of it happened. code: `account_disabled`, `account_not_linked` …."""
+    """The sign-in ends here, and nothing of it happened. code: `account_disabled`, `account_not_linked` ….
 
-    def __init__(self, code: str) -> None:
+    detail: why, where the code leaves it open; for administrators.
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ async def _link_as_asked(
     """
     provider = desk.provider
     if provider is None or not solicited or identity.provider_id != asked.provider_id:
-        raise Refused("account_not_linked")
+        raise Refused("account_not_linked", "linking was asked for through another provider, or began at this one")
     try:
         user = await store.get_user_for_change(session, asked.user_id)
     except store.UnknownUser as error:
@@ -228,7 +232,9 @@ async def _user_of(
             if known is None:
                 if not solicited:
                     # Whoever can make this browser bring an assertion must not be able to add a way into an account.
-                    raise Refused("account_not_linked") from None
+                    raise Refused(
+                        "account_not_linked", "an account has the address, and the sign-in began at the provider"
+                    ) from None
                 if not await is_linked_unproved(session, identity, clash.user, provider, desk.has_way_in):
                     return clash
                 known, is_new_link = await _linked_by_address(session, identity, clash.user, now=now), True
@@ -310,9 +316,9 @@ async def _linked_user(
         user = await store.get_user_for_change(session, proof.user_id)
         linked = await link_proved(session, proof, flow=flow, now=now)
     except (store.UnknownUser, LinkedElsewhere) as error:
-        raise Refused("account_not_linked") from error
+        raise Refused("account_not_linked", "the account is gone, or the identity leads to another") from error
     if linked is None or provider is None:
-        raise Refused("account_not_linked")
+        raise Refused("account_not_linked", "the proof is of another account, came too late or was used")
     identity, mapped = linked
     await _give(session, user, provider, mapped, now=now)
     log.info("identity.linked", provider_id=identity.provider_id, user_id=user.id)

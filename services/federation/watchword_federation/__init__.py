@@ -15,7 +15,8 @@ Endpoints    GET /api/auth/sso/login/{ProviderId}?ticket=…      leave for the 
              POST /api/auth/sso/backchannel-logout/{ProviderId} sessions ended at the provider
              POST /api/auth/sso/token/{ProviderId}              a provider's token for an application
              /api/v1/upstream/{attempts,trials,saml,saml-keys}, POST /api/v1/providers/{id}/test    for administrators
-Hand-overs   in: upstream-start, upstream-logout (authz); out: identity (directory), upstream-ended (authz)
+Hand-overs   in: upstream-start, upstream-logout (authz), identity-refused (directory)
+             out: identity (directory), upstream-ended (authz)
 Events in    provider.{configured,updated,disabled,removed} (admin): the copy of providers, fetched documents;
              branding.changed (admin): how pages look;
              user.{disabled,deleted}, identity.unlinked (directory), session.started (authz): kept tokens

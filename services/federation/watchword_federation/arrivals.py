@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import structlog
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 from starlette.responses import Response
 
 from watchword_database import bus, transaction
@@ -21,6 +21,7 @@ from watchword_database.bus import Taken
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import UpstreamStart, VerifiedIdentity
 from watchword_federation import store
+from watchword_federation.attempts import Trail
 from watchword_federation.connectors import Arrived, ProviderSession
 from watchword_federation.edge import Federation
 from watchword_federation.failures import Failure, SignInFailed
@@ -44,17 +45,19 @@ class _Kept(BaseModel):
 
     identity: VerifiedIdentity
     session: ProviderSession | None
+    steps: tuple[dict[str, JsonValue], ...] = ()
 
 
 async def keep(
-    federation: Federation, request: Request, provider: ProviderExport, arrived: Arrived, rev: int
+    federation: Federation, request: Request, provider: ProviderExport, arrived: Arrived, rev: int, trail: Trail
 ) -> Response:
     """303 to the page that asks the person, bound to this browser.
 
     rev: the position that was applied before the provider was read.  Raises SignInFailed when it was used before.
     """
     now, arrival_id, secret = federation.now(), secrets.token_hex(16), secrets.token_urlsafe(32)
-    plain = _Kept(identity=arrived.identity, session=arrived.session).model_dump_json().encode()
+    kept = _Kept(identity=arrived.identity, session=arrived.session, steps=tuple(trail.steps))
+    plain = kept.model_dump_json().encode()
     async with transaction(federation.database) as session:
         await federation.note_arrival(session, arrived)
         session.add(
@@ -134,6 +137,7 @@ async def resume(
             began=arrival.created_at,
             solicited=False,
             ui_locales=start.payload.ui_locales,
+            steps=kept.steps,
         )
     response = federation.redirect("/login/identity", ticket=identity)
     federation.cookies.drop_flow(response, arrival_id)

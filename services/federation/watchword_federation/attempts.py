@@ -11,8 +11,9 @@ from typing import Final
 import structlog
 from pydantic import JsonValue
 
-from watchword_database import Database, transaction
+from watchword_database import Database, Session, bus, transaction
 from watchword_database.ids import new_id
+from watchword_events.handovers import IdentityRefused
 from watchword_federation import store
 from watchword_federation.models import SignInAttempt
 
@@ -42,6 +43,15 @@ class Trail:
         return list(self._steps)
 
 
+async def record_refused(session: Session, *, now: datetime) -> None:
+    """Sign-ins that ended at directory can be read by their references, as those that ended here."""
+    for taken in await bus.take_flow(session, IdentityRefused, flow=IdentityRefused.FLOW, now=now):
+        refused = taken.payload
+        last = refused.steps[-1]["after_ms"] if refused.steps else 0.0
+        steps = [*refused.steps, {"step": "refused", "detail": refused.detail[:_MAX_DETAIL], "after_ms": last}]
+        await _keep(session, refused.provider_id, refused.reference, taken.created_at, refused.failure, steps)
+
+
 async def record(
     database: Database, trail: Trail, *, provider_id: str, reference: str, failure: str, now: datetime
 ) -> None:
@@ -49,13 +59,18 @@ async def record(
 
     A sign-in that failed says so to the person, whether or not this can be written.
     """
-    attempt = SignInAttempt(
-        id=new_id(), reference=reference, provider_id=provider_id, at=now, failure=failure, steps=trail.steps
-    )
     try:
         async with transaction(database) as session:
-            session.add(attempt)
-            await session.flush()
-            await store.drop_old_attempts(session, provider_id, keep=KEPT_PER_PROVIDER)
+            await _keep(session, provider_id, reference, now, failure, trail.steps)
     except Exception as error:
         log.warning("attempt.not_recorded", provider_id=provider_id, error=type(error).__name__)
+
+
+async def _keep(
+    session: Session, provider_id: str, reference: str, at: datetime, failure: str, steps: list[dict[str, JsonValue]]
+) -> None:
+    session.add(
+        SignInAttempt(id=new_id(), reference=reference, provider_id=provider_id, at=at, failure=failure, steps=steps)
+    )
+    await session.flush()
+    await store.drop_old_attempts(session, provider_id, keep=KEPT_PER_PROVIDER)

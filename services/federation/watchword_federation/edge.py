@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import structlog
 from fastapi import Request
 from fastapi.responses import RedirectResponse
+from pydantic import JsonValue
 from starlette.responses import Response
 
 from watchword_database import Database, Session, bus
@@ -178,8 +179,11 @@ class Federation:
         began: datetime,
         solicited: bool = True,
         ui_locales: Sequence[str] = (),
+        steps: Sequence[dict[str, JsonValue]] = (),
     ) -> str:
         """The ticket with which directory learns whom the provider authenticated. began: when the sign-in did.
+
+        steps: of the attempt, for the case that directory refuses it.
 
         Raises SignInFailed(access_denied) when the provider has ended its session since.
         """
@@ -191,6 +195,7 @@ class Federation:
             solicited=solicited,
             upstream_session=upstream_session,
             ui_locales=tuple(ui_locales),
+            steps=tuple(steps),
         )
         log.info("upstream_sign_in.verified", provider_id=provider_id)
         return await bus.hand_over(session, payload, flow=flow, now=self.now())

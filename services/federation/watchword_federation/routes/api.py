@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from watchword_database import transaction
 from watchword_federation import store
+from watchword_federation.attempts import record_refused
 from watchword_federation.connectors.saml_idp import EXPIRES_SOON, idp_of, saml_of
 from watchword_federation.connectors.saml_keys import KeyConflict, KeyState, SpKey
 from watchword_federation.connectors.saml_sources import metadata_in
@@ -177,6 +178,7 @@ def _attempts(api: APIRouter, federation: Federation) -> None:
         """Sign-ins through providers that failed, newest first, with the steps that were done. 200 are kept of each."""
         before = str(federation.cursor.read("attempts", cursor)[0]) if cursor else ""
         async with transaction(federation.database) as session:
+            await record_refused(session, now=federation.now())
             found = await store.list_attempts(
                 session, provider_id=provider_id, reference=reference, before=before, limit=limit + 1
             )

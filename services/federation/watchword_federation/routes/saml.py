@@ -106,4 +106,4 @@ async def _unsolicited(
         now=federation.now(),
         trail=trail,
     )
-    return await arrivals.keep(federation, request, provider, arrived, rev)
+    return await arrivals.keep(federation, request, provider, arrived, rev, trail)

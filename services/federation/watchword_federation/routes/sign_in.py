@@ -13,7 +13,7 @@ from watchword_database import bus, transaction
 from watchword_events.handovers import UpstreamStart
 from watchword_federation import store, vault
 from watchword_federation.arrivals import resume
-from watchword_federation.attempts import Trail
+from watchword_federation.attempts import Trail, record_refused
 from watchword_federation.connectors import Answer, Arrived, Wishes
 from watchword_federation.edge import Federation
 from watchword_federation.failures import Failure, SignInFailed
@@ -102,6 +102,7 @@ async def _leave(federation: Federation, provider_id: str, request: Request, tra
         if taken is not None:
             sealed = await federation.seal.seal(session, kept, hash_of(state))
             session.add(open_flow(taken, provider, state=state, sealed=sealed, rev=rev, now=now))
+            await record_refused(session, now=now)
             await store.sweep(session, now=now)
     if taken is None:
         # Used before or too old, but of this browser: the login page knows where its sign-in stands.
@@ -154,7 +155,13 @@ async def complete(
         await federation.note_arrival(session, arrived)
         await vault.keep(federation, session, arrived, rev=flow.rev)
         ticket = await federation.hand_on(
-            session, arrived, flow=flow.flow, binding=flow.binding, began=flow.created_at, ui_locales=flow.ui_locales
+            session,
+            arrived,
+            flow=flow.flow,
+            binding=flow.binding,
+            began=flow.created_at,
+            ui_locales=flow.ui_locales,
+            steps=trail.steps,
         )
     return federation.redirect("/login/identity", ticket=ticket)
 
