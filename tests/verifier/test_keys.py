@@ -1,6 +1,7 @@
 """Which keys are learned from a JWKS, and how often it is read."""
 
 import asyncio
+from base64 import urlsafe_b64encode
 
 import orjson
 import pytest
@@ -14,6 +15,7 @@ from watchword_verifier.keys import MAX_KEYS, KeyCache, read_jwks, read_key
 
 EC = ECKey.generate_key("P-256")
 RSA = RSAKey.generate_key(2048)
+LONG_EXPONENT = urlsafe_b64encode(b"\x3f" + b"\xff" * 255).rstrip(b"=").decode()
 ED = OKPKey.generate_key("Ed25519")
 
 
@@ -81,6 +83,7 @@ def test_an_es256_signature_is_r_and_s_of_32_bytes_each() -> None:
     [
         pytest.param(jwk(OctKey.generate_key(256), private=True), id="a shared secret"),
         pytest.param(jwk(RSAKey.generate_key(1024)), id="RSA of 1024 bits"),
+        pytest.param(jwk(RSA, e=LONG_EXPONENT), id="RSA with an exponent of 2046 bits, which is work"),
         pytest.param(jwk(ECKey.generate_key("P-384")), id="P-384"),
         pytest.param(jwk(OKPKey.generate_key("X25519")), id="a key for key agreement"),
         pytest.param(jwk(OKPKey.generate_key("Ed448")), id="Ed448"),

@@ -22,7 +22,9 @@ log = structlog.get_logger()
 
 MAX_KEYS: Final = 100
 # NIST SP 800-131A: RSA below 2048 bits no longer signs. Above 4096 a check becomes work that a stranger could order.
+# So is one with an exponent as long as the modulus: 9 ms, a hundred times as much as usual.
 _RSA_BITS: Final = range(2048, 4096 + 1)
+_RSA_EXPONENTS: Final = range(3, 2**32)
 # One instance may answer with a JWKS that is a moment older than another's. A key that is missing is therefore kept for
 # a while; one that must not be used any more is named by the revocation feed.
 _KEEP_MISSING_S: Final = 600.0
@@ -117,7 +119,8 @@ def _import(kty: str, values: dict[str, str]) -> _Key | None:
             return ECKey.import_key(ECKey.import_key({"kty": kty, **values}).public_key)
         case "RSA":
             rsa = RSAKey.import_key({"kty": kty, **values}).public_key
-            return RSAKey.import_key(rsa) if rsa.key_size in _RSA_BITS else None
+            is_usual = rsa.key_size in _RSA_BITS and rsa.public_numbers().e in _RSA_EXPONENTS
+            return RSAKey.import_key(rsa) if is_usual else None
         case _:
             okp = OKPKey.import_key({"kty": kty, **values}).public_key
             return OKPKey.import_key(okp) if isinstance(okp, Ed25519PublicKey) else None
