@@ -32,6 +32,8 @@ def test_basic_carries_an_urlencoded_name_and_secret() -> None:
         pytest.param(basic("nocolon"), {}, "invalid_client", id="no colon"),
         pytest.param(basic(":secret"), {}, "invalid_client", id="no name"),
         pytest.param(basic("app:s\x00"), {}, "invalid_client", id="NUL"),
+        pytest.param(basic("app%00:s"), {}, "invalid_client", id="an escaped NUL in the name"),
+        pytest.param(basic("app:s%00"), {}, "invalid_client", id="an escaped NUL in the secret"),
         pytest.param(basic(b"app:\xff"), {}, "invalid_client", id="not UTF-8"),
         pytest.param(basic("app:%ff"), {}, "invalid_client", id="escaped, not UTF-8"),
         pytest.param(basic("app:s"), {"client_secret": "s"}, "invalid_request", id="two methods at once"),

@@ -67,11 +67,13 @@ def _read_basic(authorization: bytes) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError):
         raise invalid_client("Basic cannot be read") from None
     name, colon, secret = decoded.partition(":")
-    if not colon or not name or "\x00" in decoded:
+    if not colon or not name:
         raise invalid_client("Basic without a name")
-    if "%" not in decoded and "+" not in decoded:
-        return name, secret
-    try:
-        return unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict")
-    except UnicodeDecodeError:
-        raise invalid_client("Basic cannot be read") from None
+    if "%" in decoded or "+" in decoded:
+        try:
+            name, secret = unquote_plus(name, errors="strict"), unquote_plus(secret, errors="strict")
+        except UnicodeDecodeError:
+            raise invalid_client("Basic cannot be read") from None
+    if "\x00" in name or "\x00" in secret:  # PostgreSQL, where the name is looked up, stores none
+        raise invalid_client("Basic with a NUL")
+    return name, secret
