@@ -124,6 +124,16 @@ def test_a_certificate_has_to_name_the_client_as_registered(authorities: Authori
     assert authorities.has_vouched(without_names, Subject(kind, check_subject(kind, NAMED[kind])), now) is is_dn
 
 
+def test_a_certificate_that_cannot_be_read_names_nobody(authorities: Authorities) -> None:
+    name = b"\x82\x0bapp.example"
+    certificate = OURS.client_certificate(DN, names=[x509.DNSName("app.example")])
+    version = certificate.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)
+    kind_of_name = certificate.replace(name, b"\xa3" + name[1:], 1)
+    assert len({certificate, version, kind_of_name}) == 3
+    for odd in (version, kind_of_name, certificate[:-1], b"0"):
+        assert not authorities.has_vouched(odd, Subject("tls_client_auth_san_dns", "app.example"), datetime.now(UTC))
+
+
 @pytest.mark.spec("RFC 8705 2.1; RFC 5280 6")
 def test_somebody_that_we_trust_has_to_vouch_for_the_name_and_now(authorities: Authorities) -> None:
     subject, now = Subject("tls_client_auth_subject_dn", DN), datetime.now(UTC)

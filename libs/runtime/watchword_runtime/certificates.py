@@ -132,7 +132,7 @@ def _parse(certificate: bytes) -> x509.Certificate | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is odd in a stranger's certificate
             return x509.load_der_x509_certificate(certificate)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None
 
 
@@ -142,7 +142,7 @@ def _names(certificate: x509.Certificate, subject: Subject) -> bool:
         if subject.kind == "tls_client_auth_subject_dn":
             return certificate.subject == _parse_name(subject.value)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return False
     match subject.kind:
         case "tls_client_auth_san_dns":
