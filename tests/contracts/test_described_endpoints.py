@@ -89,7 +89,7 @@ class Endpoint:
         reads = self.method == "get" or self.path == "/api/v1/rules/test"
         if area == "me":
             return who in PEOPLE
-        if who == "help desk" and not self.path.endswith("}/roles"):
+        if who == "help desk" and not self.path.endswith(("}/roles", "}/merge")):
             return area in CHANGED_BY_HELP or (reads and area in SEEN_BY_HELP)
         if who == "administrator of an organization":  # what they reach: tests/flows/test_organization_administrators
             return (self.method.upper(), self.path) in DELEGATED

@@ -24,6 +24,7 @@ EVERYBODY = {OWNER, ADMINISTRATOR, HELP_DESK, AUDITOR, ORGANIZATION_ADMINISTRATO
         ("GET", "/api/v1/users", "watchword:users:read", {OWNER, ADMINISTRATOR, HELP_DESK, AUDITOR}),
         ("PATCH", "/api/v1/users/{user_id}", "watchword:users:write", {OWNER, ADMINISTRATOR, HELP_DESK}),
         ("PUT", "/api/v1/users/{user_id}/roles", "watchword:assignments:write", {OWNER, ADMINISTRATOR}),
+        ("POST", "/api/v1/users/{user_id}/merge", "watchword:assignments:write", {OWNER, ADMINISTRATOR}),
         ("POST", "/api/v1/groups", "watchword:groups:write", {OWNER, ADMINISTRATOR}),
         ("POST", "/api/v1/rules/test", "watchword:rules:read", {OWNER, ADMINISTRATOR, AUDITOR}),
         ("DELETE", "/api/v1/keys/{kid}", "watchword:keys:write", {OWNER, ADMINISTRATOR}),

@@ -24,6 +24,8 @@ OWN: Final = "me"  # what somebody sees and does about themselves
 EXCEPTIONS: Final[Mapping[tuple[str, str], str]] = {
     # Giving somebody a role is not a change of the person, and tells who is how powerful.
     ("PUT", "/api/v1/users/{user_id}/roles"): f"{RESERVED_PREFIX}assignments:{WRITE}",
+    # One account gets the roles and groups of another.
+    ("POST", "/api/v1/users/{user_id}/merge"): f"{RESERVED_PREFIX}assignments:{WRITE}",
     # Nothing changes, but an expression asks what the claims of people say, which nobody is shown.
     ("POST", "/api/v1/decisions/dry-run"): f"{RESERVED_PREFIX}rules:{WRITE}",
     # Nothing changes.
