@@ -199,6 +199,8 @@ async def test_filters_find_whom_they_mean(scim: Scim) -> None:
         assert await scim.found("/Users", wanted(user)) == [], name
 
 
+# What no index takes, and does not become short by compressing it.
+LONG = "".join(f"{number:x}" for number in range(3000))
 REFUSED: dict[str, tuple[str, str, object, int, str | None]] = {
     "a filter that is none": ("GET", "/Users?filter=userName+eq", None, 400, "invalidFilter"),
     "an unknown operator": ("GET", '/Users?filter=userName+is+"x"', None, 400, "invalidFilter"),
@@ -217,6 +219,20 @@ REFUSED: dict[str, tuple[str, str, object, int, str | None]] = {
         "POST", "/Groups", {"schemas": [GROUP], "displayName": "x-nobody", "members": [{"value": "nobody"}]}, 400,
         "invalidValue",
     ),
+    "a name of kilobytes": ("POST", "/Users", {"schemas": [USER], "userName": LONG}, 400, "invalidValue"),
+    "an id of kilobytes elsewhere": (
+        "POST", "/Users", {"schemas": [USER], "userName": "x-long", "externalId": LONG}, 400, "invalidValue",
+    ),
+    "a group with a long name": (
+        "POST", "/Groups", {"schemas": [GROUP], "displayName": "x" * 257}, 400, "invalidValue",
+    ),
+    "a group without a name": ("POST", "/Groups", {"schemas": [GROUP], "displayName": " "}, 400, "invalidValue"),
+    "a filter with U+0000": ("GET", '/Users?filter=title+eq+"%5Cu0000"', None, 400, "invalidValue"),
+    "a filter with half a letter": ("GET", '/Users?filter=title+eq+"%5Cud800"', None, 400, "invalidValue"),
+    "a time before all times": (
+        "GET", '/Users?filter=meta.created+gt+"0001-01-01T00:00:00%2B14:00"', None, 400, "invalidValue",
+    ),
+    "a page beyond all numbers": ("GET", f"/Users?startIndex={10**30}", None, 400, "invalidValue"),
     "an unknown place": ("GET", "/Things", None, 404, None),
     "an unknown user": ("GET", "/Users/nobody", None, 404, None),
     "a patch of nobody": (
@@ -239,6 +255,19 @@ async def test_what_cannot_be_is_refused_in_the_protocols_words(scim: Scim) -> N
         said = answer.json()
         assert said["schemas"] == [ERROR], name
         assert (name, answer.status_code, said["status"], said.get("scimType")) == (name, status, str(status), kind)
+
+
+async def test_a_group_is_not_renamed_to_what_is_no_name(scim: Scim) -> None:
+    group = await scim.group()
+    for name in ("x" * 257, "x\u0001"):
+        answer = await scim.patch(f"/Groups/{group['id']}", {"op": "replace", "path": "displayName", "value": name})
+        assert (answer.status_code, answer.json().get("scimType")) == (400, "invalidValue"), answer.text
+
+
+@pytest.mark.spec("RFC 7644 3.8")
+async def test_a_body_without_a_type_is_json_that_is_looked_at_as_any_other(scim: Scim) -> None:
+    body = b'{"schemas":["%b"],"userName":"x-untyped","title":"\\u0000"}' % USER.encode()
+    assert (await scim.http.post("/Users", content=body)).status_code == 400
 
 
 @pytest.mark.spec("RFC 7644 3.12")

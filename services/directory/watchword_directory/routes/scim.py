@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request, Response
 from watchword_directory.edge import Parts
 from watchword_directory.ranks import Rank, Reach, reach_of
 from watchword_web.errors import Problem
+from watchword_web.forms import parse_json
 
 if TYPE_CHECKING:
     from functools import _lru_cache_wrapper
@@ -88,19 +89,22 @@ async def _answer(parts: Parts, server: "_lru_cache_wrapper[ScimServer]", reques
     from scim2_server.requests import ScimRequest
 
     path = request.url.path.partition(PREFIX)[2]
+    body = await request.body()
+    if body and "content-type" not in request.headers:
+        parse_json(body)  # RFC 7644 3.8: it is JSON all the same, which nobody has looked at yet
     asked = ScimRequest(
         method=request.method,
         base_url=f"{parts.settings.public_url}{PREFIX}",
         path=path or "/",
         query=dict(parse_qsl(request.url.query, keep_blank_values=True)),  # the first cursor is an empty one
         headers=dict(request.headers),
-        body=await request.body(),
+        body=body,
     )
     # What happens through a system that is not a person is never above an administrator's.
     response = await serving.answer(asked, by=Reach(min(reach_of(caller).rank, Rank.ADMINISTRATOR)))
     log.info("scim.answered", method=request.method, status=int(response.status), by_key=caller.api_key_id)
-    body = b"" if response.body is None else orjson.dumps(response.body)
-    return Response(body, int(response.status), {"Cache-Control": "no-store", **response.headers})
+    said = b"" if response.body is None else orjson.dumps(response.body)
+    return Response(said, int(response.status), {"Cache-Control": "no-store", **response.headers})
 
 
 def _error(refused: Problem) -> Response:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final, cast
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from scim2_models import (
     ForbiddenException,
     InvalidValueException,
@@ -24,7 +24,7 @@ from scim2_models import (
 from scim2_server.conditions import Conditions
 from scim2_server.storage import AsyncScimStorage, SearchPage
 from sqlalchemy import ColumnElement, func, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import col, select
 
 from watchword_database import Session, transaction
@@ -41,10 +41,14 @@ from watchword_directory.scim.filters import condition
 from watchword_directory.scim.people import CLAIMS, Person, new_user_of, payload_of, person_of, stored
 from watchword_directory.scim.resources import MAX_RESULTS
 from watchword_directory.scim.sorting import Order
+from watchword_directory.texts import Text
 from watchword_directory.users import LastOwner, NameTaken, rise
 from watchword_events.contracts import UserUpdated
 
 _TRIES: Final = 20
+_NAME: Final = TypeAdapter[str](Text)
+# SQLSTATE classes of what PostgreSQL neither keeps nor compares: U+0000, a time before all times, a key of kilobytes.
+_UNFIT: Final = ("22", "54")
 # A plan for whatever value would take a rare address for a frequent one, and walk through everybody to find it.
 _PLAN_ANEW: Final = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
@@ -83,6 +87,10 @@ class Storage(AsyncScimStorage):
             raise InvalidValueException(detail="It names nobody here, or a name that is none.") from invalid
         except Circle as circle:
             raise InvalidValueException(detail="A group would lie in itself.") from circle
+        except DBAPIError as error:
+            if not str(getattr(error.orig, "sqlstate", "")).startswith(_UNFIT):
+                raise
+            raise InvalidValueException(detail="A value is too long, or none that can be kept or compared.") from error
         except (AboveOwnRank, LastOwner) as above:
             raise ForbiddenException(detail="It concerns somebody who stands above the caller.") from above
         finally:
@@ -342,11 +350,17 @@ class Storage(AsyncScimStorage):
             )
 
     async def _place(self, full_name: str) -> tuple[str | None, str]:
-        """The organization that a full name begins with, and the rest of it."""
+        """The organization that a full name begins with, and the rest of it. Raises InvalidValueException."""
+        organization, name = None, full_name
         first, separator, rest = full_name.partition(SEPARATOR)
         if separator and rest and await organization_table.find_by_short_name(self._session, first) is not None:
-            return first, rest
-        return None, full_name
+            organization, name = first, rest
+        try:
+            _NAME.validate_python(name)
+        except ValidationError as error:
+            detail = "A group's name has 1 to 256 characters, and no control characters."
+            raise InvalidValueException(detail=detail) from error
+        return organization, name
 
     async def _members_of(self, group_id: str) -> Sequence[str]:
         statement = select(col(Membership.user_id)).where(col(Membership.group_id) == group_id)
