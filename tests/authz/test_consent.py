@@ -5,13 +5,18 @@ import json
 import secrets
 from datetime import timedelta
 
+import asyncpg
 import pytest
 from tests.authz.conftest import ISSUER, Rig, Visit
+from tests.authz.test_consumers import until
 
+from watchword_authz import consent, store
 from watchword_authz.consent import describe
+from watchword_database.engine import transaction
 from watchword_events.contracts import ScopeChanged
 from watchword_events.exports import ClientExport, Exported, ScopeExport, UserExport
 from watchword_events.handovers import ClaimsRequest
+from watchword_events.names import Service
 from watchword_policy.scopes import BUILT_IN
 
 
@@ -102,6 +107,69 @@ async def test_allowed_is_remembered(rig: Rig) -> None:
     second = Visit(rig, visit.browser, visit.client)
     await second.start()
     assert "code" in second.answer
+
+
+async def waiting_or_done(rig: Rig, task: asyncio.Task[None]) -> None:
+    """Returns when the task is done or waits for what another transaction holds."""
+    connection = await asyncpg.connect(rig.site.database.admin_url)
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'"
+
+    async def is_so() -> bool:
+        waits = await connection.fetchval(sql, Service.AUTHZ.role, rig.site.database.name)
+        return task.done() or bool(waits)
+
+    try:
+        await until(is_so)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.row(26)
+@pytest.mark.parametrize("prompt", ["", "none"])
+async def test_nothing_is_granted_on_a_consent_that_is_withdrawn_meanwhile(rig: Rig, prompt: str) -> None:
+    visit, user = await at_consent(rig)
+    await go(visit, "allow")
+    again = Visit(rig, visit.browser, visit.client, {"prompt": prompt})
+    async with transaction(rig.db()) as session:
+        row = await store.find_consent(session, user.id, visit.client.client_id)
+        assert row is not None
+        entries = await consent.withdraw(session, row.id, feed=rig.feed, now=rig.clock())
+        asking = asyncio.create_task(again.start())
+        await waiting_or_done(rig, asking)
+    await asking
+    assert entries
+    await rig.feed.settle(entries)
+    assert again.answer["error"] == "consent_required"
+    later = Visit(rig, visit.browser, visit.client)
+    await later.start()
+    assert later.browser.page.has("allow")
+
+
+async def test_what_is_allowed_meanwhile_stays_and_what_is_withdrawn_meanwhile_does_not(rig: Rig) -> None:
+    user, client = await rig.person(), rig.client()
+    who = {"user_id": user.id, "client_id": client.client_id}
+
+    async def allow(scope: str) -> None:
+        async with transaction(rig.db()) as session:
+            await consent.grant(session, **who, scope=frozenset({scope}), now=rig.clock())
+
+    async def allowed() -> frozenset[str]:
+        async with transaction(rig.db()) as session:
+            return await consent.granted_scope(session, **who)
+
+    await allow("openid")
+    async with transaction(rig.db()) as session:
+        await consent.grant(session, **who, scope=frozenset({"email"}), now=rig.clock())
+        beside = asyncio.create_task(allow("profile"))
+        await waiting_or_done(rig, beside)
+    await beside
+    assert await allowed() == {"openid", "email", "profile"}
+    async with transaction(rig.db()) as session:
+        await consent.withdraw_from(session, **who, feed=rig.feed, now=rig.clock())
+        beside = asyncio.create_task(allow("profile"))
+        await waiting_or_done(rig, beside)
+    await beside
+    assert await allowed() == {"profile"}
 
 
 async def test_denied_is_told_to_the_application(rig: Rig) -> None:

@@ -58,12 +58,17 @@ async def granted_scope(session: Session, user_id: str, client_id: str) -> froze
     return frozenset(row.scope) if row is not None else frozenset()
 
 
+async def held_scope(session: Session, user_id: str, client_id: str) -> frozenset[str]:
+    """As `granted_scope`; nobody withdraws it before the transaction ends."""
+    row = await store.hold_consent(session, user_id, client_id)
+    return frozenset(row.scope) if row is not None else frozenset()
+
+
 async def grant(session: Session, *, user_id: str, client_id: str, scope: frozenset[str], now: datetime) -> None:
     """The scopes stand allowed, beside those that already did. Appends ConsentGranted."""
-    allowed = sorted(scope | await granted_scope(session, user_id, client_id))
-    consent_id, version = await store.put_consent(session, user_id, client_id, allowed, now)
+    row = await store.add_consent(session, user_id, client_id, sorted(scope), now)
     session.emit(
-        ConsentGranted(id=consent_id, version=version, user_id=user_id, client_id=client_id, scope=tuple(allowed))
+        ConsentGranted(id=row.id, version=row.version, user_id=user_id, client_id=client_id, scope=tuple(row.scope))
     )
 
 

@@ -30,6 +30,10 @@ log = structlog.get_logger()
 _REFUSALS: Final = frozenset({Step.WRONG_ACCOUNT, Step.NOT_ALLOWED, Step.UNMET})
 
 
+class _Withdrawn(Exception):
+    """What the person had allowed does not stand any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who is signed in in this browser.
@@ -215,8 +219,20 @@ async def finish(
 ) -> Response:
     """The flow is finished, once: the application gets its answer, or the person goes on to the page of ours.
 
-    new_secret: as for go_on.  allow: scopes that the person has just allowed, stored in the same transaction.
+    new_secret: as for go_on.  allow: scopes that the person has just allowed, stored in the same transaction. A consent
+    that was withdrawn since it was looked up is none: the application is told that the person has to be asked.
     """
+    try:
+        return await _finish(context, http, situation, new_secret=new_secret, allow=allow)
+    except _Withdrawn:
+        error, description = steps.error_of(Step.CONSENT)
+        return await refuse(context, http, situation, error, description, new_secret=new_secret)
+
+
+async def _finish(
+    context: Context, http: Request, situation: Situation, *, new_secret: str | None, allow: frozenset[str] | None
+) -> Response:
+    """As `finish`. Raises _Withdrawn."""
     flow, request, client = situation.flow, situation.request, situation.client
     person, now = situation.person, situation.now
     if person is None:
@@ -234,6 +250,10 @@ async def finish(
             raise ValueError("access rules do not let the person in, or were not asked")
         if allow is not None:
             await consent.grant(session, user_id=person.user.id, client_id=client.client_id, scope=allow, now=now)
+        elif steps.needs_consent(request, client, frozenset()):
+            held = await consent.held_scope(session, person.user.id, client.client_id)
+            if steps.needs_consent(request, client, held):
+                raise _Withdrawn
         approved = await approve(
             session,
             request=request,

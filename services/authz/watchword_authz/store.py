@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -29,6 +29,7 @@ from watchword_database.ids import new_id
 
 # A row that was changed by a statement may already be loaded in the session: what RETURNING says is newer.
 _FRESH = {"populate_existing": True}
+_UNITED = text("ARRAY(SELECT DISTINCT each FROM unnest(consent.scope || excluded.scope) AS each ORDER BY each)")
 
 # flows ---------------------------------------------------------------------------------------------------------------
 
@@ -251,20 +252,28 @@ async def find_consent(session: Session, user_id: str, client_id: str) -> Consen
     return found.one_or_none()
 
 
-async def put_consent(
-    session: Session, user_id: str, client_id: str, scope: Sequence[str], now: datetime
-) -> tuple[str, int]:
-    """Id and version of the consent, which has exactly these scopes now."""
+async def hold_consent(session: Session, user_id: str, client_id: str) -> Consent | None:
+    """As `find_consent`, as it is now; it is not withdrawn before the transaction ends."""
+    found = await session.exec(
+        select(Consent)
+        .where(Consent.user_id == user_id, Consent.client_id == client_id, col(Consent.withdrawn_at).is_(None))
+        .with_for_update(read=True)
+    )
+    return found.one_or_none()
+
+
+async def add_consent(session: Session, user_id: str, client_id: str, scope: Sequence[str], now: datetime) -> Consent:
+    """The consent, which has these scopes now beside those that it had: a withdrawn one had none."""
     values: dict[str, Any] = {"scope": list(scope), "granted_at": now, "withdrawn_at": None}
     statement = insert(Consent).values(id=new_id(), version=1, user_id=user_id, client_id=client_id, **values)
-    connection = await session.connection()
-    result = await connection.execute(
+    result = await session.exec(
         statement.on_conflict_do_update(
-            constraint="uq_consent_user_client", set_={**values, "version": Consent.version + 1}
-        ).returning(col(Consent.id), col(Consent.version))
+            constraint="uq_consent_user_client", set_={**values, "scope": _UNITED, "version": Consent.version + 1}
+        ).returning(Consent),
+        execution_options=_FRESH,
     )
-    consent_id, version = result.one()
-    return str(consent_id), int(version)
+    row: Consent = result.scalar_one()
+    return row
 
 
 async def claim_withdrawal(session: Session, consent_id: str, now: datetime) -> Consent | None:
