@@ -73,6 +73,9 @@ async def test_each_tenant_is_an_issuer_of_its_own(sign_in: SignIn, upstream: An
         pytest.param({"tid": "x/../y"}, "issuer_mismatch", id="a tenant with a path"),
         pytest.param({"tid": [TENANT]}, "issuer_mismatch", id="a list of tenants"),
         pytest.param({"oid": ...}, "account_not_found", id="no object id"),
+        pytest.param({"oid": ""}, "account_not_found", id="an empty object id"),
+        pytest.param({"oid": "o" * 256}, "account_not_found", id="a long object id"),
+        pytest.param({"oid": "o\u0007"}, "account_not_found", id="an object id that cannot be shown"),
     ],
 )
 async def test_a_token_fits_the_pattern_or_is_refused(

@@ -17,12 +17,12 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from watchword_federation.failures import Failure, SignInFailed
+from watchword_federation.identities import is_subject
 from watchword_runtime import foreign_jwts
 from watchword_runtime.foreign_jwts import Header, UnusableJwt
 from watchword_runtime.public_keys import PublicKey
 
 SKEW_S: Final = 60
-_MAX_SUBJECT: Final = 255
 _MAX_AUDIENCES: Final = 32
 _TENANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PLACE: Final = re.compile(r"\{\w+\}")
@@ -112,9 +112,7 @@ def _filled(claims: dict[str, JsonValue], expected: Expected) -> str:
 
 
 def _check_subject(claims: dict[str, JsonValue]) -> None:
-    subject = claims.get("sub")
-    # OpenID Connect Core 2: at most 255 ASCII characters, compared case-sensitively.
-    if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or not subject.isprintable():
+    if not is_subject(claims.get("sub")):
         raise _invalid("sub missing or not usable")
 
 

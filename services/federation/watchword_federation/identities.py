@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 from pydantic import JsonValue
 
@@ -10,6 +10,7 @@ from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.failures import Failure, SignInFailed
 
 MAX_TEXT: Final = 512
+_MAX_SUBJECT: Final = 255  # OpenID Connect Core 2: characters of ASCII, compared case-sensitively
 _MAX_EMAIL: Final = 320
 _MAX_URL: Final = 2048
 _MAX_AMR: Final = 16
@@ -22,6 +23,11 @@ _OF_THE_TOKEN: Final = frozenset(
 )
 # A value and its proof are taken from the same document, or an unsigned one could vouch for the other's.
 _PAIRS: Final = (("email", "email_verified"), ("phone_number", "phone_number_verified"))
+
+
+def is_subject(value: JsonValue) -> TypeGuard[str]:
+    """Whether a value can name a person at their provider. Spec: OpenID Connect Core 2."""
+    return isinstance(value, str) and 0 < len(value) <= _MAX_SUBJECT and value.isprintable()
 
 
 def merge_userinfo(claims: Mapping[str, JsonValue], userinfo: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -5,7 +5,6 @@ token that this very sign-in's code, state and PKCE verifier brought. Spec: RFC 
 """
 
 from datetime import datetime
-from typing import Final
 
 from watchword_events.exports import ProviderExport
 from watchword_federation.attempts import Trail
@@ -22,11 +21,9 @@ from watchword_federation.connectors.requests import (
 from watchword_federation.connectors.token_requests import TokenRequests
 from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import Failure, SignInFailed
-from watchword_federation.identities import identity_of
+from watchword_federation.identities import identity_of, is_subject
 from watchword_federation.lookups import with_addresses, with_groups
 from watchword_federation.metadata import Endpoints, PlainHttp, is_allowed_url
-
-_MAX_SUBJECT: Final = 255
 
 
 class OAuth2Connector:
@@ -73,7 +70,7 @@ class OAuth2Connector:
         trail.step("userinfo", f"claims {', '.join(sorted(said))}")
         claims = renamed(said, provider.oauth.claims)
         subject = claims.get("sub")
-        if not isinstance(subject, str) or not 0 < len(subject) <= _MAX_SUBJECT or not subject.isprintable():
+        if not is_subject(subject):
             raise SignInFailed(Failure.ACCOUNT_NOT_FOUND, f"no usable {provider.oauth.claims.get('sub', 'sub')}")
         check_required(provider, claims)
         headers = tokens.headers(None, "GET", "")

@@ -27,7 +27,7 @@ from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import Failure, SignInFailed
 from watchword_federation.fetched import Fetched
 from watchword_federation.id_tokens import Expected, read_header, verify_id_token
-from watchword_federation.identities import identity_of, merge_userinfo
+from watchword_federation.identities import identity_of, is_subject, merge_userinfo
 from watchword_federation.lookups import with_groups
 from watchword_federation.metadata import Endpoints, PlainHttp, discovery_url, endpoints_of
 from watchword_federation.store import DocumentKind
@@ -130,8 +130,8 @@ class OidcConnector:
         """The identity that verified claims and userinfo make, and the session at the provider."""
         names = provider.oauth.claims
         merged = merge_userinfo(renamed(claims, names), renamed(more, names))
-        if not isinstance(merged.get("sub"), str):
-            raise SignInFailed(Failure.ACCOUNT_NOT_FOUND, f"no claim {names.get('sub')}")
+        if not is_subject(merged.get("sub")):  # which may be another claim than the one that was looked at
+            raise SignInFailed(Failure.ACCOUNT_NOT_FOUND, f"no usable claim {names.get('sub')}")
         if merged["iss"] in provider.oauth.issuer_aliases:
             merged["iss"] = provider.issuer  # the same person, however the provider spells itself
         check_required(provider, merged)

@@ -14,7 +14,7 @@ from watchword_events.exports import ProviderExport, SamlExport
 from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.connectors.saml_response import Assertion, NameId
 from watchword_federation.failures import Failure, SignInFailed
-from watchword_federation.identities import identity_of
+from watchword_federation.identities import identity_of, is_subject
 
 EMAIL_FORMAT: Final = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
 TRANSIENT_FORMAT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
@@ -22,7 +22,6 @@ _FORMAT_PREFIXES: Final = (
     "urn:oasis:names:tc:SAML:1.1:nameid-format:",
     "urn:oasis:names:tc:SAML:2.0:nameid-format:",
 )
-_MAX_SUBJECT: Final = 255
 _XMLSOAP: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
 _MACE: Final = "urn:mace:dir:attribute-def"
 _EIDAS: Final = "http://eidas.europa.eu/attributes/naturalperson"
@@ -135,7 +134,7 @@ def qualified(name_id: NameId, *, issuer: str, sp_entity_id: str) -> str:
 
 def _is_subject(value: str) -> bool:
     # Space at an end would make two people look the same wherever it is trimmed.
-    return 0 < len(value) <= _MAX_SUBJECT and value.isprintable() and value == value.strip()
+    return is_subject(value) and value == value.strip()
 
 
 def _mapping(saml: SamlExport) -> dict[str, str | None]:

@@ -20,6 +20,9 @@ SUCCESS: Final = f"{_STATUS}Success"
 _DENIED: Final = frozenset(
     f"{_STATUS}{name}" for name in ("AuthnFailed", "NoPassive", "RequestDenied", "NoAuthnContext")
 )
+# Some write what they were not told as the first or the last moment that there is, from which nothing can be reckoned.
+_FIRST: Final = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+_LAST: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z")
 
 
@@ -196,7 +199,7 @@ def parse_time(value: str | None, name: str) -> datetime:
     if found is None:
         raise SignInFailed(Failure.RESPONSE_INVALID, f"{name} missing or no time in UTC")
     try:
-        return datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+        return min(max(datetime.fromisoformat(found[1]).replace(tzinfo=UTC), _FIRST), _LAST)
     except ValueError as error:
         raise SignInFailed(Failure.RESPONSE_INVALID, f"{name} is no time") from error
 
