@@ -161,7 +161,9 @@ async def test_the_list_is_filtered_and_paged(api: Api) -> None:
     assert seen[:3] == ["3", "2", "1"]
     assert len(seen) == 4
     assert (await api.get("/audit", resource=str(scope["id"]), since="2999-01-01T00:00:00Z"))["items"] == []
-    assert (await api.call("GET", "/audit", since="yesterday")).status_code == 400
+    for since in ("yesterday", "0001-01-01T00:00:00+14:00"):
+        assert (await api.call("GET", "/audit", since=since)).status_code == 400
+    assert (await api.call("GET", "/audit/export", after=str(2**63))).status_code == 400
     assert (await api.call("GET", "/audit", cursor="x")).status_code == 400
 
 

@@ -53,6 +53,8 @@ async def test_a_broken_expression_is_shown_where_it_breaks(console: Browser) ->
     assert page.texts["claims-note"].startswith("not JSON")
     page = await console.submit("expression", "try", expression="true", claims="[1]")
     assert page.texts["claims-note"].startswith("a JSON object")
+    page = await console.submit("expression", "save", expression="true", precedence="--5")
+    assert page.status == 400, page.body
 
 
 async def test_the_saved_rules_say_who_gets_in_and_the_decision_says_why(

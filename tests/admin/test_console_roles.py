@@ -207,7 +207,8 @@ async def things(module_platform: Platform, organization: str) -> list[str]:
 
 
 async def test_the_help_desk_helps_people_and_nothing_else(platform: Platform, api: Api, canary: Canary) -> None:
-    user = await api.create("/users", username=f"lost-{secrets.token_hex(4)}", password=secrets.token_urlsafe(16))
+    group = f"lost-{secrets.token_hex(4)}"
+    user = await api.create("/users", username=group, password=secrets.token_urlsafe(16), groups=[group])
     async with platform.browser(canary) as browser:
         await somebody(browser, platform, api, HELP_DESK)
         page = await browser.open(f"{platform.issuer}/admin")
@@ -218,10 +219,15 @@ async def test_the_help_desk_helps_people_and_nothing_else(platform: Platform, a
         await browser.click("ask-sign-out")
         page = await browser.submit("confirm")
         assert page.status == 200, page.body
+        page = await browser.open(f"{platform.issuer}/admin/users/{user['id']}/edit")
+        assert not {"groups", "organization"} & page.form_with("username").fields.keys()
+        page = await browser.submit("username", "save", name="Not Lost")
+        assert "Not Lost" in page.body
         token = page.form_with("csrf").fields["csrf"]
         page = await browser.send("POST", f"/admin/users/{user['id']}/roles", {"csrf": token, "role_owner": "1"})
         assert page.status == 403
-        assert (await api.get(f"/users/{user['id']}"))["roles"] == []
+        known = await api.get(f"/users/{user['id']}")
+        assert (known["roles"], known["groups"]) == ([], [group])
 
 
 async def test_an_organization_s_administrator_sees_to_it_at_the_console(

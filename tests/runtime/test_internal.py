@@ -119,6 +119,8 @@ async def test_nobody_asks_without_a_key(world: World) -> None:
     assert await refused(world, {})
     assert await refused(world, {"watchword-caller": "authz"})
     assert await refused(world, {"watchword-caller": "nobody", "watchword-time": "0", "watchword-mac": "00"})
+    beyond_ascii = httpx2.Headers({"watchword-caller": "authz", "watchword-mac": "\u00e9"}, encoding="latin-1")
+    assert await refused(world, beyond_ascii)
 
 
 async def signed(world: World, params: Mapping[str, Any], path: str = "/internal/export/client") -> dict[str, str]:

@@ -178,6 +178,7 @@ async def test_an_api_key_works_until_it_is_deleted_or_over(own_site: Site, own_
         pytest.param({"name": "x", "scope": []}, id="no scope"),
         pytest.param({"name": "x", "expires_at": "2001-01-01T00:00:00Z"}, id="over already"),
         pytest.param({"name": "x", "expires_at": "2099-01-01T00:00:00"}, id="time without zone"),
+        pytest.param({"name": "x", "expires_at": "9999-12-31T23:59:59-14:00"}, id="time after all times"),
     ],
 )
 async def test_api_keys_that_must_not_be_made(
@@ -249,6 +250,9 @@ async def test_issued_before_narrows_a_revocation(own_site: Site) -> None:
         pytest.param({"claim": "sub", "value": "x" * 300}, 400, id="too long"),
         pytest.param({"claim": "sub", "value": "x", "kind": "lift"}, 400, id="another kind"),
         pytest.param({"claim": "kid", "value": "x", "issued_before": "2026-01-01T00:00:00Z"}, 400, id="half a key"),
+        pytest.param(
+            {"claim": "sub", "value": "x", "issued_before": "0001-01-01T00:00:00+14:00"}, 400, id="before all times"
+        ),
         pytest.param({"claim": "kid", "value": "nothing"}, 404, id="unknown key"),
     ],
 )

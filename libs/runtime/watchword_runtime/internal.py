@@ -140,7 +140,7 @@ class InternalClient:
             raise Unreachable(f"{owner.value}: {type(error).__name__}") from error
         if path.startswith("/internal/"):
             expected = _answer_mac(key, mac, response.status_code, response.content)
-            if not hmac.compare_digest(expected, response.headers.get(_MAC, "")):
+            if not hmac.compare_digest(expected.encode(), response.headers.get(_MAC, "").encode()):
                 raise Unreachable(f"{owner.value}: an answer with status {response.status_code} that is not its own")
         return response
 
@@ -206,7 +206,7 @@ def _authenticate(keyring: Keyring, owner: Service, request: Request, now: Clock
         raise _Refused(401, "unknown caller") from None
     query = request.url.query
     target = request.scope["path"].removeprefix(request.scope.get("root_path", "")) + (f"?{query}" if query else "")
-    if not hmac.compare_digest(_request_mac(key, caller, owner, target, time_s), mac):
+    if not hmac.compare_digest(_request_mac(key, caller, owner, target, time_s).encode(), mac.encode()):
         raise _Refused(401, "wrong MAC")
     if not time_s.isdecimal() or abs(now().timestamp() - int(time_s)) > MAX_AGE_S:
         raise _Refused(401, "too old, or clocks differ")

@@ -2,11 +2,12 @@
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import orjson
-from pydantic import BaseModel
+from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from watchword_web.errors import Problem
 
@@ -16,6 +17,16 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 _MAC_LENGTH = 16
 _MAX_CURSOR = 1024
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Page(BaseModel, Generic[T]):

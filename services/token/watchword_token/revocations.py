@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Row, text
 
 from watchword_database import Session, bus
@@ -13,6 +13,7 @@ from watchword_token.api_keys import PREFIX, revoke_api_key
 from watchword_token.keys import Keys
 from watchword_token.lifetimes import FOR_EVER, LONGEST_ACCESS_TOKEN, LONGEST_GRANT
 from watchword_token.revocation import Revoking
+from watchword_web.api import Moment
 
 _COLUMNS: Final = "id, position, claim, value, kind, issued_before, reason, at, until"
 _GET: Final = text(f"SELECT {_COLUMNS} FROM bus.revocations WHERE id = :id")
@@ -37,7 +38,7 @@ class NewRevocation(BaseModel):
 
     claim: Claim
     value: str | None = Field(None, min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$")
-    issued_before: AwareDatetime | None = None
+    issued_before: Moment | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "NewRevocation":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from watchword_admin import store as configuration
 from watchword_admin.api import Listing
@@ -17,7 +17,7 @@ from watchword_admin.edge import Parts
 from watchword_database import transaction
 from watchword_database.audit import exported
 from watchword_runtime.access import Caller
-from watchword_web.api import Page
+from watchword_web.api import Moment, Page
 
 
 class AuditListing(Listing):
@@ -31,8 +31,8 @@ class AuditListing(Listing):
     resource: str | None = Field(None, max_length=512)
     actor: str | None = Field(None, max_length=512)
     reference: str | None = Field(None, max_length=64)
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 def audit_router(parts: Parts, seals: Seals) -> APIRouter:
@@ -67,7 +67,8 @@ def audit_router(parts: Parts, seals: Seals) -> APIRouter:
 
     @router.get("/export", response_class=StreamingResponse)
     async def export_audit_log(
-        _caller: administrator, after: Annotated[int, Query(ge=0, description="Only entries behind this number")] = 0
+        _caller: administrator,
+        after: Annotated[int, Query(ge=0, lt=2**63, description="Only entries behind this number")] = 0,
     ) -> StreamingResponse:
         """The log as it is stored, a line of JSON for each entry, for `watchword audit verify --file` and others."""
         return StreamingResponse(exported_lines(parts, after), media_type="application/x-ndjson")

@@ -232,10 +232,11 @@ def _members(form: Mapping[str, str]) -> dict[str, object]:
         name: form[name] for name in ("description", "service_account", "organization") if name in form
     }
     precedence = form.get("precedence", "0")
+    is_number = precedence.removeprefix("-").isdecimal() and len(precedence) < 12
     return members | {
         "name": form.get("name", ""),
         "expression": form.get("expression", "").replace("\r\n", "\n"),
-        "precedence": int(precedence) if precedence.lstrip("-").isdecimal() and len(precedence) < 12 else precedence,
+        "precedence": int(precedence) if is_number else precedence,
         "roles": form.get("roles", "").split(),
         "clients": form.get("clients", "").split(),
         "enabled": "enabled" in form,

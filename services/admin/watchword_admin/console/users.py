@@ -18,6 +18,8 @@ _TEXTS: Final = ("username", "email", "name", "given_name", "family_name", "phon
 _ROWS: Final = "25"
 _MANY: Final = "200"
 _USER: Final = "/admin/users/{user_id}"
+# Who may do this may say where somebody belongs; whoever else helps people is not asked.
+_BELONGING: Final = ("POST", "/admin/groups")
 
 
 async def list_users(console: Console, request: Request, visit: Visit) -> Response:
@@ -122,6 +124,8 @@ async def save_user(console: Console, request: Request, visit: Visit) -> Respons
     form = await console.sessions.read_form(request, visit)
     known = await _user(console, request, visit)
     members = {name: value for name, value in _members(form).items() if name != "password" or value is not None}
+    if not visit.may(*_BELONGING):
+        members = {name: value for name, value in members.items() if name not in ("groups", "organization")}
     ending = {"end_sessions": "true"} if "end_sessions" in form else {}
     try:
         await console.calls.send(visit.token, "PATCH", f"users/{known.id}", members, **ending)

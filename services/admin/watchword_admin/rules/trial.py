@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from watchword_admin.models import AccessRule
 from watchword_admin.rules.documents import Named, RuleDocument, RuleSettings, settings_of
 from watchword_policy.engine import MAX_SOURCE, EvaluationFailed, InvalidExpression, Program, RuleEngine
 from watchword_policy.facts import Facts, UnfitFacts
 from watchword_policy.rules import Client, Decision, Outcome, Rule, RuleSet, decide
+from watchword_web.api import Moment
 
 
 class TriedFacts(BaseModel):
@@ -23,7 +24,7 @@ class TriedFacts(BaseModel):
     iss: str = ""
     email: str = ""
     ip: str = ""
-    time: AwareDatetime | None = None
+    time: Moment | None = None
     claims: dict[str, JsonValue] = {}
 
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from watchword_policy.scopes import SIGN_IN
 from watchword_runtime.access import ADMIN_SCOPE
 from watchword_runtime.public_keys import usable_keys
 from watchword_token.feed_api import READ_SCOPE
 from watchword_token.models import ApiKey, Grant, Key
-from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT
+from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT, Moment
 
 # What a personal key may be for: nothing that a person does not hold.
 KEY_SCOPES: Final = frozenset({ADMIN_SCOPE, "watchword:events", "watchword:scim", READ_SCOPE, SIGN_IN})
@@ -104,7 +104,7 @@ class NewApiKey(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     scope: frozenset[str] = Field(frozenset({ADMIN_SCOPE}), min_length=1, max_length=16)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class NewOwnApiKey(BaseModel):
@@ -114,7 +114,7 @@ class NewOwnApiKey(BaseModel):
 
     name: str = Field(min_length=1, max_length=200)
     scope: frozenset[str] = Field(OWN_SCOPES, min_length=1, max_length=16)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     public_jwk: PublicJwk | None = None
 
 
