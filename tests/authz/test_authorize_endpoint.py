@@ -1,5 +1,6 @@
 """`/oauth2/authorize` as browsers and applications meet it."""
 
+import json
 from datetime import timedelta
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -12,6 +13,7 @@ from watchword_events.exports import Exported, UserExport
 from watchword_events.handovers import UpstreamStart
 from watchword_events.names import Service
 from watchword_policy.assurance import ONE_FACTOR, TWO_FACTORS
+from watchword_runtime.pairwise import pairwise_subject
 
 
 def location_of(visit: Visit) -> str:
@@ -259,6 +261,24 @@ async def test_hint_about_somebody_else_asks_to_sign_in(rig: Rig) -> None:
     await shown.start()
     await shown.enter(other.username)
     assert (await shown.code()).user_id == other.id
+
+
+@pytest.mark.spec("OpenID Connect Core 5.5.1, 8.1")
+async def test_a_pairwise_client_names_people_as_it_knows_them(rig: Rig) -> None:
+    """And not by the id that other clients know: nobody learns by it who is who."""
+    browser, client = rig.browser(), rig.client(sector="app.example")
+    user = await signed_in(rig, Visit(rig, browser, client))
+    key = rig.owners.ring(Service.AUTHZ).key("pairwise-subjects")
+    for subject, asked_for, answer in (
+        (pairwise_subject(key, "app.example", user.id), "none", "code"),
+        (pairwise_subject(key, "other.example", user.id), "none", "error"),
+        (user.id, "none", "error"),
+        (user.id, "", ""),
+    ):
+        claims = json.dumps({"id_token": {"sub": {"value": subject}}})
+        visit = Visit(rig, browser, client, {"prompt": asked_for, "claims": claims})
+        await visit.start()
+        assert answer in visit.answer if answer else visit.browser.page.has("sign-in"), subject
 
 
 async def test_hint_that_is_none_of_ours_is_refused(rig: Rig) -> None:

@@ -119,7 +119,9 @@ def read_claims(asked: Asked, request: AuthorizationRequest) -> AuthorizationReq
     update: dict[str, object] = {"claims": named if named.id_token or named.userinfo else None}
     if found.acr_values:
         update |= {"acr_values": found.acr_values, "acr_essential": found.acr_essential}
-    if found.subject is not None:
+    if found.subject is not None and asked.client.sector is not None:
+        update["hint_subject"] = found.subject
+    elif found.subject is not None:
         if request.hint_user_id not in (None, found.subject):
             refuse(request, OAuthCode.INVALID_REQUEST, "claims and id_token_hint name two people")
         update["hint_user_id"] = found.subject

@@ -38,8 +38,9 @@ class Standing:
     """The live session of the browser behind a flow.
 
     is_fresh: the person signed in in this very flow.  is_chosen: they said "go on with this account" in it.
-    may_use: whether the person may use the client at all.  is_federated: by an identity provider, which may be able to
-    do better.  has_factor: a second factor could be asked for, where the session has none.  is_short: one is demanded.
+    may_use: whether the person may use the client at all.  subject: what a pairwise client calls them.  is_federated:
+    by an identity provider, which may be able to do better.  has_factor: a second factor could be asked for, where the
+    session has none.  is_short: one is demanded.
     """
 
     user_id: str
@@ -47,6 +48,7 @@ class Standing:
     is_fresh: bool
     is_chosen: bool
     may_use: bool = True
+    subject: str | None = None
     acr: str | None = None
     amr: tuple[str, ...] = ()
     is_federated: bool = False
@@ -72,8 +74,8 @@ def next_step(
     """
     if standing is None or not _has_proved_enough(request, standing, wants_again, started_at, now):
         return Step.SIGN_IN
-    # OpenID Connect Core 3.1.2.1: the answer is about the person that id_token_hint names, or it is an error.
-    if request.hint_user_id is not None and standing.user_id != request.hint_user_id:
+    # OpenID Connect Core 3.1.2.1, 5.5.1: the answer is about the person that is named, or it is an error.
+    if request.hint_user_id not in (None, standing.user_id) or request.hint_subject not in (None, standing.subject):
         return Step.WRONG_ACCOUNT if standing.is_fresh else Step.SIGN_IN
     if standing.is_short:
         return Step.FACTOR if standing.has_factor else Step.SIGN_IN

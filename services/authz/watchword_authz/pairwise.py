@@ -1,4 +1,4 @@
-"""Whom a pairwise client means by the subject of one of its ID tokens. Spec: OpenID Connect Core 8.1."""
+"""What pairwise clients call people, and whom they mean by it. Spec: OpenID Connect Core 8.1."""
 
 import hmac
 
@@ -7,7 +7,15 @@ from watchword_authz.models import UserSession
 from watchword_database.engine import Database, transaction
 from watchword_events.exports import ClientExport
 from watchword_runtime.copies import Copy
-from watchword_runtime.pairwise import pairwise_subject
+from watchword_runtime.keyring import Keyring
+from watchword_runtime.pairwise import PURPOSE, pairwise_subject
+
+
+def subject_of(keyring: Keyring, client: ClientExport | None, user_id: str) -> str | None:
+    """What the client calls a person; None for one that learns the ids of people."""
+    if client is None or client.sector is None:
+        return None
+    return pairwise_subject(keyring.key(PURPOSE), client.sector, user_id)
 
 
 def finder(database: Database, clients: Copy[ClientExport], key: bytes) -> Whom:

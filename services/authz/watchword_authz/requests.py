@@ -55,8 +55,9 @@ class AuthorizationRequest(BaseModel):
 
     details: rich authorization requests.  claims: those asked for by name, within the client's scope.
     response_type: what is asked for, of code, token and id_token.  hint_user_id: the `sub` of the `id_token_hint`, whom
-    alone the answer may be about.  dpop_jkt: thumbprint of the key that alone may redeem the code.  device_id: of the
-    device that asks; it has no redirect URI, and learns the answer by itself.
+    alone the answer may be about, and hint_subject the one that a pairwise client names in `claims`.  dpop_jkt:
+    thumbprint of the key that alone may redeem the code.  device_id: of the device that asks; it has no redirect URI,
+    and learns the answer by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -81,6 +82,7 @@ class AuthorizationRequest(BaseModel):
     claims: ClaimsRequest | None = None
     dpop_jkt: str | None = None
     hint_user_id: str | None = None
+    hint_subject: str | None = None
     device_id: str | None = None
 
     @property

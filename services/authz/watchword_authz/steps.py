@@ -17,6 +17,7 @@ from watchword_authz.context import Context
 from watchword_authz.flow import Standing, Step
 from watchword_authz.held import Held, held_in
 from watchword_authz.models import ClientCopy, Flow, UserCopy, UserSession
+from watchword_authz.pairwise import subject_of
 from watchword_authz.requests import AuthorizationRefused, AuthorizationRequest, OAuthCode, Prompt
 from watchword_database.engine import transaction
 from watchword_events.exports import ClientExport, UserExport
@@ -120,7 +121,8 @@ async def look(context: Context, flow: Flow, session_secret: str | None, *, addr
     if person is not None and request is not None:
         async with transaction(context.database) as session:
             consented = await consent.granted_scope(session, person.user.id, request.client_id)
-    step = _step(flow, request, client, person, consented, now)
+    subject = None if person is None else subject_of(context.settings.keyring, client, person.user.id)
+    step = _step(flow, request, client, person, subject, consented, now)
     if step not in (Step.CONSENT, Step.FINISH) or person is None or client is None:
         return Situation(flow, request, client, person, consented, step, rev, now)
     verdict = await access.ask(context, person.session, person.user, client, address=address, now=now)
@@ -149,6 +151,7 @@ def _step(
     request: AuthorizationRequest | None,
     client: ClientExport | None,
     person: Person | None,
+    subject: str | None,
     consented: frozenset[str],
     now: datetime,
 ) -> Step:
@@ -169,6 +172,7 @@ def _step(
             is_fresh=flow.sid == sid,
             is_chosen=flow.chosen_sid == sid,
             may_use=client.is_open_to(person.user),
+            subject=subject,
             acr=person.session.acr,
             amr=tuple(person.session.amr),
             is_federated=person.session.provider_id is not None,
