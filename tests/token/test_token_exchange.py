@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from tests.token.conftest import ISSUER, App, Site
+from tests.token.test_resources import known_to
 
 from watchword_database.ids import new_id
 from watchword_events.names import Service
@@ -188,6 +189,16 @@ async def test_what_an_audience_of_the_client_is_meant_for_is_meant_for_the_clie
     app = await exchanger(site, audience=["https://orders.example.test"])
     shop = await site.client(audience=["https://orders.example.test"])
     assert (await exchange(site, app, (await signed_in(site, shop))["access_token"]))["status"] == 200
+
+
+async def test_what_comes_out_is_as_its_audience_takes_it(site: Site) -> None:
+    taker = await known_to(site, any_client=True, access_token_format="opaque", access_token_lifetime_s=77)
+    app, shop = await pair(site, policy(audiences=[taker]))
+    token = (await signed_in(site, shop))["access_token"]
+    said = await exchange(site, app, token)
+    assert (said["access_token"].count("."), said["expires_in"]) == (4, 77)
+    said = await exchange(site, app, token, requested_token_type=JWT)
+    assert (said["status"], said["error"]) == (400, "invalid_request")
 
 
 async def test_another_clients_token_is_no_actor(site: Site) -> None:

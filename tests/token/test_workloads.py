@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.token.conftest import ISSUER, App, Site, running
+from tests.token.test_resources import known_to
 
 from watchword_database.ids import new_id
 from watchword_events.exports import IssuerExport, RuleExport
@@ -249,6 +250,19 @@ async def test_without_a_scope_nothing_about_persons_and_no_administration_is_gr
     said = await exchange(site, app, issuer.token())
     assert said["scope"] == "deploy read"
     assert (await site.userinfo(said["access_token"])).status_code == 403
+
+
+async def test_what_comes_out_is_as_its_audience_takes_it(site: Site, elsewhere: WebSite) -> None:
+    taker = await known_to(
+        site, any_client=True, scopes=["read"], access_token_format="opaque", access_token_lifetime_s=77
+    )
+    issuer, app = await trusted(site, elsewhere), await runner(site, audience=[DEPLOY, taker])
+    said = await exchange(site, app, issuer.token(), audience=taker)
+    assert (said["access_token"].count("."), said["expires_in"], said["scope"]) == (4, 77, "read")
+    said = await exchange(site, app, issuer.token(), audience=taker, requested_token_type=f"{TYPE}jwt")
+    assert (said["status"], said["error"]) == (400, "invalid_request")
+    said = await exchange(site, app, issuer.token(), audience=DEPLOY)
+    assert (said["access_token"].count("."), said["expires_in"], said["scope"]) == (2, 1800, "deploy read")
 
 
 async def test_our_own_tokens_are_no_foreign_ones(site: Site) -> None:

@@ -156,14 +156,14 @@ class Issuing:
         """A token in the client's format. lineage: gid, sid, idp and what else makes it revocable; no null values.
 
         key: from `key_for`, which asked whether the source is live.  access: what access rules gave.  not_after: when
-        what it depends on ends at the latest.  lifetime_s: instead of the client's.  address: of the person's session.
+        what it depends on ends at the latest.  lifetime_s: as for `shape_of`.  address: of the person's session.
         Spec: RFC 9068 2, 2.2; RFC 7516 4.1 (dir, A256GCM).
         """
         client, now_s = request.client, int(request.now_s)
         named = subject
         if client.sector is not None:
             named = await self.subjects.recorded(client, subject, request.position)
-        exp = now_s + (lifetime_s or shape_of(client, resource, self.resources).lifetime_s)
+        exp = now_s + shape_of(client, resource, self.resources, lifetime_s=lifetime_s).lifetime_s
         if not_after is not None:
             exp = min(exp, int(not_after.timestamp()))
         if resource and access:

@@ -62,20 +62,23 @@ def requested_resource(form: Params, client: Client, resources: Resources = NO_R
     return resource
 
 
-def shape_of(client: Client, resource: tuple[str, ...], resources: Resources) -> Shape:
+def shape_of(
+    client: Client, resource: tuple[str, ...], resources: Resources, *, lifetime_s: int | None = None
+) -> Shape:
     """What a token for these resources looks like: as they say, else as the client says. The shortest life counts.
 
-    resource: what is asked for; without any, the client's audience. Raises OAuthError invalid_target when they want
-    different tokens: then each needs a token of its own.
+    resource: what is asked for; without any, the client's audience.  lifetime_s: of what the token is made of, which
+    counts instead of the client's. Raises OAuthError invalid_target when they want different tokens: then each needs a
+    token of its own.
     """
     known = [found for each in resource or client.audience if (found := resources.get(each)) is not None]
     if not known:
-        return Shape(client.opaque, client.access_alg, client.lifetime_s)
+        return Shape(client.opaque, client.access_alg, client.lifetime_s if lifetime_s is None else lifetime_s)
     formats = {each.opaque for each in known if each.opaque is not None}
     algs = {each.alg for each in known if each.alg is not None}
     if len(formats) > 1 or len(algs) > 1:
         raise OAuthError("invalid_target", "These resources take different tokens: ask for one of them at a time")
-    lives = [each.lifetime_s for each in known if each.lifetime_s is not None]
+    lives = [life for life in (lifetime_s, *(each.lifetime_s for each in known)) if life is not None]
     return Shape(
         opaque=formats.pop() if formats else client.opaque,
         alg=algs.pop() if algs else client.access_alg,

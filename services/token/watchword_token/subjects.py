@@ -10,11 +10,13 @@ from typing import Any, Final, Literal
 from pydantic import JsonValue
 
 from watchword_events.exports import UserExport
-from watchword_token.issuing import Issuing, TokenRequest
+from watchword_token.issuing import Issuing, MintKey, TokenRequest
+from watchword_token.keys import EncryptionKey
 from watchword_token.memory import Kept
 from watchword_token.profile import User
 from watchword_token.store import HotStore, Rotated
 from watchword_token.tokens import InvalidToken, Read, Tokens
+from watchword_web.errors import OAuthError
 
 _URN: Final = "urn:ietf:params:oauth:token-type:"
 ACCESS_TOKEN: Final = f"{_URN}access_token"
@@ -25,6 +27,12 @@ TOKEN_TYPES: Final = (ACCESS_TOKEN, ID_TOKEN, JWT)
 _CARRIED: Final = ("gid", "sid", "idp", "auth_time", "acr", "act", "fed:iss")
 
 TokenType = Literal["access_token", "id_token"]
+
+
+def check_issued_type(issued_type: str, key: MintKey) -> None:
+    """Raises OAuthError where a JWT is asked for, and the client, or whom it is for, takes opaque tokens."""
+    if issued_type == JWT and isinstance(key, EncryptionKey):
+        raise OAuthError("invalid_request", "This client or resource gets opaque tokens: ask for an access_token")
 
 
 class Unusable(Exception):

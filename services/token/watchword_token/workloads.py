@@ -23,6 +23,8 @@ from watchword_token.clients import Client
 from watchword_token.foreign import ForeignToken, NotAccepted, TrustedIssuers
 from watchword_token.issuing import Issuing, NotAllowed, TokenRequest, answer
 from watchword_token.profile import PRIVILEGED
+from watchword_token.resources import scope_for
+from watchword_token.subjects import check_issued_type
 from watchword_web.errors import OAuthError
 
 log = structlog.get_logger()
@@ -67,7 +69,7 @@ class Workloads:
             # RFC 8693 4.4: the token says who alone may act with it.
             raise refuse("The token names somebody else who may act")
         check_targets(targets, client)
-        granted = narrow(scope, client)
+        granted = scope_for(format_scope(narrow(scope, client)), client, targets, self._issuing.resources)
         decision = await self._decide(foreign, facts, client, refuse)
         issuer = foreign.issuer
         source: dict[str, JsonValue] = {
@@ -77,21 +79,22 @@ class Workloads:
             "rev": request.position,
             "iat": request.now_s,
         }
-        key = await self._issuing.key_for(request, source)
+        key = await self._issuing.key_for(request, source, targets)
         if key is None:
             raise refuse("The issuer or the subject was revoked")
+        check_issued_type(issued_type, key)
         issued = await self._issuing.access_token(
             request,
             key,
             subject=foreign.sub,
-            scope=format_scope(granted),
+            scope=granted,
             resource=targets,
             lineage={"gid": new_id(), "idp": issuer.id, "fed:iss": issuer.iss},
             access=access_claims(decision),
             lifetime_s=issuer.token_expiry_s,
         )
         log.info("foreign_token.exchanged", client_id=client.client_id, idp=issuer.id, subject=foreign.sub)
-        return answer(issued, format_scope(granted), issued_type=issued_type)
+        return answer(issued, granted, issued_type=issued_type)
 
     async def _decide(self, foreign: ForeignToken, facts: Facts, client: Client, refuse: Refuse) -> Decision:
         """What the access rules say; somebody has to match, whatever the client says about rules."""

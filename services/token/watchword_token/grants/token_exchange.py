@@ -18,7 +18,16 @@ from watchword_runtime.foreign_jwts import UnusableJwt, unverified_claims
 from watchword_token.access import NOTHING, AccessRules, NotLetIn
 from watchword_token.clients import Client
 from watchword_token.issuing import Issuing, NotAllowed, TokenRequest, answer, requested_scope
-from watchword_token.subjects import ACCESS_TOKEN, ID_TOKEN, JWT, TOKEN_TYPES, Subject, Subjects, Unusable
+from watchword_token.subjects import (
+    ACCESS_TOKEN,
+    ID_TOKEN,
+    JWT,
+    TOKEN_TYPES,
+    Subject,
+    Subjects,
+    Unusable,
+    check_issued_type,
+)
 from watchword_token.workloads import Workloads
 from watchword_web.errors import OAuthError
 from watchword_web.forms import Params
@@ -64,8 +73,6 @@ class TokenExchangeGrant:
         """
         client = request.client
         asked = read(request.form)
-        if asked.issued_type == JWT and client.opaque:
-            raise OAuthError("invalid_request", "This client gets opaque tokens: ask for an access_token")
         if not is_ours(asked.subject, self._issuing.tokens.issuer):
             if asked.actor is not None:
                 raise OAuthError("invalid_request", "An actor_token goes with tokens of this installation only")
@@ -86,9 +93,10 @@ class TokenExchangeGrant:
         check_actor(client, subject, actor)
         targets, scope = choose(policies, asked, client=client, subject=subject, has_actor=actor is not None)
         access = await self._let_in(request, subject)
-        key = await self._issuing.key_for(request, subject.source)
+        key = await self._issuing.key_for(request, subject.source, targets)
         if key is None:
             raise _unusable("subject_token", "revoked meanwhile")
+        check_issued_type(asked.issued_type, key)
         issued = await self._issuing.access_token(
             request,
             key,
