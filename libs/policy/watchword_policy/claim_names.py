@@ -13,9 +13,10 @@ RESERVED: Final = frozenset(
         "client_ip_ranges",
         "_claim_names",
         "_claim_sources",
+        "via",
     }
     | {"permissions", "roles", "groups", "service_account", "policy", "entitlements", "username", "fed:iss"}
-    | {"organization", "customer_id", "domain_id", "customer_shortname", "customer_name"}
+    | {"organization", "customer_id", "domain_id", "customer_shortname", "customer_name", "groupstring"}
     | {"name", "given_name", "family_name", "middle_name", "nickname", "preferred_username", "profile", "picture"}
     | {"website", "gender", "birthdate", "zoneinfo", "locale", "updated_at", "email", "email_verified"}
     | {"phone_number", "phone_number_verified", "address"}
