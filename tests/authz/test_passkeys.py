@@ -244,6 +244,16 @@ async def test_a_challenge_counts_once(rig: Rig) -> None:
     assert (await visit.browser.client.post(form.action, data=again)).status_code == 400
 
 
+@pytest.mark.parametrize("at_s", ["999999999999", "0", "x"])
+async def test_a_challenge_of_somebodys_making_is_none(rig: Rig, at_s: str) -> None:
+    _, device = await owner(rig)
+    visit = await at_login(rig)
+    forged = {"credential": device.use(asked(visit.browser.page)), "challenge": f"{'A' * 22}.{at_s}.{'A' * 43}"}
+    await visit.browser.submit("credential", "use-passkey", **forged)
+    assert visit.browser.page.status == 400
+    assert "was not accepted" in visit.browser.page.body
+
+
 async def test_a_device_that_does_not_count_is_taken(rig: Rig) -> None:
     """WebAuthn Level 3 6.1.1: synchronized passkeys always say zero."""
     user, device = await owner(rig, Device(counts=False))

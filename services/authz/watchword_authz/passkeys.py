@@ -170,9 +170,10 @@ async def _claim_challenge(context: Context, session: Session, challenge: str, n
     parts = _CHALLENGE.fullmatch(challenge)
     if parts is None:
         return False
-    is_ours = check_form_token(context.forms_key, parts["mac"], _PURPOSE, parts["nonce"], parts["at_s"], *bound_to)
+    if not check_form_token(context.forms_key, parts["mac"], _PURPOSE, parts["nonce"], parts["at_s"], *bound_to):
+        return False
     expires_at = datetime.fromtimestamp(int(parts["at_s"]), now.tzinfo) + _LIFE
-    if not is_ours or expires_at <= now:
+    if expires_at <= now:
         return False
     return await bus.spend(session, purpose=_PURPOSE, key=challenge, expires_at=expires_at)
 
