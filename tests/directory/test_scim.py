@@ -206,6 +206,14 @@ REFUSED: dict[str, tuple[str, str, object, int, str | None]] = {
     "an unknown operator": ("GET", '/Users?filter=userName+is+"x"', None, 400, "invalidFilter"),
     "a filter by what cannot be": ("GET", '/Groups?filter=members.$ref+eq+"x"', None, 400, "invalidFilter"),
     "a long filter": ("GET", "/Users?filter=" + "+or+".join(['title+eq+"x"'] * 300), None, 400, "invalidFilter"),
+    "a long path": (
+        "PATCH", "/Groups/x", {"schemas": [PATCH], "Operations": [{"op": "remove", "path": f"members[{'(' * 2048}"}]},
+        400, "invalidPath",
+    ),
+    "many paths": (
+        "PATCH", "/Groups/x", {"schemas": [PATCH], "Operations": [{"op": "remove", "path": "x" * 1024}] * 33}, 400,
+        "invalidPath",
+    ),
     "a broken cursor": ("GET", "/Users?cursor=abc", None, 400, "invalidCursor"),
     "sorting by what has parts": ("GET", "/Users?sortBy=name", None, 400, "invalidPath"),
     "sorting by what has several values": ("GET", "/Users?sortBy=groups.value", None, 400, "invalidFilter"),

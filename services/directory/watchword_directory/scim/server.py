@@ -2,13 +2,24 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
 from typing import Any, Final, cast
 
+import orjson
 import structlog
-from scim2_models import BulkOperation, Error, PatchOp, PatchOperation, Resource, ResourceType, SCIMException
+from scim2_models import (
+    BulkOperation,
+    Error,
+    InvalidFilterException,
+    InvalidPathException,
+    PatchOp,
+    PatchOperation,
+    Resource,
+    ResourceType,
+    SCIMException,
+)
 from scim2_server.bulk import BulkPlan, BulkStep
 from scim2_server.conditions import Conditions
 from scim2_server.handler import AsyncScimHandler
@@ -20,11 +31,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from watchword_directory.edge import Parts
 from watchword_directory.ranks import Reach
+from watchword_directory.scim.filters import MAX_FILTER
 from watchword_directory.scim.resources import described
 from watchword_directory.scim.storage import Storage
 
 log = structlog.get_logger()
 
+# Reading filters and paths takes up to 50 µs a letter, in which nobody else is answered.
+_MOST_LETTERS: Final = 16 * MAX_FILTER
+_REFUSED: Final[Mapping[str, type[SCIMException]]] = {"filter": InvalidFilterException, "path": InvalidPathException}
 _ONE_MEMBER: Final = re.compile(r'members\[value eq "([^"\\]{1,64})"\]', re.IGNORECASE)
 
 
@@ -39,6 +54,7 @@ class ScimServer:
         """The answer, an error in SCIM's form included. Other exceptions are the caller's."""
         storage = Storage(self._parts, self._service.provider, by=by)
         try:
+            _check_lengths(request)
             return await _Handler(self._service, storage).handle(request)
         except SCIMException as error:
             log.info("scim.refused", status=error.status, kind=type(error).__name__)
@@ -106,6 +122,26 @@ class _Handler(AsyncScimHandler):
                 done = self.service.bulk_success(request.base_url, operation, outcome, resource)
                 plan.record(step, done, resource)
                 await asyncio.sleep(0)
+
+
+def _check_lengths(request: ScimRequest) -> None:
+    """No filter or path is longer than one may be, nor all of them together. Raises SCIMException."""
+    left: list[object] = [request.query]
+    with suppress(orjson.JSONDecodeError):  # whose turn tells what is wrong with it
+        left.append(orjson.loads(request.body or b"null"))
+    letters = 0
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, dict):
+            left.extend(value.values())
+            for name, text in value.items():
+                refused = _REFUSED.get(name.lower())
+                if refused is not None and isinstance(text, str):
+                    letters += len(text)
+                    if len(text) > MAX_FILTER or letters > _MOST_LETTERS:
+                        raise refused(detail=f"a filter or path has at most {MAX_FILTER} characters, 16 times that all")
 
 
 def _runs(plan: BulkPlan) -> Iterator[list[BulkStep]]:
