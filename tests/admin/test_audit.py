@@ -34,8 +34,8 @@ BACKBONE = {"outbox", "relay_state", "inbox", "dead_letter", "copy_state"}
 NOT_AUDITED = {
     Service.ADMIN: {"audit_seals", "console_sessions", "webhook_dead_letters", "webhook_events"},
     Service.AUTHZ: {
-        "authenticator", "consent", "credential", "device_request", "flow", "issued_grant", "mail", "passkey",
-        "pushed_request", "recovery_code", "remembered_device", "throttle",
+        "authenticator", "closed_provider", "consent", "credential", "device_request", "flow", "issued_grant", "mail",
+        "passkey", "pushed_request", "recovery_code", "remembered_device", "throttle",
     },
     Service.DIRECTORY: {"claims_due", "identities", "pending_links"},
     Service.FEDERATION: {
