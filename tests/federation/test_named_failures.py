@@ -104,7 +104,7 @@ CASES = (
         settings={"groups_claim": "groups"},
         claims={"_claim_names": {"groups": "src1"}},
     ),
-    Case("account_not_found", 502, "no claim employee", settings={"claims": {"sub": "employee"}}),
+    Case("account_not_found", 502, "no usable claim employee", settings={"claims": {"sub": "employee"}}),
     Case("provider_disabled", 403, "not enabled for sign-in", switched_off=True),
     Case("provider_unreachable", 502, "authorization endpoint: temp", answer={"error": "temporarily_unavailable"}),
     Case("provider_error", 502, "authorization endpoint: server_error", answer={"error": "server_error"}),
