@@ -94,6 +94,7 @@ UNPROVED: dict[str, dict[str, Any]] = {
     "an account with a password that directory never saw": {"email_verified": True, "kept": "credential"},
     "an account with a passkey": {"email_verified": True, "kept": "passkey"},
     "an account of another organization": {"email_verified": True, "foreign": True},
+    "another organization's, by a trusted one": {"email_verified": True, "foreign": True, "linking": "trusted"},
     "a provider of no organization": {"email_verified": True, "of_nobody": True},
     "a provider that is not set so": {"email_verified": True, "linking": "prove"},
     "an administrator": {"email_verified": True, "role": "administrator"},

@@ -108,11 +108,14 @@ async def is_linked_unproved(
 ) -> bool:
     """Whether the address alone leads to the user, who has the same one, verified.
 
-    Never to somebody with rights of administration. `trusted`: always. `verified`: when there is nothing to prove the
-    account with, and the provider's organization has proved that the verified address is in a domain of its own.
+    Never to somebody with rights of administration, nor from an organization's provider to somebody of another one.
+    `trusted`: else always. `verified`: when there is nothing to prove the account with, and the provider's organization
+    has proved that the verified address is in a domain of its own.
     has_way_in: asks authz; while nobody can know what somebody has, they have something.
     """
     if provider.linking == "prove" or not user.active:
+        return False
+    if provider.organization is not None and user.organization_id not in (None, provider.organization):
         return False
     if (await standing_of(session, user.id)).rank() > Rank.NONE:
         return False
@@ -120,8 +123,7 @@ async def is_linked_unproved(
         return True
     if not identity.email_verified or user.email is None or provider.organization is None:
         return False
-    links = await store.list_links(session, after="", limit=1, user_id=user.id)
-    if links or user.organization_id not in (None, provider.organization):
+    if await store.list_links(session, after="", limit=1, user_id=user.id):
         return False
     domains = (await organization_table.domains_of(session, [provider.organization]))[provider.organization]
     if user.email.rpartition("@")[2] not in domains:
