@@ -1,6 +1,7 @@
 """Scripts that act for a person: an API key, a signed assertion or a token in place of a client's secret."""
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -138,6 +139,46 @@ async def test_a_token_of_the_person_counts_when_it_says_so(site: Site) -> None:
     await site.revoke(Claim.SID, "of-the-portal")
     assert not await site.is_active(app, token)
     assert (await ask(site, app, {"Authorization": f"Bearer {session['access_token']}"})).status_code == 400
+
+
+@pytest.mark.spec("RFC 9068 3, 4; RFC 9700 2.3")
+async def test_a_token_that_was_meant_for_others_leads_nowhere(site: Site) -> None:
+    """Whoever a token is sent to could show it here as well: it counts where nobody else was meant to get it."""
+    user, app, other = await site.user(), await site.client(**SCRIPTS), await site.client()
+    api = "https://api.example.test"
+
+    async def shown(*audience: str, scope: str = "applications:sign-in", **asked: Any) -> str:
+        portal = await site.client(scope=["openid", "applications:sign-in", "read"], audience=list(audience))
+        return str((await site.sign_in(portal, user, scope=tuple(scope.split()), **asked))["access_token"])
+
+    def issued_for(token: str) -> Any:
+        payload = token.split(".")[1]
+        return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["aud"]
+
+    good = {
+        "the installation, named by the scope": await shown(),
+        "the installation, named by openid, too": await shown(scope="openid applications:sign-in"),
+        "the installation, asked for by name": await shown(api, ISSUER, resource=(ISSUER,)),
+        "the installation and the client": await shown(app.id, ISSUER),
+        "the client alone": await shown(app.id, ISSUER, resource=(app.id,)),
+    }
+    foreign = {
+        "a resource server, by the client's list": await shown(api),
+        "a resource server and the installation": await shown(api, scope="openid applications:sign-in"),
+        "a resource server, asked for by name": await shown(api, ISSUER, resource=(api,)),
+        "both, asked for by name": await shown(api, ISSUER, resource=(api, ISSUER)),
+        "another client": await shown(other.id),
+        "another client and this one": await shown(other.id, app.id),
+        "what only looks like the installation": await shown(f"{ISSUER}/"),
+    }
+    seen = {}
+    for name, token in {**good, **foreign}.items():
+        answer = await ask(site, app, {"Authorization": f"Bearer {token}"})
+        seen[name] = (answer.status_code, answer.json().get("error"), issued_for(token))
+    assert {name: said[:2] for name, said in seen.items()} == {
+        **dict.fromkeys(good, (200, None)),
+        **dict.fromkeys(foreign, (400, "invalid_grant")),
+    }, seen
 
 
 @pytest.mark.row(62)

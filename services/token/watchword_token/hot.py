@@ -96,7 +96,8 @@ def hot_endpoints(
     """The endpoints that are found before any middleware, by path."""
     now, tokens, users = shared.now, issuing.tokens, memory.users
     subjects = Subjects(issuing, store, users)
-    personal = PersonalCredentials(issuing, Persons(database, subjects, assertions, key_uses), users, access_rules)
+    persons = Persons(settings.issuer, database, subjects, assertions, key_uses)
+    personal = PersonalCredentials(issuing, persons, users, access_rules)
     grants: Mapping[str, Grant] = {
         "authorization_code": AuthorizationCodeGrant(approvals, database, store, revoking),
         "refresh_token": RefreshTokenGrant(issuing, store, families, revoking, users, access_rules),

@@ -2,7 +2,7 @@
 
 It is an API key, a JWT that was signed with a key registered as one, or an access token of the person. Each has to say
 that it is for this (`applications:sign-in`): an application that somebody signed in to cannot go on to another one in
-their name.
+their name. A token is for this installation, or the client that is asked for, and for nobody else.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,10 @@ class Proved(NamedTuple):
 class Persons:
     """Knows people by what their scripts show."""
 
-    def __init__(self, database: Database, subjects: Subjects, assertions: Assertions, key_uses: KeyUses) -> None:
+    def __init__(
+        self, issuer: str, database: Database, subjects: Subjects, assertions: Assertions, key_uses: KeyUses
+    ) -> None:
+        self._issuer = issuer
         self._database = database
         self._subjects = subjects
         self._assertions = assertions
@@ -109,6 +112,10 @@ class Persons:
             _refuse("no person's, or not for this")
         if "cnf" in subject.source or "act" in subject.carried or subject.via:
             _refuse("bound to a key, or passed on")
+        # Whoever else it is for was sent it, and could show it here (RFC 9700 2.3). Its own client has it anyway.
+        meant = {self._issuer, request.client.client_id}
+        if meant.isdisjoint(subject.audience) or not subject.audience <= meant | {subject.client_id}:
+            _refuse("for others")
         return Proved(
             user_id=subject.sub,
             source=subject.source,
