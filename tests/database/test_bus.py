@@ -181,7 +181,7 @@ async def test_no_service_reads_another_schema(databases: Databases, service: Se
 async def test_something_is_spent_once_across_services(databases: Databases) -> None:
     async def spend(service: Service) -> bool:
         async with transaction(databases[service]) as session:
-            return await bus.spend(session, purpose="assertion", key="jti-1", expires_at=NOW)
+            return await bus.spend(session, purpose="assertion", key="jti-1", expires_at=datetime.now(UTC))
 
     results = await asyncio.gather(*[spend(service) for service in Service for _ in range(4)])
     assert sum(results) == 1

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy import Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -24,6 +24,11 @@ TICKET_LIFE = timedelta(seconds=60)
 # Clocks differ, so a verifier accepts a token a little past its end (RFC 9068 4 allows minutes). Up to there it must
 # still learn that the token was revoked.
 CLOCKS_DIFFER = timedelta(minutes=5)
+# Whoever uses something once tells until when by the clock of its instance; PostgreSQL sweeps by its own. So that no
+# clock, however wrong, has a use forgotten while it still takes the same thing for fresh: what ended CLOCKS_DIFFER ago
+# is refused as used, and forgotten as long again after that.
+SPENDABLE: Final = "expires_at > clock_timestamp() - interval '5 minutes'"
+FORGOTTEN: Final = "expires_at < now() - interval '10 minutes'"
 
 
 def ticket_hash(ticket: str) -> bytes:
@@ -74,8 +79,11 @@ _REVOKE = text("""
 INSERT INTO bus.revocations (claim, value, kind, until, keep_until, issued_before, reason)
 VALUES (:claim, :value, :kind, :until, :keep_until, :issued_before, :reason) RETURNING id
 """)
-_SPEND = text("""
-INSERT INTO bus.spent (purpose, key_hash, expires_at) VALUES (:purpose, :hash, :expires_at) ON CONFLICT DO NOTHING
+_SPEND = text(f"""
+INSERT INTO bus.spent (purpose, key_hash, expires_at)
+SELECT * FROM (VALUES (:purpose, CAST(:hash AS bytea), CAST(:expires_at AS timestamptz)))
+           AS used (purpose, key_hash, expires_at) WHERE {SPENDABLE}
+    ON CONFLICT DO NOTHING
 """)
 _SWEEP_HANDOVERS = text("""
 DELETE FROM bus.handover WHERE ticket_hash IN (
@@ -190,7 +198,10 @@ async def revoke(
 
 
 async def spend(session: Session, *, purpose: str, key: str, expires_at: datetime) -> bool:
-    """True for the first caller with this key, in any service and instance; False for everyone after."""
+    """True for the first caller with this key, in any service and instance; False for everyone after.
+
+    expires_at: when it would be refused for its age alone; False when that was CLOCKS_DIFFER ago for PostgreSQL.
+    """
     connection = await session.connection()
     digest = hashlib.sha256(key.encode()).digest()
     result = await connection.execute(_SPEND, {"purpose": purpose, "hash": digest, "expires_at": expires_at})

@@ -8,14 +8,14 @@ after the commit. NATS is only faster: everyone reads the table as well. See doc
 import asyncio
 import contextlib
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
 import structlog
 from nats.errors import Error as NatsError
 
-from watchword_database import followers
+from watchword_database import bus, followers
 from watchword_database.engine import LEDGER_HINT, Database
 from watchword_database.outages import note_interruption
 from watchword_events.revocations import RevocationEntry
@@ -56,7 +56,9 @@ SELECT {ENTRY_COLUMNS} FROM numbered ORDER BY position
 _ADVANCE: Final = "UPDATE bus.ledger SET position = $1"
 _SWEEPS: Final = {
     "bus.revocations": "SELECT ctid FROM bus.revocations WHERE keep_until < now() AND position IS NOT NULL",
-    "bus.spent": "SELECT ctid FROM bus.spent WHERE expires_at < now()",
+    "bus.spent": f"SELECT ctid FROM bus.spent WHERE {bus.FORGOTTEN}",
+    "bus.api_key_uses": "SELECT ctid FROM bus.api_key_uses AS u WHERE NOT EXISTS"
+    " (SELECT FROM token.api_keys AS k WHERE k.id = u.key_id AND k.revoked_at IS NULL)",
     "bus.handover": "SELECT ctid FROM bus.handover WHERE receiver = current_user AND keep_until < now()",
     **followers.SWEEPS,
     "token.device_polls": "SELECT ctid FROM token.device_polls WHERE expires_at < now()",
@@ -143,7 +145,7 @@ class Ledger:
                     await self._wake.wait()
             except TimeoutError:
                 if time.monotonic() - swept_at > _SWEEP_EVERY_S:
-                    await self._sweep(connection)
+                    await sweep(connection, self._now())
                     swept_at = time.monotonic()
 
     async def _publish(self, entries: list[RevocationEntry]) -> None:
@@ -156,12 +158,13 @@ class Ledger:
                 await nats.publish(SUBJECT, entry.model_dump_json().encode())
         log.info("ledger.published", count=len(entries), position=entries[-1].position)
 
-    async def _sweep(self, connection: asyncpg.Connection) -> None:
-        """What nobody can ask about any more is deleted, a piece at a time."""
-        for table, chosen in _SWEEPS.items():
-            parameters = (self._now() - _GRANTS_KEPT,) if "$1" in chosen else ()
-            statement = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen} LIMIT {_SWEPT_AT_ONCE}))"
-            await connection.execute(statement, *parameters)
+
+async def sweep(connection: asyncpg.Connection, now: datetime) -> None:
+    """What nobody can ask about any more is deleted, a piece of each table at a time."""
+    for table, chosen in _SWEEPS.items():
+        parameters = (now - _GRANTS_KEPT,) if "$1" in chosen else ()
+        statement = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen} LIMIT {_SWEPT_AT_ONCE}))"
+        await connection.execute(statement, *parameters)
 
 
 async def number(connection: asyncpg.Connection) -> list[RevocationEntry]:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from watchword_database import Database
+from watchword_database import Database, bus
 from watchword_token.batch import Batch
 from watchword_token.store import OUTAGES
 
-_SPEND: Final = """
+_SPEND: Final = f"""
 INSERT INTO bus.spent (purpose, key_hash, expires_at)
-SELECT * FROM unnest($1::text[], $2::bytea[], $3::timestamptz[])
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::timestamptz[]) AS used (purpose, key_hash, expires_at)
+ WHERE {bus.SPENDABLE}
     ON CONFLICT DO NOTHING
 RETURNING purpose, key_hash
 """
@@ -36,7 +37,8 @@ class Spent:
     async def spend(self, purpose: str, key: str, until_s: float) -> bool:
         """True for the first caller with this key, in any service and instance; committed.
 
-        until_s: when it would be refused for its age alone, in seconds since 1970. Raises ConnectionError.
+        until_s: when it would be refused for its age alone, in seconds since 1970; see `bus.spend`.
+        Raises ConnectionError.
         """
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         return await self._uses.do(_Use(purpose, digest, datetime.fromtimestamp(until_s, UTC)))
