@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
 
+import asyncpg
 import httpx2
 import pytest
 from argon2 import PasswordHasher
@@ -350,6 +351,32 @@ class Visit:
     async def binding(self) -> str:
         """The hash of this flow's cookie."""
         return hashlib.sha256(self.browser.cookies[f"ww-flow-{self.flow_id}"].encode()).hexdigest()
+
+
+@asynccontextmanager
+async def held(rig: Rig, lock: str) -> AsyncIterator[None]:
+    """Rows or tables are locked until the block ends; whoever wants to change them waits in the middle of it."""
+    connection = await asyncpg.connect(rig.site.database.admin_url)
+    try:
+        async with connection.transaction():
+            await connection.execute(lock)
+            yield
+    finally:
+        await connection.close()
+
+
+async def waiting_or_done(rig: Rig, task: asyncio.Task[None], at_least: int = 1) -> None:
+    """Returns when the task is done, or when authz waits in so many places for what another transaction holds."""
+    connection = await asyncpg.connect(rig.site.database.admin_url)
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'"
+    try:
+        async with asyncio.timeout(20):
+            while not task.done():
+                if await connection.fetchval(sql, Service.AUTHZ.role, rig.site.database.name) >= at_least:
+                    return
+                await asyncio.sleep(0.01)
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

@@ -5,10 +5,8 @@ import json
 import secrets
 from datetime import timedelta
 
-import asyncpg
 import pytest
-from tests.authz.conftest import ISSUER, Rig, Visit
-from tests.authz.test_consumers import until
+from tests.authz.conftest import ISSUER, Rig, Visit, waiting_or_done
 
 from watchword_authz import consent, store
 from watchword_authz.consent import describe
@@ -16,7 +14,6 @@ from watchword_database.engine import transaction
 from watchword_events.contracts import ScopeChanged
 from watchword_events.exports import ClientExport, Exported, ScopeExport, UserExport
 from watchword_events.handovers import ClaimsRequest
-from watchword_events.names import Service
 from watchword_policy.scopes import BUILT_IN
 
 
@@ -107,21 +104,6 @@ async def test_allowed_is_remembered(rig: Rig) -> None:
     second = Visit(rig, visit.browser, visit.client)
     await second.start()
     assert "code" in second.answer
-
-
-async def waiting_or_done(rig: Rig, task: asyncio.Task[None]) -> None:
-    """Returns when the task is done or waits for what another transaction holds."""
-    connection = await asyncpg.connect(rig.site.database.admin_url)
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND datname = $2 AND wait_event_type = 'Lock'"
-
-    async def is_so() -> bool:
-        waits = await connection.fetchval(sql, Service.AUTHZ.role, rig.site.database.name)
-        return task.done() or bool(waits)
-
-    try:
-        await until(is_so)
-    finally:
-        await connection.close()
 
 
 @pytest.mark.row(26)

@@ -1,16 +1,19 @@
 """A second factor that is demanded: at once for who is signed in, and set up at the next sign-in of who has none."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.authz.conftest import ISSUER, Rig, Visit
+from tests.authz.conftest import ISSUER, Rig, Visit, held, waiting_or_done
 from tests.authz.test_second_factor import Phone, enrolled, sign_in_here
 
 from watchword_authz import requirement_store, requirements
+from watchword_authz.models import FactorRequirement
 from watchword_authz.requirements import AppliesTo
 from watchword_database.engine import transaction
+from watchword_events.exports import ClientExport
 from watchword_policy.assurance import TWO_FACTORS
 
 
@@ -158,3 +161,70 @@ async def test_the_same_is_demanded_once(rig: Rig) -> None:
     async with demanded(rig, AppliesTo.CLIENT, "c-1"), transaction(rig.db()) as session:
         again = await requirements.demand(session, AppliesTo.CLIENT, "c-1", feed=rig.feed, now=rig.clock())
         assert again is None
+
+
+async def allowed_in_the_end(rig: Rig, visit: Visit) -> bool:
+    """Whether `token` would take what the application got, if it got something."""
+    if "code" not in visit.answer:
+        assert visit.answer["error"] == "login_required"
+        return False
+    code = await visit.code()
+    return rig.feed.is_live({"rev": code.rev, "gid": code.gid, "sid": code.sid})
+
+
+async def signed_in(rig: Rig, client: ClientExport) -> Visit:
+    """A browser in which somebody signed in with a password alone."""
+    user = await rig.person()
+    visit = Visit(rig, rig.browser(), client)
+    await visit.start()
+    await visit.enter(user.username)
+    await visit.code()
+    return visit
+
+
+@pytest.mark.parametrize("applies_to", [AppliesTo.INSTALLATION, AppliesTo.CLIENT])
+async def test_what_is_demanded_while_a_sign_in_finishes_counts_for_it(rig: Rig, applies_to: AppliesTo) -> None:
+    """The sign-in has looked and found nothing; the requirement commits before the grant does."""
+    client = rig.client()
+    again = Visit(rig, (await signed_in(rig, client)).browser, client)
+    entity_id = client.client_id if applies_to is AppliesTo.CLIENT else ""
+    async with transaction(rig.db()) as session:
+        made = await requirements.demand(session, applies_to, entity_id, feed=rig.feed, now=rig.clock())
+        assert made is not None
+        asking = asyncio.create_task(again.start())
+        await waiting_or_done(rig, asking)
+    await asking
+    await rig.feed.settle(made[1])
+    try:
+        assert not await allowed_in_the_end(rig, again)
+    finally:
+        async with transaction(rig.db()) as session:
+            await requirement_store.delete_requirement(session, made[0].id)
+
+
+async def test_what_is_granted_while_a_factor_is_being_demanded_ends_with_it(rig: Rig) -> None:
+    """The grant is written and not committed when the requirement is set: it waits, and sees the grant."""
+    client = rig.client()
+    again = Visit(rig, (await signed_in(rig, client)).browser, client)
+    made: list[FactorRequirement] = []
+
+    async def demand() -> None:
+        async with transaction(rig.db()) as session:
+            done = await requirements.demand(
+                session, AppliesTo.CLIENT, client.client_id, feed=rig.feed, now=rig.clock()
+            )
+        assert done is not None
+        made.append(done[0])
+        await rig.feed.settle(done[1])
+
+    async with held(rig, "LOCK TABLE bus.handover IN SHARE MODE"):
+        asking = asyncio.create_task(again.start())
+        await waiting_or_done(rig, asking)
+        demanding = asyncio.create_task(demand())
+        await waiting_or_done(rig, demanding, at_least=2)
+    await asyncio.gather(asking, demanding)
+    try:
+        assert not await allowed_in_the_end(rig, again)
+    finally:
+        async with transaction(rig.db()) as session:
+            await requirement_store.delete_requirement(session, made[0].id)

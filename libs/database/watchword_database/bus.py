@@ -6,12 +6,12 @@ what (migrations of this library); these functions only make the calls readable.
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
-from sqlalchemy import Text, bindparam, text
+from sqlalchemy import DateTime, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from watchword_database.engine import LEDGER_HINT, Session
@@ -79,6 +79,11 @@ _REVOKE = text("""
 INSERT INTO bus.revocations (claim, value, kind, until, keep_until, issued_before, reason)
 VALUES (:claim, :value, :kind, :until, :keep_until, :issued_before, :reason) RETURNING id
 """)
+_REVOKE_EACH = text("""
+INSERT INTO bus.revocations (claim, value, kind, until, keep_until, reason)
+SELECT :claim, value, :kind, until, until, :reason FROM unnest(:values, :untils) AS each (value, until)
+RETURNING value, id
+""").bindparams(bindparam("values", type_=ARRAY(Text)), bindparam("untils", type_=ARRAY(DateTime(timezone=True))))
 _SPEND = text(f"""
 INSERT INTO bus.spent (purpose, key_hash, expires_at)
 SELECT * FROM (VALUES (:purpose, CAST(:hash AS bytea), CAST(:expires_at AS timestamptz)))
@@ -195,6 +200,28 @@ async def revoke(
     )
     session.hint(LEDGER_HINT)
     return int(result.scalar_one())
+
+
+async def revoke_each(
+    session: Session, values: Mapping[str, datetime], *, claim: Claim, kind: RevocationKind, reason: str
+) -> dict[str, int]:
+    """As `revoke`, of any number of values in one statement: the id of each one's entry.
+
+    values: each with when the longest that it can match has expired.
+    """
+    connection = await session.connection()
+    result = await connection.execute(
+        _REVOKE_EACH,
+        {
+            "claim": claim.value,
+            "values": list(values),
+            "kind": kind.value,
+            "untils": [until + CLOCKS_DIFFER for until in values.values()],
+            "reason": reason,
+        },
+    )
+    session.hint(LEDGER_HINT)
+    return {value: int(entry_id) for value, entry_id in result}
 
 
 async def spend(session: Session, *, purpose: str, key: str, expires_at: datetime) -> bool:

@@ -105,21 +105,21 @@ async def end_grants(
 
     Returns the ledger entries, to be settled.
     """
-    entries = []
-    for row in await store.claim_grants(session, user_id, now, client_id=client_id):
-        until = max(row.keep_until, now + timedelta(minutes=1))
-        entry = await bus.revoke(
-            session,
-            claim=Claim.GID,
-            value=row.gid,
-            kind=RevocationKind.CUT,
-            reason=reason,
-            until=until,
-            keep_until=until,
-        )
-        feed.pend(entry, Claim.GID, row.gid)
-        entries.append(entry)
-    return entries
+    rows = await store.claim_grants(session, user_id, now, client_id=client_id)
+    return await end_each(session, {row.gid: row.keep_until for row in rows}, reason=reason, feed=feed, now=now)
+
+
+async def end_each(
+    session: Session, grants: Mapping[str, datetime], *, reason: str, feed: Feed, now: datetime
+) -> list[int]:
+    """The grants are dead; the ledger entries, to be settled. grants: until when each may live."""
+    if not grants:
+        return []
+    values = {gid: max(keep_until, now + timedelta(minutes=1)) for gid, keep_until in grants.items()}
+    entries = await bus.revoke_each(session, values, claim=Claim.GID, kind=RevocationKind.CUT, reason=reason)
+    for gid, entry in entries.items():
+        feed.pend(entry, Claim.GID, gid)
+    return list(entries.values())
 
 
 def descriptions_of(scopes: Sequence[ScopeExport]) -> Mapping[str, str]:

@@ -35,6 +35,15 @@ DELETE FROM authz.issued_grant g
 RETURNING g.gid, g.keep_until
 """)
 
+# What is granted on one factor is granted beside other such; while a requirement is set, none is.
+_GRANTING = text("SELECT pg_advisory_xact_lock_shared(hashtextextended('authz.factor_requirement', 0))")
+_DEMANDING = text("SELECT pg_advisory_xact_lock(hashtextextended('authz.factor_requirement', 0))")
+
+
+async def hold(session: Session) -> None:
+    """No requirement is set before the transaction ends; one that is being set stands when this returns."""
+    await (await session.connection()).execute(_GRANTING)
+
 
 async def look_up(
     session: Session, user_id: str, *, organizations: Sequence[str], client_id: str | None
@@ -47,17 +56,21 @@ async def look_up(
 
 
 async def claim_new(session: Session, row: FactorRequirement) -> bool:
-    """True when nothing demanded the same before."""
+    """True when nothing demanded the same before; nothing is granted on one factor before the transaction ends.
+
+    What was granted before stands by then, and is seen.
+    """
     connection = await session.connection()
+    await connection.execute(_DEMANDING)
     result = await connection.execute(insert(FactorRequirement).values(**row.model_dump()).on_conflict_do_nothing())
     return result.rowcount == 1
 
 
-async def claim_short_grants(session: Session, row: FactorRequirement, now: datetime) -> list[tuple[str, datetime]]:
-    """Grants of sessions with one factor that the requirement covers, taken out to be ended: id, longest life."""
+async def claim_short_grants(session: Session, row: FactorRequirement, now: datetime) -> dict[str, datetime]:
+    """Grants of sessions with one factor that the requirement covers, taken out to be ended, and their ends."""
     connection = await session.connection()
     given = {"now": now, "applies_to": row.applies_to, "entity_id": row.entity_id}
-    return [(gid, keep_until) for gid, keep_until in await connection.execute(_CLAIM_SHORT_GRANTS, given)]
+    return {row.gid: row.keep_until for row in await connection.execute(_CLAIM_SHORT_GRANTS, given)}
 
 
 async def list_requirements(session: Session) -> Sequence[FactorRequirement]:

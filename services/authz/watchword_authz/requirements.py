@@ -6,17 +6,16 @@ for nothing that it covers until the person has stepped up.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from watchword_authz import requirement_store
-from watchword_authz.models import FactorRequirement
+from watchword_authz.consent import end_each
+from watchword_authz.models import FactorRequirement, UserSession
 from watchword_authz.sessions import SignIn
-from watchword_database import bus
 from watchword_database.engine import Session
 from watchword_database.ids import new_id
 from watchword_events.exports import UserExport
-from watchword_events.revocations import Claim, RevocationKind
 from watchword_policy.assurance import TWO_FACTORS, level_of
 from watchword_runtime.feed import Feed
 
@@ -53,6 +52,14 @@ async def lacks_factor(session: Session, who: SignIn, user: UserExport, *, clien
     return need.has_factor or need.is_demanded
 
 
+async def is_still_enough(session: Session, signed_in: UserSession, user: UserExport, *, client_id: str) -> bool:
+    """Whether the factors of a session are as many as are demanded, and stay so until the transaction ends."""
+    if level_of(signed_in.amr) == TWO_FACTORS or signed_in.is_remembered:
+        return True
+    await requirement_store.hold(session)
+    return not (await need_of(session, user, client_id=client_id)).is_demanded
+
+
 async def demand(
     session: Session, applies_to: AppliesTo, entity_id: str, *, feed: Feed, now: datetime
 ) -> tuple[FactorRequirement, list[int]] | None:
@@ -60,20 +67,8 @@ async def demand(
     row = FactorRequirement(id=new_id(), applies_to=applies_to.value, entity_id=entity_id, created_at=now)
     if not await requirement_store.claim_new(session, row):
         return None
-    entries = []
-    for gid, keep_until in await requirement_store.claim_short_grants(session, row, now):
-        until = max(keep_until, now + timedelta(minutes=1))
-        entry = await bus.revoke(
-            session,
-            claim=Claim.GID,
-            value=gid,
-            kind=RevocationKind.CUT,
-            reason="factor.required",
-            until=until,
-            keep_until=until,
-        )
-        feed.pend(entry, Claim.GID, gid)
-        entries.append(entry)
+    over = await requirement_store.claim_short_grants(session, row, now)
+    entries = await end_each(session, over, reason="factor.required", feed=feed, now=now)
     return row, entries
 
 

@@ -31,8 +31,12 @@ log = structlog.get_logger()
 _REFUSALS: Final = frozenset({Step.WRONG_ACCOUNT, Step.NOT_ALLOWED, Step.UNMET})
 
 
-class _Withdrawn(Exception):
-    """What the person had allowed does not stand any more."""
+class _Moved(Exception):
+    """The flow stands at another step by now: what let the person through does not hold any more."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__(step.value)
+        self.step = step
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,19 +228,20 @@ async def finish(
     """The flow is finished, once: the application gets its answer, or the person goes on to the page of ours.
 
     new_secret: as for go_on.  allow: scopes that the person has just allowed, stored in the same transaction. A consent
-    that was withdrawn since it was looked up is none: the application is told that the person has to be asked.
+    that was withdrawn since it was looked up is none, and a second factor may be demanded by now: then the application
+    is told what the person has to do.
     """
     try:
         return await _finish(context, http, situation, new_secret=new_secret, allow=allow)
-    except _Withdrawn:
-        error, description = steps.error_of(Step.CONSENT)
+    except _Moved as moved:
+        error, description = steps.error_of(moved.step)
         return await refuse(context, http, situation, error, description, new_secret=new_secret)
 
 
 async def _finish(
     context: Context, http: Request, situation: Situation, *, new_secret: str | None, allow: frozenset[str] | None
 ) -> Response:
-    """As `finish`. Raises _Withdrawn."""
+    """As `finish`. Raises _Moved."""
     flow, request, client = situation.flow, situation.request, situation.client
     person, now = situation.person, situation.now
     if person is None:
@@ -252,12 +257,14 @@ async def _finish(
         verdict = situation.verdict
         if verdict is None or not verdict.allowed:
             raise ValueError("access rules do not let the person in, or were not asked")
+        if not await requirements.is_still_enough(session, person.session, person.user, client_id=client.client_id):
+            raise _Moved(Step.FACTOR)
         if allow is not None:
             await consent.grant(session, user_id=person.user.id, client_id=client.client_id, scope=allow, now=now)
         elif steps.needs_consent(request, client, frozenset()):
             held = await consent.held_scope(session, person.user.id, client.client_id)
             if steps.needs_consent(request, client, held):
-                raise _Withdrawn
+                raise _Moved(Step.CONSENT)
         approved = await approve(
             session,
             request=request,
