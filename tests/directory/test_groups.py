@@ -272,6 +272,57 @@ async def test_no_organizations_group_passes_for_anothers(api: Api, make: Make, 
     assert (moved.status_code, moved.json()["errors"][0]["pointer"]) == (409, "#/organization")
 
 
+# What the groups of an organization are called, by its short name: in whatever letters, and with whatever behind.
+OF_AN_ORGANIZATION: dict[str, Callable[[str], str]] = {
+    "its group": lambda short: f"{short}/ops",
+    "in other letters": lambda short: f"{short.upper()}/Ops",
+    "a group below": lambda short: f"{short}/ops/web",
+    "a group of no name": lambda short: f"{short}/",
+    "with a space": lambda short: f"{short}/ ops",
+}
+
+
+@pytest.mark.parametrize("called", OF_AN_ORGANIZATION.values(), ids=OF_AN_ORGANIZATION)
+async def test_no_group_of_the_installation_is_called_as_one_of_an_organization(
+    api: Api, make: Make, register: Register, called: Callable[[str], str]
+) -> None:
+    short = fresh("org")
+    organization = await api.create("/organizations", short_name=short, name="Org")
+    harmless, within = await make(), await make(name="its-own", organization=short)
+    name = called(short)
+    document = {"kind": "Group", "name": name}
+    refused = {
+        "made": await api.call("POST", "/groups", {"name": name}),
+        "renamed": await api.call("PATCH", f"/groups/{harmless['id']}", {"name": name}),
+        "replaced": await api.call("PUT", f"/groups/{harmless['id']}", {"name": name}),
+        "declared": await api.call("POST", "/apply/directory", {"documents": [document]}),
+    }
+    for how, answer in refused.items():
+        assert answer.status_code == 409, f"{how}: {answer.text}"
+        assert answer.json()["errors"][0]["pointer"].endswith("/name"), how
+    # By its whole name a group is the organization's: there it may be called whatever it likes.
+    assert (await api.get("/groups", organization=str(organization["id"])))["items"] == [within]
+    renamed = await api.call("PATCH", f"/groups/{within['id']}", {"name": name})
+    assert renamed.json()["full_name"] == f"{short}/{name.strip()}"
+    given = await api.call("POST", "/users", {"username": fresh("user"), "groups": [name]})
+    everything = (await api.get("/groups", organization=str(organization["id"])))["items"]
+    assert isinstance(everything, list)
+    if name.endswith("/"):
+        assert (given.status_code, len(everything)) == (409, 1), given.text
+    else:
+        assert (given.status_code, len(everything)) == (201, 2), given.text
+
+
+async def test_of_an_organization_and_a_group_that_is_called_as_one_of_its_own_one_is_made(api: Api) -> None:
+    for _ in range(8):
+        short = fresh("org")
+        made = await asyncio.gather(
+            api.call("POST", "/organizations", {"short_name": short, "name": "Org"}),
+            api.call("POST", "/groups", {"name": f"{short}/admins"}),
+        )
+        assert sorted(answer.status_code for answer in made) == [201, 409], [answer.text for answer in made]
+
+
 async def test_a_short_name_that_groups_begin_with_is_taken(api: Api, make: Make) -> None:
     short = fresh("org")
     await make(name=f"{short}/admins")

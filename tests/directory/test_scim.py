@@ -272,6 +272,21 @@ async def test_a_group_is_not_renamed_to_what_is_no_name(scim: Scim) -> None:
         assert (answer.status_code, answer.json().get("scimType")) == (400, "invalidValue"), answer.text
 
 
+async def test_a_group_that_is_called_as_one_of_an_organization_is_the_organizations(scim: Scim, api: Api) -> None:
+    short = f"acme-{secrets.token_hex(5)}"
+    organization = await api.create("/organizations", short_name=short, name="Acme")
+    made, harmless = await scim.group(displayName=f"{short.upper()}/ops"), await scim.group()
+    assert made["displayName"] == f"{short}/ops"
+    assert (await api.get(f"/groups/{made['id']}"))["organization"] == organization["id"]
+    for name in (f"{short}/", f"{short}/ "):
+        answer = await scim.call("POST", "/Groups", {"schemas": [GROUP], "displayName": name})
+        assert (answer.status_code, answer.json().get("scimType")) == (400, "invalidValue"), answer.text
+    for name in (f"{short}/x", f"{short.upper()}/x", f"{short}/"):
+        answer = await scim.patch(f"/Groups/{harmless['id']}", {"op": "replace", "path": "displayName", "value": name})
+        assert (answer.status_code, answer.json().get("scimType")) == (400, "invalidValue"), answer.text
+    assert (await api.get(f"/groups/{harmless['id']}"))["full_name"] == harmless["displayName"]
+
+
 @pytest.mark.spec("RFC 7644 3.8")
 async def test_a_body_without_a_type_is_json_that_is_looked_at_as_any_other(scim: Scim) -> None:
     body = b'{"schemas":["%b"],"userName":"x-untyped","title":"\\u0000"}' % USER.encode()

@@ -198,6 +198,21 @@ async def test_a_group_elsewhere_never_passes_for_one_with_rights_or_of_an_organ
     assert (await rights_of(api, user_id))["roles"] == []
 
 
+async def test_a_mapping_to_an_organizations_group_is_to_a_group_that_it_owns(
+    person: Person, identity: Describe, configure: Configure, api: Api
+) -> None:
+    short_name = fresh("acme")
+    organization = await api.create("/organizations", short_name=short_name, name="Acme")
+    names = {"in": f"{short_name.upper()}/mapped", "out": f"{short_name}/"}
+    corp = await configure(group_sync={"names": names, "pattern": "."})
+    claims = {"groups": ["in", "out", f"{short_name}/ops", f"{short_name}/"]}
+    user_id = (await person.signed_in(await person.arrive(identity(provider_id=corp, claims=claims)))).user_id
+    assert await groups_of(api, user_id) == [f"{short_name}/mapped"]
+    made = (await api.get("/groups", organization=str(organization["id"])))["items"]
+    assert isinstance(made, list)
+    assert [group["full_name"] for group in made] == [f"{short_name}/mapped"]
+
+
 async def test_the_groups_of_an_organizations_provider_are_the_organizations(
     person: Person, identity: Describe, configure: Configure, api: Api
 ) -> None:

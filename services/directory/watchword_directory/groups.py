@@ -14,7 +14,7 @@ from watchword_directory.claims import Source, announce_members, lock_users, ris
 from watchword_directory.delegation import named_organization, require_below, require_groups
 from watchword_directory.group_documents import GroupChanges, NewGroup
 from watchword_directory.group_table import UnknownGroup
-from watchword_directory.models import Behind, Group, User
+from watchword_directory.models import Behind, Group, Organization, User
 from watchword_directory.ranks import Reach, require_rank
 from watchword_directory.standing import rank_given_by
 from watchword_events.contracts import GroupCreated, GroupDeleted, GroupUpdated, MembershipChanged
@@ -24,6 +24,10 @@ SEPARATOR: Final = "/"
 
 class GroupExists(Exception):
     """Another group has this name already, in whatever letters."""
+
+
+class NamedAsAnothers(Exception):
+    """A group of the installation would be called as the groups of an organization are."""
 
 
 class Circle(Exception):
@@ -67,9 +71,12 @@ class Moved:
 async def create_group(session: Session, new: NewGroup, *, by: Reach, now: datetime) -> Group:
     """The group exists, without members. by: the caller's reach.
 
-    Raises GroupExists, NoSuchGroups, UnknownOrganization, WhichOrganization, AboveOwnRank. Appends GroupCreated.
+    Raises GroupExists, NamedAsAnothers, NoSuchGroups, UnknownOrganization, WhichOrganization, AboveOwnRank. Appends
+    GroupCreated.
     """
     organization = await named_organization(session, new.organization, by)
+    if organization is None:
+        await _check_nobodys(session, new.name)
     organization_id, short_name = (organization.id, organization.short_name) if organization else (None, None)
     group = _group(new.name, short_name, organization_id, now=now)
     group.description = new.description
@@ -90,7 +97,7 @@ async def change_group(
     """The group as changed, and who is due to learn of it; nothing happens when nothing differs.
 
     Groups beyond the caller's reach, in which it lies, stay as they are.
-    Raises UnknownGroup, GroupExists, NoSuchGroups, Circle, AboveOwnRank. Appends GroupUpdated.
+    Raises UnknownGroup, GroupExists, NamedAsAnothers, NoSuchGroups, Circle, AboveOwnRank. Appends GroupUpdated.
     """
     given = changes.model_fields_set
     if changes.parents is not None:
@@ -99,6 +106,8 @@ async def change_group(
     below = await group_table.groups_below(session, [group_id])
     before, learns = (group.name, group.description), False
     if changes.name is not None and changes.name != group.name:
+        if group.organization_id is None:
+            await _check_nobodys(session, changes.name)
         prefix = group.full_name[: len(group.full_name) - len(group.name)]
         group.name, group.full_name, learns = changes.name, prefix + changes.name, True
         await _claim_name(session, group.full_name)
@@ -221,7 +230,7 @@ async def put_user_in(session: Session, user: User, names: Sequence[str], *, by:
 
 async def ensure_groups(session: Session, names: Iterable[str], *, now: datetime) -> list[Group]:
     """The groups with these full names. One that does not exist is made: of the organization that it begins with, or
-    else of the installation. Appends GroupCreated.
+    else of the installation. Raises NamedAsAnothers for an organization without a name. Appends GroupCreated.
     """
     wanted = {name.lower(): name for name in names}
     found = await group_table.find_groups_by_name(session, wanted)
@@ -234,11 +243,31 @@ async def ensure_groups(session: Session, names: Iterable[str], *, now: datetime
     return [found[key] for key in sorted(found)]
 
 
+async def organization_of_name(session: Session, full_name: str) -> Organization | None:
+    """The organization whose groups are called so; until the end of the transaction, that stays so.
+
+    Else an organization and a group that begins with its short name could be made at one moment.
+    """
+    short_name, separator, _ = full_name.partition(SEPARATOR)
+    if not separator:
+        return None
+    await group_table.lock_names(session, shared=True)
+    return await organization_table.find_by_short_name(session, short_name)
+
+
+async def _check_nobodys(session: Session, full_name: str) -> None:
+    """Raises NamedAsAnothers for a group of the installation with a name of an organization's."""
+    if await organization_of_name(session, full_name) is not None:
+        raise NamedAsAnothers(full_name)
+
+
 async def _made(session: Session, full_name: str, *, now: datetime) -> Group:
-    short_name, separator, name = full_name.partition(SEPARATOR)
-    organization = await organization_table.find_by_short_name(session, short_name) if separator and name else None
+    organization = await organization_of_name(session, full_name)
     if organization is None:
         return _group(full_name, None, None, now=now)
+    name = full_name.partition(SEPARATOR)[2]
+    if not name:
+        raise NamedAsAnothers(full_name)
     return _group(name, organization.short_name, organization.id, now=now)
 
 

@@ -37,6 +37,7 @@ class DomainTaken(Exception):
 
 async def create_organization(session: Session, new: NewOrganization, *, now: datetime) -> Organization:
     """The organization exists. Raises OrganizationExists. Appends OrganizationCreated."""
+    await group_table.lock_names(session, shared=False)
     if await group_table.has_groups_named_under(session, new.short_name):
         raise OrganizationExists("short_name")  # a group of before would pass for one of the organization's
     organization = Organization(

@@ -8,7 +8,7 @@ from watchword_directory.attributes import InUse, InvalidAttribute, OtherKind, T
 from watchword_directory.delegation import BeyondReach, WhichOrganization
 from watchword_directory.domains import DnsAway
 from watchword_directory.group_table import UnknownGroup
-from watchword_directory.groups import Circle, GroupExists, NoSuchGroups, NoSuchUsers
+from watchword_directory.groups import Circle, GroupExists, NamedAsAnothers, NoSuchGroups, NoSuchUsers
 from watchword_directory.linking import LastWayIn
 from watchword_directory.merging import SameUser
 from watchword_directory.names import InvalidUsername
@@ -65,6 +65,8 @@ def refusals(about: str = "user") -> Iterator[None]:
         raise Problem(403, "Not allowed", detail) from None
     except BeyondReach as beyond:
         raise Problem(403, "Not allowed", f"{beyond}."[:1].upper() + f"{beyond}."[1:]) from None
+    except NamedAsAnothers:
+        raise _named_as_anothers() from None
     except WhichOrganization:
         raise _wrong("#/organization", "say which: the caller administers several") from None
     except DnsAway:
@@ -94,6 +96,11 @@ def _taken(taken: Exception) -> Problem:
             kind = "group" if isinstance(taken, GroupExists) else "role"
             where, error = "#/name", f"another {kind} has this name"
     return Problem(409, "Already taken", errors=[{"pointer": where, "detail": error}])
+
+
+def _named_as_anothers() -> Problem:
+    detail = "the groups of an organization are called so: name the organization, or give another name"
+    return Problem(409, "A name of an organization's groups", errors=[{"pointer": "#/name", "detail": detail}])
 
 
 def _invalid(invalid: Exception) -> Problem:

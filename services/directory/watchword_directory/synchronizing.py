@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from watchword_database import Session
 from watchword_database.ids import new_id
 from watchword_directory import group_table, organization_table, role_table
-from watchword_directory.groups import SEPARATOR, Moved, ensure_groups
+from watchword_directory.groups import SEPARATOR, Moved, ensure_groups, organization_of_name
 from watchword_directory.mapping import Mapped
 from watchword_directory.models import Assignment, Organization, User
 from watchword_directory.ranks import Rank
@@ -134,23 +134,24 @@ async def group_names(
     session: Session, provider: ProviderExport, mapped: Mapped, organization: Organization | None
 ) -> list[str]:
     """The full names of the groups that the person comes into, whether or not they exist."""
+    # A mapping that names an organization and no group of it means none.
+    given = [name for name in mapped.groups if not name.endswith(SEPARATOR)]
     if provider.organization is not None and organization is None:
-        return [*mapped.groups]
+        return given
     taken_over = [name for each in mapped.taken_over if (name := await _name_here(session, each, organization))]
     found = {name: group.id for name, group in (await group_table.find_groups_by_name(session, taken_over)).items()}
     # Nobody comes near administration because a group elsewhere is called as one here.
     if await rank_given_by(session, sorted(found.values())) > Rank.NONE:
         powerful = {name for name, group_id in found.items() if await rank_given_by(session, [group_id]) > Rank.NONE}
         taken_over = [name for name in taken_over if name.lower() not in powerful]
-    return [*mapped.groups, *taken_over]
+    return [*given, *taken_over]
 
 
 async def _name_here(session: Session, name: str, organization: Organization | None) -> str | None:
     """What a group elsewhere is called here; None where it would pass for an organization's, or is no name here."""
-    first, separator, _ = name.partition(SEPARATOR)
     if organization is not None:
         name = f"{organization.short_name}{SEPARATOR}{name}"
-    elif separator and await organization_table.find_by_short_name(session, first) is not None:
+    elif await organization_of_name(session, name) is not None:
         return None
     try:
         return _FULL_NAME.validate_python(name)

@@ -28,11 +28,18 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import col, select
 
 from watchword_database import Session, transaction
-from watchword_directory import group_table, groups, organization_table, store, users
+from watchword_directory import group_table, groups, store, users
 from watchword_directory.claims import lock_users
 from watchword_directory.edge import Parts
 from watchword_directory.group_documents import GroupChanges, NewGroup
-from watchword_directory.groups import SEPARATOR, Circle, GroupExists, NoSuchUsers
+from watchword_directory.groups import (
+    SEPARATOR,
+    Circle,
+    GroupExists,
+    NamedAsAnothers,
+    NoSuchUsers,
+    organization_of_name,
+)
 from watchword_directory.models import Group, Membership, User
 from watchword_directory.names import InvalidUsername, candidates
 from watchword_directory.profiles import UserChanges
@@ -83,7 +90,7 @@ class Storage(AsyncScimStorage):
             raise NotFoundException(detail="There is no such resource.") from unknown
         except (NameTaken, GroupExists, IntegrityError) as taken:
             raise UniquenessException(detail="Another resource has this name or address.") from taken
-        except (NoSuchUsers, InvalidUsername) as invalid:
+        except (NoSuchUsers, InvalidUsername, NamedAsAnothers) as invalid:
             raise InvalidValueException(detail="It names nobody here, or a name that is none.") from invalid
         except Circle as circle:
             raise InvalidValueException(detail="A group would lie in itself.") from circle
@@ -351,10 +358,10 @@ class Storage(AsyncScimStorage):
 
     async def _place(self, full_name: str) -> tuple[str | None, str]:
         """The organization that a full name begins with, and the rest of it. Raises InvalidValueException."""
-        organization, name = None, full_name
-        first, separator, rest = full_name.partition(SEPARATOR)
-        if separator and rest and await organization_table.find_by_short_name(self._session, first) is not None:
-            organization, name = first, rest
+        found, name = await organization_of_name(self._session, full_name), full_name
+        organization = found.id if found is not None else None
+        if found is not None:
+            name = full_name.partition(SEPARATOR)[2]
         try:
             _NAME.validate_python(name)
         except ValidationError as error:
