@@ -179,6 +179,99 @@ async def test_whoever_administers_proves_the_account_even_to_a_trusted_provider
     assert (await person.asked_to_prove(await person.arrive(arriving))).user_id == user["id"]
 
 
+# Where the address is that an organization's provider calls verified, what else it has, and whether that counts.
+VOUCHED: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "a domain that its organization has proved": ("{own}", {}, True),
+    "below a domain that it has proved": ("mail.{own}", {}, False),
+    "a domain that only ends so": ("x{own}", {}, False),
+    "a domain that it has named and not proved": ("{named}", {}, False),
+    "a domain that another organization has proved": ("{foreign}", {}, False),
+    "any other domain": ("elsewhere.example", {}, False),
+    "an allowed domain": ("allowed.example", {"allowed_email_domains": ["allowed.example"]}, True),
+    "below an allowed domain": ("mail.allowed.example", {"allowed_email_domains": ["allowed.example"]}, True),
+    "a domain that another has proved, but allowed": ("{foreign}", {"allowed_email_domains": ["{foreign}"]}, True),
+    "a proved domain, said to be unverified": ("{own}", {"email_verified": False}, False),
+    "any other domain, of the installation's provider": ("elsewhere.example", {"organization": None}, True),
+}
+
+
+@pytest.mark.parametrize("case", VOUCHED.values(), ids=VOUCHED)
+async def test_row_41_an_organizations_provider_vouches_for_addresses_of_its_own_domains_alone(
+    platform: Platform,
+    people: People,
+    identity: Describe,
+    configure: Configure,
+    api: Api,
+    case: tuple[str, dict[str, Any], bool],
+) -> None:
+    (organization_id, own), (_, foreign) = await owned_domain(platform, api), await owned_domain(platform, api)
+    domains = {"own": own, "foreign": foreign, "named": f"{secrets.token_hex(6)}.example"}
+    await api.create(f"/organizations/{organization_id}/domains", domain=domains["named"])
+    where, given, counts = case
+    settings = {"organization": organization_id} | {k: v for k, v in given.items() if k != "email_verified"}
+    if "allowed_email_domains" in settings:
+        settings["allowed_email_domains"] = [each.format(**domains) for each in given["allowed_email_domains"]]
+    provider = await configure(**{name: value for name, value in settings.items() if value is not None})
+    address = f"{secrets.token_hex(4)}@{where.format(**domains)}"
+    said = {"email": address, "email_verified": given.get("email_verified", True)}
+    found = await api.create("/identities/preview", provider_id=provider, claims={"sub": "new", **said})
+    assert (found["outcome"], found["email"], found["email_verified"]) == ("new", address, counts)
+    arriving = identity(provider_id=provider, **said)
+    for person in (people(), people()):  # at the first sign-in, and at a later one
+        user_id = (await person.signed_in(await person.arrive(arriving))).user_id
+        user = await api.get(f"/users/{user_id}")
+        assert (user["email"], user["email_verified"]) == (address, counts)
+
+
+async def test_row_41_an_address_that_a_provider_may_not_vouch_for_is_not_taken_over_later_either(
+    platform: Platform, people: People, identity: Describe, configure: Configure, api: Api
+) -> None:
+    organization_id, domain = await owned_domain(platform, api)
+    provider = await configure(organization=organization_id)
+    address = f"{secrets.token_hex(4)}@{domain}"
+    first, second = people(), people()
+    arriving = identity(provider_id=provider, email=address, email_verified=True)
+    user_id = (await first.signed_in(await first.arrive(arriving))).user_id
+    moved = arriving.model_copy(update={"email": f"{secrets.token_hex(4)}@elsewhere.example"})
+    assert (await second.signed_in(await second.arrive(moved))).user_id == user_id
+    assert (await api.get(f"/users/{user_id}"))["email"] == address
+
+
+async def test_row_43_an_organizations_provider_takes_nobodys_claim_to_an_address_elsewhere(
+    platform: Platform, people: People, identity: Describe, configure: Configure, api: Api
+) -> None:
+    """Only whoever comes with the address verified releases it from somebody who merely said so."""
+    organization_id, _ = await owned_domain(platform, api)
+    address = f"{secrets.token_hex(4)}@elsewhere.example"
+    first, second = people(), people()
+    claimed = identity(provider_id=await configure(), email=address, email_verified=False)
+    user_id = (await first.signed_in(await first.arrive(claimed))).user_id
+    provider = await configure(organization=organization_id)
+    await second.signed_in(await second.arrive(identity(provider_id=provider, email=address, email_verified=True)))
+    assert (await api.get(f"/users/{user_id}"))["email"] == address
+
+
+@pytest.mark.parametrize("is_allowed", [False, True])
+async def test_row_41_a_trusted_provider_of_an_organization_reaches_only_addresses_that_it_vouches_for(
+    platform: Platform,
+    person: Person,
+    identity: Describe,
+    configure: Configure,
+    api: Api,
+    register: Register,
+    is_allowed: bool,
+) -> None:
+    organization_id, _ = await owned_domain(platform, api)
+    allowed = {"allowed_email_domains": ["corp.example"]} if is_allowed else {}
+    provider = await configure(linking="trusted", organization=organization_id, **allowed)
+    user = await register()  # of no organization
+    step = await person.arrive(identity(provider_id=provider, email=user["email"], email_verified=True))
+    if is_allowed:
+        assert (await person.signed_in(step)).user_id == user["id"]
+    else:
+        assert (await person.asked_to_prove(step)).user_id == user["id"]
+
+
 @pytest.mark.parametrize("linking", ["prove", "verified", "trusted"])
 async def test_a_sign_in_that_began_at_the_provider_never_links(
     person: Person, identity: Describe, configure: Configure, register: Register, linking: str

@@ -34,6 +34,8 @@ async def test_a_preview_says_what_would_happen_and_changes_nothing(
         "error": None,
         "user_id": None,
         "organization": None,
+        "email": known["email"],
+        "email_verified": True,
         "rule": "writers",
         "why": "writers is the first rule that is true.",
         "roles": [role],

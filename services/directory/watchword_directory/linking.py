@@ -13,6 +13,7 @@ from watchword_database.ids import new_id
 from watchword_directory import organization_table, store
 from watchword_directory.mapping import NOTHING, Mapped
 from watchword_directory.models import IdentityLink, PendingLink, User
+from watchword_directory.provisioning import may_vouch
 from watchword_directory.ranks import Rank, Reach, require_rank
 from watchword_directory.standing import standing_of
 from watchword_directory.users import revoke_user
@@ -109,8 +110,9 @@ async def is_linked_unproved(
     """Whether the address alone leads to the user, who has the same one, verified.
 
     Never to somebody with rights of administration, nor from an organization's provider to somebody of another one.
-    `trusted`: else always. `verified`: when there is nothing to prove the account with, and the provider's organization
-    has proved that the verified address is in a domain of its own.
+    `trusted`: else always, from an organization's provider where it may vouch for the address. `verified`: when there
+    is nothing to prove the account with, and the provider's organization has proved that the verified address is in a
+    domain of its own.
     has_way_in: asks authz; while nobody can know what somebody has, they have something.
     """
     if provider.linking == "prove" or not user.active:
@@ -120,7 +122,7 @@ async def is_linked_unproved(
     if (await standing_of(session, user.id)).rank() > Rank.NONE:
         return False
     if provider.linking == "trusted":
-        return True
+        return user.email is not None and await may_vouch(session, provider, user.email)
     if not identity.email_verified or user.email is None or provider.organization is None:
         return False
     if await store.list_links(session, after="", limit=1, user_id=user.id):

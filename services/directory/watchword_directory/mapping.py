@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from pydantic import BaseModel, ConfigDict
 
-from watchword_directory.provisioning import email_of
+from watchword_directory.provisioning import email_of, is_in
 from watchword_events.exports import GroupSyncExport, ProviderExport
 from watchword_events.handovers import VerifiedIdentity
 from watchword_policy.engine import InvalidExpression, Program, RuleEngine
@@ -136,8 +136,7 @@ def _check_domain(provider: ProviderExport, identity: VerifiedIdentity) -> None:
     email = email_of(identity)
     if email is None or not (identity.email_verified or provider.kind == "saml"):
         raise NotLetIn("email_domain_not_allowed", "The provider names no address that it has verified.")
-    domain = email.rpartition("@")[2]
-    if not any(domain == each or domain.endswith(f".{each}") for each in provider.allowed_email_domains):
+    if not is_in(email, provider.allowed_email_domains):
         raise NotLetIn("email_domain_not_allowed", "The address is in none of the allowed domains.")
 
 

@@ -9,13 +9,14 @@ from watchword_database import Session
 from watchword_directory import group_table, role_table, store
 from watchword_directory.linking import HasWayIn, is_linked_unproved
 from watchword_directory.mapping import Mapped, Mapper, NotLetIn
-from watchword_directory.provisioning import email_of
+from watchword_directory.provisioning import email_of, vouched
 from watchword_directory.synchronizing import group_names, organization_of
 from watchword_directory.texts import Id
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import VerifiedIdentity
 
 _MAX_TEXT = 512
+_LetIn = Literal["known", "new", "linked", "prove"]
 
 
 class Arriving(BaseModel):
@@ -32,12 +33,15 @@ class Preview(BaseModel):
 
     error: the code of the page where it is refused.  rule, why: what decided about the roles.  unknown_roles: those
     that do not exist, and so are not given.  groups: full names; new_groups: those of them that would be made.
+    email_verified: whether the address would count as verified: the provider says so, and may.
     """
 
-    outcome: Literal["known", "new", "linked", "prove", "refused"]
+    outcome: _LetIn | Literal["refused"]
     error: str | None = None
     user_id: str | None = None
     organization: str | None = None
+    email: str | None = None
+    email_verified: bool = False
     rule: str | None = None
     why: str
     roles: list[str] = []
@@ -56,20 +60,22 @@ async def preview(
     now: datetime,
 ) -> Preview:
     """What would become of the person; nothing is changed, and nobody is told."""
-    identity = _identity(provider, arriving, now=now)
+    identity = await vouched(session, _identity(provider, arriving, now=now), provider)
     try:
         mapped = mapper.mapped(provider, identity, now=now)
     except NotLetIn as refusal:
         return Preview(outcome="refused", error=refusal.code, why=str(refusal))
     known = await store.find_link(session, identity)
-    if known is not None:
-        return await _given(session, provider, mapped, "known", known.user_id)
     email = email_of(identity)
-    owner = await store.find_user_by_email(session, email) if email else None
-    if owner is None:
-        return await _given(session, provider, mapped, "new", None)
-    at_once = await is_linked_unproved(session, identity, owner, provider, has_way_in)
-    return await _given(session, provider, mapped, "linked" if at_once else "prove", owner.id)
+    outcome: _LetIn = "new" if known is None else "known"
+    user_id = known.user_id if known is not None else None
+    owner = await store.find_user_by_email(session, email) if email and known is None else None
+    if owner is not None:
+        at_once = await is_linked_unproved(session, identity, owner, provider, has_way_in)
+        outcome, user_id = "linked" if at_once else "prove", owner.id
+    given = await _given(session, provider, mapped, outcome, user_id)
+    is_verified = email is not None and identity.email_verified
+    return given.model_copy(update={"email": email, "email_verified": is_verified})
 
 
 def _identity(provider: ProviderExport, arriving: Arriving, *, now: datetime) -> VerifiedIdentity:
@@ -95,7 +101,7 @@ async def _given(
     session: Session,
     provider: ProviderExport,
     mapped: Mapped,
-    outcome: Literal["known", "new", "linked", "prove"],
+    outcome: _LetIn,
     user_id: str | None,
 ) -> Preview:
     organization = await organization_of(session, provider)

@@ -4,6 +4,7 @@ What a provider claims about rights is not read here: `mapping` reads it, by the
 address is taken over only as what it is, verified or not, and never decides who somebody is.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -11,13 +12,14 @@ import structlog
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from watchword_database import Session
-from watchword_directory import store
+from watchword_directory import organization_table, store
 from watchword_directory.emails import InvalidEmail, canonical_email
 from watchword_directory.models import User
 from watchword_directory.names import candidates
 from watchword_directory.texts import Link, Locale, Text
 from watchword_directory.users import new_user, release_emails, rise
 from watchword_events.contracts import UserProvisioned, UserUpdated
+from watchword_events.exports import ProviderExport
 from watchword_events.handovers import VerifiedIdentity
 
 log = structlog.get_logger()
@@ -65,6 +67,33 @@ def email_of(identity: VerifiedIdentity) -> str | None:
     except InvalidEmail:
         log.info("identity.email_ignored", provider_id=identity.provider_id)
         return None
+
+
+def is_in(email: str, domains: Iterable[str]) -> bool:
+    """Whether the address is in one of the domains, or below one."""
+    domain = email.rpartition("@")[2]
+    return any(domain == each or domain.endswith(f".{each}") for each in domains)
+
+
+async def may_vouch(session: Session, provider: ProviderExport, email: str) -> bool:
+    """Whether the provider may say that the address is somebody's own.
+
+    Who runs the provider of an organization speaks for that organization: for the domains that it has proved, and for
+    those that an administrator of the installation allowed the provider.
+    """
+    if provider.organization is None or is_in(email, provider.allowed_email_domains):
+        return True
+    proved = await organization_table.domains_of(session, [provider.organization])
+    return email.rpartition("@")[2] in proved[provider.organization]
+
+
+async def vouched(session: Session, identity: VerifiedIdentity, provider: ProviderExport) -> VerifiedIdentity:
+    """The identity, with an address that is unverified unless its provider may say that it is verified."""
+    email = email_of(identity) if identity.email_verified else None
+    if email is None or await may_vouch(session, provider, email):
+        return identity
+    log.info("identity.email_not_vouched", provider_id=provider.id)
+    return identity.model_copy(update={"email_verified": False})
 
 
 async def provision_user(

@@ -21,7 +21,7 @@ from watchword_directory.linking import (
 )
 from watchword_directory.mapping import NOTHING, Mapped, Mapper, NotLetIn
 from watchword_directory.models import IdentityLink, User
-from watchword_directory.provisioning import EmailClash, announce, provision_user, refresh_profile
+from watchword_directory.provisioning import EmailClash, announce, provision_user, refresh_profile, vouched
 from watchword_directory.synchronizing import organization_of, synchronize
 from watchword_directory.users import rise
 from watchword_events.contracts import UserUpdated
@@ -123,6 +123,7 @@ async def receive(
                 return None
             if not identity.subject or not identity.issuer or provider is None:
                 raise Refused("invalid_identity")
+            identity = await vouched(session, identity, provider)
             try:
                 mapped = desk.mapper.mapped(provider, identity, now=now)
             except NotLetIn as refusal:
