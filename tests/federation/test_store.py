@@ -1,4 +1,4 @@
-"""What is swept, and what is claimed once."""
+"""What is claimed once, and what is kept of two."""
 
 import asyncio
 import secrets
@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from watchword_database import Database, bus, transaction
-from watchword_events.handovers import UpstreamStart
+from watchword_database import Database, transaction
 from watchword_events.names import Service
 from watchword_federation import store
 from watchword_federation.models import UpstreamFlow
@@ -61,24 +60,6 @@ async def test_a_flow_that_is_over_is_claimed_by_nobody(federation: Database) ->
         assert not await store.claim_flow(session, row.state_hash, now=NOW)
         assert await store.find_flow(session, row.state_hash) is not None, "it is still recognised"
         assert not await store.claim_flow(session, secrets.token_bytes(32), now=NOW)
-
-
-async def test_what_is_long_over_is_swept_and_the_rest_stays(
-    federation: Database, fetched_nothing: TestDatabase
-) -> None:
-    old, late = flow("old", NOW - store.KEEP_FLOWS * 2), flow("late", NOW - timedelta(minutes=1))
-    await added(federation, old, late)
-    tickets = []
-    for age in (timedelta(hours=2), timedelta()):
-        async with transaction(fetched_nothing.open(Service.AUTHZ)) as session:
-            payload = UpstreamStart(provider_id="acme", binding="b")
-            tickets.append(await bus.hand_over(session, payload, flow="f", now=NOW - age))
-    async with transaction(federation) as session:
-        await store.sweep(session, now=NOW)
-    async with transaction(federation) as session:
-        assert await store.find_flow(session, old.state_hash) is None
-        assert await store.find_flow(session, late.state_hash) is not None
-        assert [await bus.peek(session, UpstreamStart, ticket) is not None for ticket in tickets] == [False, True]
 
 
 async def test_of_two_documents_the_one_that_was_asked_for_later_is_kept(federation: Database) -> None:

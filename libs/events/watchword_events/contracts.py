@@ -305,7 +305,7 @@ class UpstreamTokensDropped(UpstreamTokensEvent):
     """No tokens of the provider are kept for the person any more."""
 
     fact = "dropped"
-    reason: Literal["unlinked", "user-disabled", "user-deleted", "provider", "logout", "revoked", "refused"]
+    reason: Literal["unlinked", "user-disabled", "user-deleted", "provider", "logout", "revoked", "refused", "expired"]
 
 
 # token ---------------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ A sign-in through a provider, in the order of the modules:
     failures       every named failure, as its page tells it
     store, models  SQL; tables
     consumers      events of admin
+    sweeper        what directory refused stands among the attempts; what is over is deleted
 
 Specs        OpenID Connect Core 3.1, 5.3; OpenID Connect Discovery 4; RFC 6749 4.1; RFC 7636; RFC 8725; RFC 9207;
              RFC 9700 2.1, 4.4, 4.7; RFC 8693; OAuth 2.0 Form Post Response Mode; SAML 2.0 Core,

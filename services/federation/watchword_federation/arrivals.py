@@ -72,7 +72,6 @@ async def keep(
                 expires_at=now + ARRIVAL_LIFE,
             )
         )
-        await store.sweep(session, now=now)
     log.info("upstream_sign_in.waits_for_confirmation", provider_id=provider.id)
     response = federation.redirect(f"{PATH}/{arrival_id}")
     federation.cookies.set_flow(request, response, arrival_id, secret, ARRIVAL_LIFE)

@@ -59,7 +59,6 @@ async def begin(federation: Federation, request: Request, provider_id: str, tick
         return done(federation, request, return_to)
     async with transaction(federation.database) as session:
         session.add(_noted(federation, provider_id, state, return_to=return_to))
-        await store.sweep(session, now=now)
     log.info("upstream_logout.asked", provider_id=provider_id)
     return RedirectResponse(target, 303)
 

@@ -33,6 +33,7 @@ from watchword_federation.models import BrandingCopy, ProviderCopy
 from watchword_federation.routes import routers
 from watchword_federation.routes.saml import MAX_FORM
 from watchword_federation.settings import FederationSettings
+from watchword_federation.sweeper import Sweeper
 from watchword_runtime.access import Access
 from watchword_runtime.backbone import Backbone
 from watchword_runtime.branding import follow_branding
@@ -118,6 +119,7 @@ def build(settings: FederationSettings, shared: Shared) -> ServiceApp:
         now=shared.now,
     )
     backbone.runs(Watch(database, sources, keys, shared.now))
+    backbone.runs(Sweeper(database, now=shared.now))
     Consumers(database, providers, branding, fetched, sources, identities_of, shared.now).subscribe(broker)
     app = create_app(
         Service.FEDERATION.value,

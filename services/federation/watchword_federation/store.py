@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, delete, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from watchword_database import Session, bus
+from watchword_database import Session
 from watchword_database.ids import new_id
 from watchword_events.exports import ProviderExport
 from watchword_federation.models import (
@@ -23,7 +23,6 @@ from watchword_federation.models import (
     UpstreamFlow,
     UpstreamLogout,
     UpstreamSession,
-    UpstreamTokens,
 )
 
 # How long a flow stays after its expiry: a late repetition is recognised and led back to its sign-in.
@@ -39,23 +38,6 @@ class DocumentKind(StrEnum):
 
     METADATA = "metadata"
     KEYS = "keys"
-
-
-async def sweep(session: Session, *, now: datetime) -> None:
-    """A few rows and tickets that are long over are gone. Each new flow sweeps, so that tables follow the load."""
-    before = now - KEEP_FLOWS
-    for table, key, over in (
-        (UpstreamFlow, col(UpstreamFlow.state_hash), col(UpstreamFlow.expires_at) < before),
-        (UpstreamArrival, col(UpstreamArrival.id), col(UpstreamArrival.expires_at) < before),
-        (UpstreamLogout, col(UpstreamLogout.id_hash), col(UpstreamLogout.expires_at) < before),
-        (UpstreamSession, col(UpstreamSession.id), col(UpstreamSession.keep_until) < now),
-        (EndedUpstreamSession, col(EndedUpstreamSession.id), col(EndedUpstreamSession.keep_until) < now),
-        (Trial, col(Trial.id), col(Trial.keep_until) < now),
-        (UpstreamTokens, col(UpstreamTokens.identity), col(UpstreamTokens.keep_until) < now),
-    ):
-        found = select(key).where(over).limit(_SWEPT_AT_ONCE).with_for_update(skip_locked=True)
-        await session.exec(delete(table).where(key.in_(found)))
-    await bus.sweep_handovers(session, now=now, most=_SWEPT_AT_ONCE)
 
 
 async def find_flow(session: Session, state_hash: bytes) -> UpstreamFlow | None:

@@ -69,6 +69,11 @@ async def drop_provider(session: Session, provider_id: str, *, now: datetime) ->
     return await _drop(session, col(UpstreamTokens.provider_id) == provider_id, reason="provider", now=now)
 
 
+async def drop_expired(session: Session, *, now: datetime) -> int:
+    """Nothing is kept that nobody asked for in a long time. Appends as above, for each identity."""
+    return await _drop(session, col(UpstreamTokens.keep_until) < now, reason="expired", now=now)
+
+
 async def drop_session_bound(session: Session, provider_id: str, subject_hash: bytes, *, now: datetime) -> int:
     """What depended on a person's session at the provider is not kept. Appends as above.
 

@@ -87,7 +87,6 @@ async def offer(federation: Federation, provider: ProviderExport) -> TrialView:
     )
     async with transaction(federation.database) as session:
         session.add(trial)
-        await store.sweep(session, now=now)
     shown = view_of(federation, trial)
     return shown.model_copy(update={"url": f"{federation.settings.public_url}{PATH}/{provider.id}?ticket={ticket}"})
 

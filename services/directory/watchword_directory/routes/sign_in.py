@@ -23,7 +23,7 @@ from watchword_web.surfaces import Surface
 log = structlog.get_logger()
 
 _TICKET: Final = re.compile(r"[\w-]{43}", re.ASCII)
-_UNREAD: Final = timedelta(days=30)  # refusals wait for the next sign-in through a provider, or for who reads them
+_UNREAD: Final = timedelta(days=30)  # refusals wait until federation sweeps, or for who reads them
 
 
 def routers(parts: Parts) -> list[APIRouter]:

@@ -13,7 +13,7 @@ from watchword_database import bus, transaction
 from watchword_events.handovers import UpstreamStart
 from watchword_federation import store, vault
 from watchword_federation.arrivals import resume
-from watchword_federation.attempts import Trail, record_refused
+from watchword_federation.attempts import Trail
 from watchword_federation.connectors import Answer, Arrived, Wishes
 from watchword_federation.edge import Federation
 from watchword_federation.failures import Failure, SignInFailed
@@ -102,8 +102,6 @@ async def _leave(federation: Federation, provider_id: str, request: Request, tra
         if taken is not None:
             sealed = await federation.seal.seal(session, kept, hash_of(state))
             session.add(open_flow(taken, provider, state=state, sealed=sealed, rev=rev, now=now))
-            await record_refused(session, now=now)
-            await store.sweep(session, now=now)
     if taken is None:
         # Used before or too old, but of this browser: the login page knows where its sign-in stands.
         return federation.redirect("/login", flow=start.flow)

@@ -1,0 +1,52 @@
+"""The sweeper: refusals of directory stand among the attempts, and rows that decide nothing any more are deleted.
+
+Nothing waits for it: every query has its expiry in the WHERE. Any number of instances may sweep at once.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from watchword_database import Database, transaction
+from watchword_federation.attempts import record_refused
+from watchword_federation.store import KEEP_FLOWS
+from watchword_federation.token_store import drop_expired
+from watchword_runtime.clock import Clock
+from watchword_runtime.rounds import Rounds
+
+EVERY_S: Final = 30.0
+_FORGOTTEN_AT_ONCE: Final = 20_000
+# By table: the moment from which nothing is decided by a row.
+_FORGOTTEN: Final = {
+    "federation.upstream_flow": "expires_at",
+    "federation.upstream_arrival": "expires_at",
+    "federation.upstream_logout": "expires_at",
+    "federation.upstream_session": "keep_until",
+    "federation.ended_upstream_session": "keep_until",
+    "federation.trial": "keep_until",
+    "bus.handover": "receiver = current_user AND keep_until",
+}
+
+
+async def sweep(database: Database, *, now: datetime) -> None:
+    """What directory refused can be read under its references, and what was long over is gone."""
+    async with transaction(database) as session:
+        await record_refused(session, now=now)
+        await drop_expired(session, now=now)
+    pool = await database.raw_pool()
+    for table, moment in _FORGOTTEN.items():
+        over = now - KEEP_FLOWS if moment == "expires_at" else now
+        old = f"SELECT ctid FROM {table} WHERE {moment} < $1 LIMIT {_FORGOTTEN_AT_ONCE}"
+        await pool.execute(f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old}))", over)
+
+
+class Sweeper(Rounds):
+    """Sweeps in the background of one instance."""
+
+    def __init__(self, database: Database, *, now: Clock, every_s: float = EVERY_S) -> None:
+        super().__init__(every_s=every_s, failure="sweep.failed", rests_first=True)
+        self._database = database
+        self._now = now
+
+    async def once(self) -> None:
+        """What is over is gone."""
+        await sweep(self._database, now=self._now())
