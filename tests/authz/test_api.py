@@ -172,7 +172,7 @@ async def test_withdrawn_consent_ends_its_grants_and_is_asked_for_again(rig: Rig
     _, _, other_gid = await signed_in(rig, user, require_consent=True)
     listed = (await call(rig, "GET", "/consents", user_id=user.id)).json()["items"]
     mine = next(item for item in listed if item["client_id"] == visit.client.client_id)
-    assert mine["scope"] == ["openid", "profile"]
+    assert (mine["scope"], mine["scope_at"]) == (["openid", "profile"], {})
     rev = rig.feed.position
     assert (await call(rig, "DELETE", f"/consents/{mine['id']}")).status_code == 204
     assert not rig.feed.is_live({"rev": rev, "gid": gid})

@@ -10,6 +10,7 @@ from tests.authz.conftest import ISSUER, Rig, Visit, waiting_or_done
 
 from watchword_authz import consent, store
 from watchword_authz.consent import describe
+from watchword_authz.requests import ANYWHERE, Permission
 from watchword_database.engine import transaction
 from watchword_events.contracts import ScopeChanged
 from watchword_events.exports import ClientExport, Exported, ScopeExport, UserExport
@@ -127,31 +128,83 @@ async def test_nothing_is_granted_on_a_consent_that_is_withdrawn_meanwhile(rig: 
     assert later.browser.page.has("allow")
 
 
-async def test_what_is_allowed_meanwhile_stays_and_what_is_withdrawn_meanwhile_does_not(rig: Rig) -> None:
+@pytest.mark.parametrize("resource", [ANYWHERE, "https://a.example"])
+async def test_what_is_allowed_meanwhile_stays_and_what_is_withdrawn_meanwhile_does_not(
+    rig: Rig, resource: str
+) -> None:
     user, client = await rig.person(), rig.client()
     who = {"user_id": user.id, "client_id": client.client_id}
 
+    def at(*scopes: str) -> frozenset[Permission]:
+        return frozenset((resource, scope) for scope in scopes)
+
     async def allow(scope: str) -> None:
         async with transaction(rig.db()) as session:
-            await consent.grant(session, **who, scope=frozenset({scope}), now=rig.clock())
+            await consent.grant(session, **who, allow=at(scope), now=rig.clock())
 
-    async def allowed() -> frozenset[str]:
+    async def allowed() -> frozenset[Permission]:
         async with transaction(rig.db()) as session:
-            return await consent.granted_scope(session, **who)
+            return await consent.allowed(session, **who)
 
     await allow("openid")
     async with transaction(rig.db()) as session:
-        await consent.grant(session, **who, scope=frozenset({"email"}), now=rig.clock())
+        await consent.grant(session, **who, allow=at("email"), now=rig.clock())
         beside = asyncio.create_task(allow("profile"))
         await waiting_or_done(rig, beside)
     await beside
-    assert await allowed() == {"openid", "email", "profile"}
+    assert await allowed() == at("openid", "email", "profile")
     async with transaction(rig.db()) as session:
         await consent.withdraw_from(session, **who, feed=rig.feed, now=rig.clock())
         beside = asyncio.create_task(allow("profile"))
         await waiting_or_done(rig, beside)
     await beside
-    assert await allowed() == {"profile"}
+    assert await allowed() == at("profile")
+
+
+@pytest.mark.spec("RFC 8707 2")
+async def test_allowed_at_one_resource_is_not_allowed_at_another(rig: Rig) -> None:
+    one, other = "https://a.example", "https://b.example"
+    client = rig.client(require_consent=True, audience=[one, other])
+
+    async def asked(*resources: str, **params: str) -> bool:
+        """Whether the person is asked, and then allows it."""
+        again = Visit(rig, visit.browser, client, params)
+        await again.browser.open(again.url + "".join(f"&resource={each}" for each in resources))
+        is_asked = again.browser.page.has("allow")
+        if is_asked:
+            assert all(each in again.browser.page.body for each in resources)
+            await go(again, "allow")
+        assert (await again.code()).resource == resources
+        return is_asked
+
+    visit, user = await at_consent(rig, client, resource=one)
+    await go(visit, "allow")
+    assert (await visit.code()).resource == (one,)
+    assert not await asked(one)
+    silent = Visit(rig, visit.browser, client, {"resource": other, "prompt": "none"})
+    await silent.start()
+    assert silent.answer["error"] == "consent_required"
+    assert await asked(other)
+    assert not await asked(one)
+    assert not await asked(one, other)
+    assert await asked(one, scope="openid profile email")
+    assert await asked(other, scope="openid profile email")
+    assert await asked()
+    assert not await asked()
+    page = await visit.browser.open(f"{ISSUER}/account/applications")
+    assert one in page.body
+    assert other in page.body
+    async with transaction(rig.db()) as session:
+        row = await store.find_consent(session, user.id, client.client_id)
+        assert row is not None
+        assert (row.scope, row.scope_at) == (
+            ["openid", "profile"],
+            {one: ["email", "openid", "profile"], other: ["email", "openid", "profile"]},
+        )
+        entries = await consent.withdraw(session, row.id, feed=rig.feed, now=rig.clock())
+    await rig.feed.settle(entries or [])
+    assert await asked(other)
+    assert await asked(one)
 
 
 async def test_denied_is_told_to_the_application(rig: Rig) -> None:

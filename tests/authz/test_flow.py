@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword_authz.flow import Standing, Step, error_of, needs_consent, next_step
-from watchword_authz.requests import AuthorizationRequest, OAuthCode, Prompt
+from watchword_authz.requests import ANYWHERE, AuthorizationRequest, OAuthCode, Permission, Prompt
 from watchword_events.exports import ClientExport
 from watchword_policy.assurance import ONE_FACTOR, TWO_FACTORS
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 STARTED = NOW - timedelta(seconds=30)
 WEB = "https://app.example/cb"
+A, B = "https://a.example", "https://b.example"
 
 
 def request(redirect_uri: str = WEB, **changes: object) -> AuthorizationRequest:
@@ -39,6 +40,11 @@ def signed_in(ago_s: int = 600, **changes: Any) -> Standing:
     return Standing(auth_time=NOW - timedelta(seconds=ago_s), **given)
 
 
+def allowed(*scopes: str, at: str = ANYWHERE) -> frozenset[Permission]:
+    """A consent to these scopes."""
+    return frozenset((at, scope) for scope in scopes)
+
+
 @dataclass
 class Case:
     """One row of the table."""
@@ -47,7 +53,7 @@ class Case:
     standing: Standing | None = None
     asked: AuthorizationRequest = field(default_factory=request)
     client: ClientExport = field(default_factory=client)
-    consented: frozenset[str] = frozenset({"openid", "profile"})
+    consented: frozenset[Permission] = allowed("openid", "profile")
     wants_again: bool = False
 
 
@@ -81,9 +87,31 @@ CASES = {
     "hint names another than who then signed in": Case(
         Step.WRONG_ACCOUNT, signed_in(5, is_fresh=True), request(hint_user_id="u2")
     ),
-    "scope grew": Case(Step.CONSENT, signed_in(), consented=frozenset({"openid"})),
+    "scope grew": Case(Step.CONSENT, signed_in(), consented=allowed("openid")),
     "never asked": Case(Step.CONSENT, signed_in(), consented=frozenset()),
-    "allowed more": Case(Step.FINISH, signed_in(), consented=frozenset({"openid", "profile", "email"})),
+    "allowed more": Case(Step.FINISH, signed_in(), consented=allowed("openid", "profile", "email")),
+    "allowed there": Case(
+        Step.FINISH, signed_in(), request(resource=[A]), consented=allowed("openid", "profile", at=A)
+    ),
+    "allowed elsewhere": Case(
+        Step.CONSENT, signed_in(), request(resource=[B]), consented=allowed("openid", "profile", at=A)
+    ),
+    "allowed at one of two": Case(
+        Step.CONSENT, signed_in(), request(resource=[A, B]), consented=allowed("openid", "profile", at=A)
+    ),
+    "allowed in part there, in part elsewhere": Case(
+        Step.CONSENT, signed_in(), request(resource=[A]), consented=allowed("openid", at=A) | allowed("profile", at=B)
+    ),
+    "allowed at both": Case(
+        Step.FINISH,
+        signed_in(),
+        request(resource=[A, B]),
+        consented=allowed("openid", "profile", at=A) | allowed("openid", "profile", at=B),
+    ),
+    "allowed without a resource, asked for with one": Case(Step.CONSENT, signed_in(), request(resource=[A])),
+    "allowed at a resource, asked for without one": Case(
+        Step.CONSENT, signed_in(), consented=allowed("openid", "profile", at=A)
+    ),
     "trusted client": Case(Step.FINISH, signed_in(), client=client(require_consent=False), consented=frozenset()),
     "trusted client that insists": Case(
         Step.CONSENT, signed_in(), request(prompt=["consent"]), client(require_consent=False)
@@ -139,7 +167,7 @@ CASES = {
 }
 
 
-@pytest.mark.spec("OpenID Connect Core 3.1.2.3, 5.5.1.1; RFC 9470 4, 5")
+@pytest.mark.spec("OpenID Connect Core 3.1.2.3, 5.5.1.1; RFC 8707 2; RFC 9470 4, 5")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_next_step(case: Case) -> None:
     assert (
@@ -185,7 +213,7 @@ def test_nothing_is_finished_without_consent_to_all_of_it(
         client(),
         signed_in(ago_s, is_fresh=is_fresh),
         wants_again=False,
-        consented=consented,
+        consented=allowed(*consented),
         started_at=STARTED,
         now=NOW,
     )
@@ -196,5 +224,5 @@ def test_nothing_is_finished_without_consent_to_all_of_it(
 
 
 def test_consent_is_needed_for_one_scope_more() -> None:
-    assert not needs_consent(request(), client(), frozenset({"openid", "profile"}))
-    assert needs_consent(request(), client(), frozenset({"openid"}))
+    assert not needs_consent(request(), client(), allowed("openid", "profile"))
+    assert needs_consent(request(), client(), allowed("openid"))

@@ -1,7 +1,7 @@
 """What a person sees of their own account: where they are signed in, and which applications use it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -55,12 +55,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """An application that the person lets use their account. scope: what was allowed, empty where nobody was asked."""
+    """An application that the person lets use their account.
+
+    allowed: what, in words, by the resource where it may be used ("" where none was named); nothing where nobody was
+    asked.
+    """
 
     client_id: str
     name: str
     main_uri: str | None
-    scope: Sequence[str]
+    allowed: Mapping[str, Sequence[str]]
     since: datetime
 
 
@@ -83,22 +87,26 @@ async def end_places(context: Context, session: Session, visitor: Visitor, *, si
     return await sessions.end(session, chosen, reason, feed=context.feed, now=context.now())
 
 
-async def used_by(context: Context, visitor: Visitor, places: Sequence[Place]) -> list[Used]:
+async def used_by(context: Context, visitor: Visitor, signed_in: Sequence[Place]) -> list[Used]:
     """The applications, by name: those with a consent, and those that got something in a session that lives."""
-    live, now = {place.sid for place in places}, context.now()
+    live, now = {place.sid for place in signed_in}, context.now()
     async with transaction(context.database) as session:
         consents = await store.list_consents(session, user_id=visitor.user.id, after="", limit=_MOST_SHOWN)
         grants = await store.list_grants(session, visitor.user.id, now, limit=_MOST_SHOWN)
-    found = {row.client_id: (tuple(row.scope), row.granted_at) for row in consents}
+    found = {row.client_id: (consent.places_of(row), row.granted_at) for row in consents}
     for grant in grants:
         if grant.offline or grant.sid in live:
-            found.setdefault(grant.client_id, ((), grant.issued_at))
+            found.setdefault(grant.client_id, ({}, grant.issued_at))
     used = []
-    for client_id, (scope, since) in found.items():
+    for client_id, (places, since) in found.items():
         client = await context.clients.get(client_id)
         if client is not None and client_id != ACCOUNT:
-            lines = [shown.title for shown in consent.describe(frozenset(scope), visitor.user, context.scopes.page)]
-            used.append(Used(client_id, client.client_name, client.main_uri, lines, since))
+            allowed = {
+                at: [shown.title for shown in consent.describe(frozenset(scopes), visitor.user, context.scopes.page)]
+                for at, scopes in places.items()
+                if scopes
+            }
+            used.append(Used(client_id, client.client_name, client.main_uri, allowed, since))
     return sorted(used, key=lambda each: (each.name.casefold(), each.client_id))
 
 

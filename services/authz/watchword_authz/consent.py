@@ -1,4 +1,4 @@
-"""Consent: what a person allowed a client, kept per person and client as a set of scopes."""
+"""Consent: what a person allowed a client: kept for both as scopes, each at the resources that were named."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import orjson
 from pydantic import JsonValue
 
 from watchword_authz import store
+from watchword_authz.models import Consent
+from watchword_authz.requests import ANYWHERE, Permission
 from watchword_database import bus
 from watchword_database.engine import Session
 from watchword_events.contracts import ConsentGranted, ConsentWithdrawn
@@ -52,23 +54,41 @@ _SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-async def granted_scope(session: Session, user_id: str, client_id: str) -> frozenset[str]:
-    """The scopes that stand allowed; empty when there are none or they were withdrawn."""
-    row = await store.find_consent(session, user_id, client_id)
-    return frozenset(row.scope) if row is not None else frozenset()
+async def allowed(session: Session, user_id: str, client_id: str) -> frozenset[Permission]:
+    """What stands allowed; nothing when it was withdrawn."""
+    return permissions_of(await store.find_consent(session, user_id, client_id))
 
 
-async def held_scope(session: Session, user_id: str, client_id: str) -> frozenset[str]:
-    """As `granted_scope`; nobody withdraws it before the transaction ends."""
-    row = await store.hold_consent(session, user_id, client_id)
-    return frozenset(row.scope) if row is not None else frozenset()
+async def held(session: Session, user_id: str, client_id: str) -> frozenset[Permission]:
+    """As `allowed`; nobody withdraws it before the transaction ends."""
+    return permissions_of(await store.hold_consent(session, user_id, client_id))
 
 
-async def grant(session: Session, *, user_id: str, client_id: str, scope: frozenset[str], now: datetime) -> None:
-    """The scopes stand allowed, beside those that already did. Appends ConsentGranted."""
-    row = await store.add_consent(session, user_id, client_id, sorted(scope), now)
+def permissions_of(row: Consent | None) -> frozenset[Permission]:
+    """What a consent says."""
+    return frozenset((at, scope) for at, scopes in ({} if row is None else places_of(row)).items() for scope in scopes)
+
+
+def places_of(row: Consent) -> dict[str, list[str]]:
+    """The scopes of a consent by resource: first those that were allowed without one."""
+    return {ANYWHERE: row.scope, **dict(sorted(row.scope_at.items()))}
+
+
+async def grant(session: Session, *, user_id: str, client_id: str, allow: frozenset[Permission], now: datetime) -> None:
+    """That stands allowed, beside what already did. Appends ConsentGranted."""
+    scope_at: dict[str, list[str]] = {}
+    for at, scope in sorted(allow):
+        scope_at.setdefault(at, []).append(scope)
+    anywhere = scope_at.pop(ANYWHERE, [])
+    row = await store.add_consent(session, user_id, client_id, scope=anywhere, scope_at=scope_at, now=now)
     session.emit(
-        ConsentGranted(id=row.id, version=row.version, user_id=user_id, client_id=client_id, scope=tuple(row.scope))
+        ConsentGranted(
+            id=row.id,
+            version=row.version,
+            user_id=user_id,
+            client_id=client_id,
+            scope=tuple(sorted({scope for _, scope in permissions_of(row)})),
+        )
     )
 
 

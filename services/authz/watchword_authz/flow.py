@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from watchword_authz.redirects import is_claimed_by_anyone
-from watchword_authz.requests import AuthorizationRequest, OAuthCode, Prompt
+from watchword_authz.requests import AuthorizationRequest, OAuthCode, Permission, Prompt
 from watchword_events.exports import ClientExport
 from watchword_policy.assurance import TWO_FACTORS, is_met, is_ours
 
@@ -62,7 +62,7 @@ def next_step(
     standing: Standing | None,
     *,
     wants_again: bool,
-    consented: frozenset[str],
+    consented: frozenset[Permission],
     started_at: datetime,
     now: datetime,
 ) -> Step:
@@ -110,8 +110,9 @@ def _has_proved_enough(
     return request.max_age_s is None or now - standing.auth_time < timedelta(seconds=request.max_age_s)
 
 
-def needs_consent(request: AuthorizationRequest, client: ClientExport, consented: frozenset[str]) -> bool:
-    """Whether the person is asked: the scope grew, the application asks for it, or nobody can say who it is.
+def needs_consent(request: AuthorizationRequest, client: ClientExport, consented: frozenset[Permission]) -> bool:
+    """Whether the person is asked: for a scope that is new, or new at a resource, because the application asks for it,
+    or because nobody can say who it is.
 
     An administrator who trusts a client (`require_consent` false) is asked for nobody, unless the application insists.
     """
@@ -127,7 +128,7 @@ def needs_consent(request: AuthorizationRequest, client: ClientExport, consented
     if is_public and is_claimed_by_anyone(request.redirect_uri):
         return True
     # What is asked for in detail is asked about each time: it may be one payment today and another tomorrow.
-    return bool(request.details) or not request.consent_scope <= consented
+    return bool(request.details) or not request.permissions <= consented
 
 
 def error_of(step: Step) -> tuple[OAuthCode, str]:

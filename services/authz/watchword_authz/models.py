@@ -264,7 +264,10 @@ class ClosedProvider(Base, table=True):
 
 
 class Consent(Base, table=True):
-    """What a person allowed a client to see and do. A withdrawn one keeps its row, so that versions only rise."""
+    """What a person allowed a client to see and do. A withdrawn one keeps its row, so that versions only rise.
+
+    scope: without a resource.  scope_at: by resource (RFC 8707).
+    """
 
     __tablename__ = "consent"
     __table_args__ = (UniqueConstraint("user_id", "client_id", name="uq_consent_user_client"),)
@@ -274,6 +277,9 @@ class Consent(Base, table=True):
     user_id: str = Field(sa_type=Text)
     client_id: str = Field(sa_type=Text)
     scope: list[str] = Field(default_factory=list, sa_type=ARRAY(Text))
+    scope_at: dict[str, list[str]] = Field(
+        default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": "{}"}
+    )
     granted_at: datetime = Field(sa_type=TIMESTAMP)
     withdrawn_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
 

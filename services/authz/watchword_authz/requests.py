@@ -13,6 +13,9 @@ _SIGNED: Final = ".jwt"
 CODE: Final = "code"
 TOKEN: Final = "token"
 ID_TOKEN: Final = "id_token"
+# What a person is asked for: a scope, and at which resource it may be used.
+Permission = tuple[str, str]
+ANYWHERE: Final = ""  # no resource was named
 
 
 class ResponseMode(StrEnum):
@@ -91,6 +94,14 @@ class AuthorizationRequest(BaseModel):
         if self.claims is None:
             return self.scope
         return self.scope | {SCOPE_OF[claim] for claim in (*self.claims.id_token, *self.claims.userinfo)}
+
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """What of it stands allowed once the person has said so: each scope, at each resource that is named.
+
+        Spec: RFC 8707 2.
+        """
+        return frozenset((at, scope) for at in self.resource or (ANYWHERE,) for scope in self.consent_scope)
 
     @property
     def targets(self) -> list[str]:

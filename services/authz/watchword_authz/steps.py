@@ -18,7 +18,7 @@ from watchword_authz.flow import Standing, Step
 from watchword_authz.held import Held, held_in
 from watchword_authz.models import ClientCopy, Flow, UserCopy, UserSession
 from watchword_authz.pairwise import subject_of
-from watchword_authz.requests import AuthorizationRefused, AuthorizationRequest, OAuthCode, Prompt
+from watchword_authz.requests import AuthorizationRefused, AuthorizationRequest, OAuthCode, Permission, Prompt
 from watchword_database.engine import transaction
 from watchword_events.exports import ClientExport, UserExport
 from watchword_policy.assurance import TWO_FACTORS, level_of
@@ -64,7 +64,7 @@ class Situation:
     request: AuthorizationRequest | None
     client: ClientExport | None
     person: Person | None
-    consented: frozenset[str]
+    consented: frozenset[Permission]
     step: Step
     rev: int
     now: datetime
@@ -121,10 +121,10 @@ async def look(context: Context, flow: Flow, session_secret: str | None, *, addr
             has_factor = await factor_store.has_factor(session, held.who.user_id)
         step = Step.FACTOR if has_factor else Step.ENROL
         return Situation(flow, request, client, person, frozenset(), step, rev, now, held=held)
-    consented: frozenset[str] = frozenset()
+    consented: frozenset[Permission] = frozenset()
     if person is not None and request is not None:
         async with transaction(context.database) as session:
-            consented = await consent.granted_scope(session, person.user.id, request.client_id)
+            consented = await consent.allowed(session, person.user.id, request.client_id)
     subject = None if person is None else subject_of(context.settings.keyring, client, person.user.id)
     step = _step(flow, request, client, person, subject, consented, now)
     if step not in (Step.CONSENT, Step.FINISH) or person is None or client is None:
@@ -156,7 +156,7 @@ def _step(
     client: ClientExport | None,
     person: Person | None,
     subject: str | None,
-    consented: frozenset[str],
+    consented: frozenset[Permission],
     now: datetime,
 ) -> Step:
     if flow.proof is not None:
@@ -223,11 +223,11 @@ async def finish(
     situation: Situation,
     *,
     new_secret: str | None = None,
-    allow: frozenset[str] | None = None,
+    allow: frozenset[Permission] | None = None,
 ) -> Response:
     """The flow is finished, once: the application gets its answer, or the person goes on to the page of ours.
 
-    new_secret: as for go_on.  allow: scopes that the person has just allowed, stored in the same transaction. A consent
+    new_secret: as for go_on.  allow: what the person has just allowed, stored in the same transaction. A consent
     that was withdrawn since it was looked up is none, and a second factor may be demanded by now: then the application
     is told what the person has to do.
     """
@@ -239,7 +239,12 @@ async def finish(
 
 
 async def _finish(
-    context: Context, http: Request, situation: Situation, *, new_secret: str | None, allow: frozenset[str] | None
+    context: Context,
+    http: Request,
+    situation: Situation,
+    *,
+    new_secret: str | None,
+    allow: frozenset[Permission] | None,
 ) -> Response:
     """As `finish`. Raises _Moved."""
     flow, request, client = situation.flow, situation.request, situation.client
@@ -260,9 +265,9 @@ async def _finish(
         if not await requirements.is_still_enough(session, person.session, person.user, client_id=client.client_id):
             raise _Moved(Step.FACTOR)
         if allow is not None:
-            await consent.grant(session, user_id=person.user.id, client_id=client.client_id, scope=allow, now=now)
+            await consent.grant(session, user_id=person.user.id, client_id=client.client_id, allow=allow, now=now)
         elif steps.needs_consent(request, client, frozenset()):
-            held = await consent.held_scope(session, person.user.id, client.client_id)
+            held = await consent.held(session, person.user.id, client.client_id)
             if steps.needs_consent(request, client, held):
                 raise _Moved(Step.CONSENT)
         approved = await approve(

@@ -29,7 +29,14 @@ from watchword_database.ids import new_id
 
 # A row that was changed by a statement may already be loaded in the session: what RETURNING says is newer.
 _FRESH = {"populate_existing": True}
+# What is allowed adds up: each scope, at each resource.
 _UNITED = text("ARRAY(SELECT DISTINCT each FROM unnest(consent.scope || excluded.scope) AS each ORDER BY each)")
+_UNITED_AT = text("""(
+SELECT coalesce(jsonb_object_agg(at, scopes), '{}')
+  FROM (SELECT at, jsonb_agg(DISTINCT each ORDER BY each) AS scopes
+          FROM (SELECT * FROM jsonb_each(consent.scope_at) UNION ALL SELECT * FROM jsonb_each(excluded.scope_at))
+                   AS said (at, scopes), jsonb_array_elements(said.scopes) AS each
+         GROUP BY at) AS united)""")
 
 # flows ---------------------------------------------------------------------------------------------------------------
 
@@ -262,14 +269,28 @@ async def hold_consent(session: Session, user_id: str, client_id: str) -> Consen
     return found.one_or_none()
 
 
-async def add_consent(session: Session, user_id: str, client_id: str, scope: Sequence[str], now: datetime) -> Consent:
-    """The consent, which has these scopes now beside those that it had: a withdrawn one had none."""
-    values: dict[str, Any] = {"scope": list(scope), "granted_at": now, "withdrawn_at": None}
+async def add_consent(
+    session: Session,
+    user_id: str,
+    client_id: str,
+    *,
+    scope: Sequence[str],
+    scope_at: Mapping[str, Sequence[str]],
+    now: datetime,
+) -> Consent:
+    """The consent, which says this now beside what it said before: a withdrawn one said nothing."""
+    values: dict[str, Any] = {
+        "scope": list(scope),
+        "scope_at": {at: list(scopes) for at, scopes in scope_at.items()},
+        "granted_at": now,
+        "withdrawn_at": None,
+    }
     statement = insert(Consent).values(id=new_id(), version=1, user_id=user_id, client_id=client_id, **values)
+    united = {"scope": _UNITED, "scope_at": _UNITED_AT, "version": Consent.version + 1}
     result = await session.exec(
-        statement.on_conflict_do_update(
-            constraint="uq_consent_user_client", set_={**values, "scope": _UNITED, "version": Consent.version + 1}
-        ).returning(Consent),
+        statement.on_conflict_do_update(constraint="uq_consent_user_client", set_={**values, **united}).returning(
+            Consent
+        ),
         execution_options=_FRESH,
     )
     row: Consent = result.scalar_one()
@@ -281,7 +302,7 @@ async def claim_withdrawal(session: Session, consent_id: str, now: datetime) -> 
     result = await session.exec(
         update(Consent)
         .where(col(Consent.id) == consent_id, col(Consent.withdrawn_at).is_(None))
-        .values(withdrawn_at=now, scope=[], version=Consent.version + 1)
+        .values(withdrawn_at=now, scope=[], scope_at={}, version=Consent.version + 1)
         .returning(Consent),
         execution_options=_FRESH,
     )

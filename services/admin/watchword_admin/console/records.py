@@ -291,7 +291,7 @@ def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, st
         case "time":
             shown = datetime.fromisoformat(value) if isinstance(value, str) else None
         case "list":
-            shown = value if isinstance(value, list) else str(value or "").split()
+            shown = _listed(value)
         case "user":
             shown, link = names.users.get(str(value), value), f"/admin/users/{value}"
         case "client":
@@ -305,6 +305,20 @@ def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, st
         case _:
             pass
     return Cell(column.label, column.shape, shown, link if value and shown != value else "")
+
+
+def _listed(value: JsonValue) -> Sequence[object]:
+    """The items of a list, the words of a text, or what an object says by name."""
+    match value:
+        case list():
+            return value
+        case dict():
+            return [
+                f"{name}: {' '.join(map(str, each)) if isinstance(each, list) else each}"
+                for name, each in value.items()
+            ]
+        case _:
+            return str(value or "").split()
 
 
 def _typed(field: Field, value: JsonValue) -> str:

@@ -137,6 +137,6 @@ async def _held_here(context: Context, visitor: Visitor) -> dict[str, object]:
             )
             for each in places
         ],
-        "consents": [each.model_dump(include={"client_id", "scope", "granted_at"}) for each in consents],
+        "consents": [each.model_dump(include={"client_id", "scope", "scope_at", "granted_at"}) for each in consents],
         "grants": [each.model_dump(include={"client_id", "issued_at", "keep_until", "offline"}) for each in grants],
     }

@@ -46,12 +46,13 @@ class SessionItem(BaseModel):
 
 
 class ConsentItem(BaseModel):
-    """What a user allowed a client."""
+    """What a user allowed a client. scope: without a resource.  scope_at: by resource (RFC 8707)."""
 
     id: str
     user_id: str
     client_id: str
     scope: list[str]
+    scope_at: dict[str, list[str]]
     granted_at: datetime
 
 

@@ -59,7 +59,7 @@ def router(context: Context) -> APIRouter:
         match form.get("decision"):
             case "allow":
                 log.info("consent.granted", client_id=asked.client_id, user_id=person.user.id)
-                return await finish(context, request, situation, allow=asked.consent_scope)
+                return await finish(context, request, situation, allow=asked.permissions)
             case "deny":
                 return await refuse(context, request, situation, OAuthCode.ACCESS_DENIED, "the person did not allow it")
             case _:

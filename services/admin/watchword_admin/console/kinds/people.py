@@ -88,6 +88,7 @@ CONSENTS: Final = Kind(
         Column("client_id", "Application", "client"),
         Column("user_id", "Who", "user"),
         Column("scope", "Scope", "list"),
+        Column("scope_at", "At resource servers", "list"),
         Column("granted_at", "Allowed", "time"),
     ),
     deeds=(
