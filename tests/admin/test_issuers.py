@@ -60,7 +60,7 @@ async def test_no_two_issuers_share_their_subjects(api: Api) -> None:
     first = await api.create("/issuers", **named(subject_prefix=prefix))
     assert first["subject_prefix"] == f"{prefix}:"
     taken = await api.call("POST", "/issuers", named(subject_prefix=f"{prefix}:"))
-    assert (taken.status_code, taken.json()["errors"][0]["pointer"]) == (409, "#/iss")
+    assert (taken.status_code, taken.json()["errors"][0]["pointer"]) == (409, "#/subject_prefix")
     other = await api.create("/issuers", **named())
     assert (await api.call("PATCH", f"/issuers/{other['id']}", {"subject_prefix": prefix})).status_code == 409
 

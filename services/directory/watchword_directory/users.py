@@ -168,12 +168,6 @@ async def _change_claims(
 ) -> None:
     given = changes.model_fields_set
     before = _told(user)
-    if changes.username is not None:
-        if changes.username != user.username and "userName" in user.scim:
-            user.scim = {name: said for name, said in user.scim.items() if name not in ("userName", "became")}
-        user.username = changes.username
-    if "email" in given:
-        user.email, user.email_verified = changes.email, changes.email is not None
     kept = {name: value for name, value in user.profile.items() if name not in given}
     user.profile = kept | changes.claims()
     if changes.attributes is not None:
@@ -183,6 +177,13 @@ async def _change_claims(
     moved = _NOWHERE
     if changes.groups is not None:
         moved = await groups.put_user_in(session, user, changes.groups, by=by, now=now)
+    # Names last: a query would write them, and meet whoever has them already.
+    if changes.username is not None:
+        if changes.username != user.username and "userName" in user.scim:
+            user.scim = {name: said for name, said in user.scim.items() if name not in ("userName", "became")}
+        user.username = changes.username
+    if "email" in given:
+        user.email, user.email_verified = changes.email, changes.email is not None
     check_sign_in_names(user.username, user.email)
     changed = before != _told(user) or bool(moved)
     if not changed and password_hash is None:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from watchword_database import Database, Session, followers
@@ -114,11 +115,10 @@ class VerifierView(BaseModel):
 
 async def register(session: Session, new: NewVerifier, *, now: datetime) -> VerifierView:
     """The verifier is known: as unreachable until one of its instances reports. Raises NameTaken."""
-    if (await session.exec(select(Verifier).where(Verifier.name == new.name))).one_or_none() is not None:
-        raise NameTaken(new.name)
     row = Verifier(id=new_id(), is_registered=True, created_at=now, **new.model_dump())
-    session.add(row)
-    await session.flush()
+    claim = insert(Verifier).values(**row.model_dump()).on_conflict_do_nothing().returning(col(Verifier.id))
+    if (await session.exec(claim)).scalar_one_or_none() is None:
+        raise NameTaken(new.name)
     connection = await session.connection()
     await connection.execute(
         text(

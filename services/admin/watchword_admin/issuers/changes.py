@@ -21,7 +21,11 @@ from watchword_runtime.feed import Feed
 
 
 class AlreadyTrusted(Exception):
-    """The issuer is trusted already, or another issuer's subjects have this prefix."""
+    """The issuer is trusted already."""
+
+
+class PrefixTaken(Exception):
+    """Another issuer's subjects have this prefix."""
 
 
 class OtherIssuer(Exception):
@@ -29,7 +33,7 @@ class OtherIssuer(Exception):
 
 
 async def trust_issuer(session: Session, document: IssuerDocument, *, now: datetime) -> TrustedIssuer:
-    """The issuer's tokens are exchanged from now on. Raises AlreadyTrusted. Appends IssuerTrusted."""
+    """The issuer's tokens are exchanged from now on. Raises AlreadyTrusted, PrefixTaken. Appends IssuerTrusted."""
     issuer = TrustedIssuer(
         id=str(uuid.uuid4()),
         version=1,
@@ -40,7 +44,8 @@ async def trust_issuer(session: Session, document: IssuerDocument, *, now: datet
         updated_at=now,
     )
     if not await store.claim_new_issuer(session, issuer):
-        raise AlreadyTrusted(document.iss)
+        stands = await store.list_issuers(session, after="", limit=1, iss=document.iss)
+        raise AlreadyTrusted(document.iss) if stands else PrefixTaken(document.prefix)
     session.emit(IssuerTrusted(id=issuer.id, version=1))
     return issuer
 
@@ -48,7 +53,7 @@ async def trust_issuer(session: Session, document: IssuerDocument, *, now: datet
 async def change_issuer(session: Session, issuer: TrustedIssuer, document: IssuerDocument, *, now: datetime) -> None:
     """The issuer is as described. issuer: locked. Nothing happens when nothing differs.
 
-    What was exchanged before stays. Raises OtherIssuer, AlreadyTrusted. Appends IssuerUpdated.
+    What was exchanged before stays. Raises OtherIssuer, PrefixTaken. Appends IssuerUpdated.
     """
     if document.iss != issuer.iss:
         raise OtherIssuer(issuer.id)
@@ -60,7 +65,7 @@ async def change_issuer(session: Session, issuer: TrustedIssuer, document: Issue
     try:
         await session.flush()
     except IntegrityError as error:
-        raise AlreadyTrusted(document.iss) from error
+        raise PrefixTaken(document.prefix) from error
     session.emit(IssuerUpdated(id=issuer.id, version=issuer.version))
 
 

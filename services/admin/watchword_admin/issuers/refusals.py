@@ -16,8 +16,12 @@ def issuer_refusals() -> Iterator[None]:
         with refusals("issuer"):
             yield
     except changes.AlreadyTrusted:
-        detail = "it is trusted already, or another issuer has this subject_prefix"
-        raise Problem(409, "Already trusted", errors=[{"pointer": "#/iss", "detail": detail}]) from None
+        raise Problem(
+            409, "Already trusted", errors=[{"pointer": "#/iss", "detail": "it is trusted already"}]
+        ) from None
+    except changes.PrefixTaken:
+        detail = "another issuer's subjects have this prefix"
+        raise Problem(409, "Already taken", errors=[{"pointer": "#/subject_prefix", "detail": detail}]) from None
     except changes.OtherIssuer:
         raise _wrong("a trust keeps its issuer: remove it, and trust the other") from None
 

@@ -3,6 +3,8 @@
 import secrets
 from datetime import datetime
 
+from sqlalchemy.exc import IntegrityError
+
 from watchword_admin.models import Webhook
 from watchword_admin.seal import SecretSeal
 from watchword_admin.webhooks import store
@@ -49,15 +51,16 @@ async def change_webhook(
     document = new.document()
     if document.about is not document_of(webhook).about:
         raise AboutStays
-    if document.name != webhook.name and await store.find_by_name(session, document.name) is not None:
-        raise NameTaken(document.name)
     if new.secret is not None:
         webhook.secret = await seal.seal(session, webhook.id, new.secret.get_secret_value())
     elif document == document_of(webhook):
         return
     webhook.name, webhook.enabled, webhook.document = document.name, document.enabled, stored(document)
     webhook.updated_at = webhook.next_attempt_at = now
-    await session.flush()
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise NameTaken(document.name) from error
 
 
 async def replay(session: Session, webhook: Webhook, after: int, *, now: datetime) -> None:
