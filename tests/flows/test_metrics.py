@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 from starlette.types import Message
 
+from watchword.composition import Process
 from watchword.management import Management
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
@@ -22,6 +23,11 @@ _NAME = re.compile(r"\b((?:watchword|process|http_server)_[a-z_]+)\b")
 async def answer(platform: Platform, path: str) -> tuple[int, str]:
     """What the management port says."""
     assert platform.process is not None
+    return await told_by(Management(platform.process), path)
+
+
+async def told_by(management: Management, path: str) -> tuple[int, str]:
+    """Status and body."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -30,7 +36,7 @@ async def answer(platform: Platform, path: str) -> tuple[int, str]:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    await Management(platform.process)({"type": "http", "path": path}, receive, send)
+    await management({"type": "http", "path": path}, receive, send)
     return sent[0]["status"], b"".join(each.get("body", b"") for each in sent[1:]).decode()
 
 
@@ -86,8 +92,24 @@ async def test_what_an_operator_looks_at_is_there(platform: Platform) -> None:
         assert found[name][frozenset()] >= 0
     assert found["process_resident_memory_bytes"][frozenset()] > 1e6
     assert (await answer(platform, "/livez"))[0] == 200
-    assert (await answer(platform, "/readyz"))[0] == 200
+    assert await answer(platform, "/readyz") == await answer(platform, "/healthz")
+    assert (await answer(platform, "/startupz"))[0] == (await answer(platform, "/readyz"))[0] == 200
     assert (await answer(platform, "/else"))[0] == 404
+
+
+async def test_once_started_it_stays_so_while_what_it_needs_is_away(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert platform.process is not None
+    management = Management(platform.process)
+    monkeypatch.setattr(Process, "waiting_for", lambda _: {"feed": "PostgreSQL is away"})
+    for path in ("/startupz", "/readyz", "/healthz"):
+        assert (await told_by(management, path))[0] == 503
+    monkeypatch.undo()
+    assert (await told_by(management, "/startupz"))[0] == 200
+    monkeypatch.setattr(Process, "waiting_for", lambda _: {"feed": "PostgreSQL is away"})
+    assert (await told_by(management, "/startupz"))[0] == 200
+    assert (await told_by(management, "/readyz"))[0] == 503
 
 
 def asked() -> dict[str, set[str]]:

@@ -65,6 +65,7 @@ async def test_the_key_set_is_public_and_named_by_thumbprints(site: Site) -> Non
         assert key["use"] == "sig"
         assert not {"d", "p", "q", "dp", "dq", "qi", "k"} & set(key)
     assert (await site.http.head("/oauth2/jwks")).status_code == 200
+    assert (await site.http.get("/.well-known/jwks.json")).content == answer.content
     assert (await site.http.post("/oauth2/jwks")).status_code == 405
 
 

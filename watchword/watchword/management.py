@@ -28,18 +28,25 @@ SELECT (SELECT count(*) FROM {schema}.outbox WHERE published_at IS NULL),
 
 
 class Management:
-    """ASGI: GET /livez, /readyz and /metrics. It is served on a port of its own and never through the gateway."""
+    """ASGI: GET /livez, /startupz, /readyz (also /healthz) and /metrics, on a port of its own, never by the gateway.
+
+    /startupz is /readyz until that was well once: a start that takes long is no reason to start again.
+    """
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self._was_ready = False
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answers 200, or 503 with the reasons when the process is not ready."""
         match scope["path"]:
             case "/livez":
                 await _answer(send, 200, "application/json", b'{"status":"alive"}')
-            case "/readyz":
+            case "/startupz" if self._was_ready:
+                await _answer(send, 200, "application/json", b'{"status":"started"}')
+            case "/readyz" | "/healthz" | "/startupz":
                 waiting = self._process.waiting_for()
+                self._was_ready = self._was_ready or not waiting
                 body = {"status": "waiting" if waiting else "ready", "waiting_for": waiting}
                 await _answer(send, 503 if waiting else 200, "application/json", json.dumps(body).encode())
             case "/metrics":

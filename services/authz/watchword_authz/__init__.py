@@ -20,6 +20,7 @@ Endpoints:
     GET  POST /device                         somebody enters the code that a device shows
     GET  POST /oauth2/logout                  RP-initiated logout
     GET  POST /account…                       a person's own account: credentials, sessions, applications
+    GET       /.well-known/change-password, /.well-known/webfinger, /.well-known/security.txt, /robots.txt
     /api/v1/sessions, /api/v1/consents, /api/v1/credentials, /api/v1/factor-requirements, /api/v1/invitations,
     /api/v1/decisions; /internal/export/{session,credential,invitation}
 

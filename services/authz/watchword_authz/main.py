@@ -96,6 +96,10 @@ PATHS: Final[tuple[str, ...]] = (
     "/api/v1/invitations",
     "/api/v1/decisions",
     "/api/v1/me",
+    "/.well-known/change-password",
+    "/.well-known/webfinger",
+    "/.well-known/security.txt",
+    "/robots.txt",
 )
 
 

@@ -24,6 +24,12 @@ class AuthzSettings(ServiceSettings):
         description="Range API that knows stolen passwords by the first five digits of their SHA-1, for example "
         "`https://api.pwnedpasswords.com/range`; nobody is asked when left out, nor turned away while it is silent",
     )
+    security_contact: str = Field(
+        "",
+        pattern=r"^((mailto:|tel:|https://)[\x21-\x7e]+)?$",
+        description="Whom /.well-known/security.txt names for reports of weaknesses: `mailto:…` or `https://…`; "
+        "without it there is no such document",
+    )
     local_passwords: bool = Field(True, description="Whether people may have passwords and sign in with them here")
     invitations: bool = Field(True, description="Whether administrators may invite people to choose a password")
     smtp_host: str = Field("", description="Mail server; without one nothing is sent, and no password is reset by mail")

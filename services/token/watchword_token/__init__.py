@@ -3,7 +3,8 @@
 Owns        signing and encryption keys, grants (refresh families), personal API keys, the registry of verifiers,
             back-channel deliveries; numbers the revocation ledger
 Endpoints   /oauth2/{token,introspect,revoke,userinfo,jwks}, /oauth2/authorize/answer,
-            /.well-known/{openid-configuration,oauth-authorization-server}, /revocations[/stream|/position|/receipts],
+            /.well-known/{openid-configuration,oauth-authorization-server,jwks.json},
+            /revocations[/stream|/position|/receipts],
             /api/v1/{keys,grants,api-keys,revocations,deliveries}, /internal/export/api_key
 Events out  key.{published,rotated,retired,revoked}, grant.revoked, refresh_token.reused, token.revoked,
             api_key.{created,revoked}; and every revocation on feed.revocation

@@ -35,7 +35,7 @@ from watchword_token.grants.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
 from watchword_token.grants.token_exchange import TokenExchangeGrant
 from watchword_token.introspection import Introspection
 from watchword_token.issuing import Issuing
-from watchword_token.metadata import OAUTH_PATH, OPENID_PATH, metadata
+from watchword_token.metadata import JWKS_ALIAS, JWKS_PATH, OAUTH_PATH, OPENID_PATH, metadata
 from watchword_token.own_claims import OwnClaims, Scopes, names_of
 from watchword_token.persons import Persons
 from watchword_token.revocation import Revoking
@@ -146,7 +146,8 @@ def hot_endpoints(
         "/oauth2/introspect": hot(introspect.answer, "POST", is_allowed=None),
         "/oauth2/revoke": hot(revoke.answer, "POST"),
         "/oauth2/userinfo": hot(UserinfoEndpoint(userinfo, proxies).answer, "GET", "POST"),
-        "/oauth2/jwks": WithCors(jwks, is_allowed, ("GET",)),
+        JWKS_PATH: WithCors(jwks, is_allowed, ("GET",)),
+        JWKS_ALIAS: WithCors(jwks, is_allowed, ("GET",)),
         OPENID_PATH: WithCors(discovery, is_allowed, ("GET",)),
         OAUTH_PATH: WithCors(discovery, is_allowed, ("GET",)),
     }

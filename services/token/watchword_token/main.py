@@ -60,7 +60,7 @@ from watchword_token.issuing import Issuing
 from watchword_token.keys import Keys
 from watchword_token.ledger import Ledger
 from watchword_token.memory import Kept
-from watchword_token.metadata import OAUTH_PATH, OPENID_PATH
+from watchword_token.metadata import JWKS_ALIAS, JWKS_PATH, OAUTH_PATH, OPENID_PATH
 from watchword_token.models import BrandingCopy, ClientCopy, IssuerCopy, ResourceCopy, RuleCopy, ScopeCopy, UserCopy
 from watchword_token.own_claims import scopes_of
 from watchword_token.pairwise import Names
@@ -92,7 +92,8 @@ PATHS: Final[tuple[str, ...]] = (
     "/oauth2/introspect",
     "/oauth2/revoke",
     "/oauth2/userinfo",
-    "/oauth2/jwks",
+    JWKS_PATH,
+    JWKS_ALIAS,
     "/oauth2/authorize/answer",
     OPENID_PATH,
     OAUTH_PATH,

@@ -31,6 +31,7 @@ from watchword_authz.routes import (
     reset,
     tickets,
     upstream,
+    well_known,
 )
 
 
@@ -66,5 +67,6 @@ def routers(context: Context) -> list[APIRouter]:
             invitations,
             me,
             decisions,
+            well_known,
         )
     ]

@@ -106,6 +106,7 @@ _TOKEN_ANSWER: Final = _object(
     ["access_token", "token_type", "expires_in"],
 )
 _USERINFO: Final = _object({"sub": {"type": "string"}}, ["sub"])
+_JWKS: Final = _operation("get_jwks", "Public signing keys", answer=_object({"keys": {"type": "array"}}, ["keys"]))
 _METADATA: Final = _operation("get_metadata", "What this installation offers", answer=_object({}, ["issuer"]))
 
 PATHS: Final[Mapping[str, Item]] = {
@@ -145,9 +146,8 @@ PATHS: Final[Mapping[str, Item]] = {
             security=[],
         ),
     },
-    "/oauth2/jwks": {
-        "get": _operation("get_jwks", "Public signing keys", answer=_object({"keys": {"type": "array"}}, ["keys"]))
-    },
+    "/oauth2/jwks": {"get": _JWKS},
+    "/.well-known/jwks.json": {"get": {**_JWKS, "operationId": "get_well_known_jwks"}},
     "/.well-known/openid-configuration": {"get": _METADATA},
     "/.well-known/oauth-authorization-server": {"get": {**_METADATA, "operationId": "get_oauth_metadata"}},
 }
