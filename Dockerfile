@@ -7,8 +7,8 @@ COPY pyproject.toml uv.lock LICENSE ./
 COPY libs libs
 COPY services services
 COPY watchword watchword
-# Without extras: the embedded servers and the demo's provider are for machines without Docker.
-RUN uv sync --frozen --no-dev --no-editable --package watchword
+# With traces, and without the embedded servers and the demo's provider: those are for machines without Docker.
+RUN uv sync --frozen --no-dev --no-editable --package watchword --extra otel
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="Watchword" \

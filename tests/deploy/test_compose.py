@@ -207,7 +207,7 @@ def test_each_starts_after_what_it_needs(compose: Document) -> None:
         assert containers[name]["restart"] == "no"
 
 
-def test_what_is_published_is_on_loopback_and_only_federation_talks_to_the_world(compose: Document) -> None:
+def test_what_is_published_is_on_loopback(compose: Document) -> None:
     containers = compose["services"]
     assert {name: each["ports"] for name, each in containers.items() if each.get("ports")} == {
         "gateway": ["127.0.0.1:8080:8080"],
@@ -216,9 +216,33 @@ def test_what_is_published_is_on_loopback_and_only_federation_talks_to_the_world
         "nats-3": ["127.0.0.1:4224:4222"],
         "grafana": ["127.0.0.1:3000:3000"],
     }
+
+
+def test_whoever_sends_something_has_a_way_out_and_nobody_else(compose: Document) -> None:
+    """authz sends mail, token tells applications of sign-outs, admin sends webhooks, directory asks DNS about domains,
+    federation asks providers; all behind the outbound guard. A key-management service and the public URL are the job's.
+    """
     assert compose["networks"]["inside"] == {"internal": True}
-    outside = {name for name, each in containers.items() if "outside" in each["networks"]}
-    assert outside == {"gateway", "federation"}
+    outside = {name for name, each in compose["services"].items() if "outside" in each["networks"]}
+    assert outside == {"gateway", "migrate", *SERVICES}
+
+
+def test_every_setting_can_be_given_without_changing_the_file(compose: Document) -> None:
+    """What compose.yaml does not name stands in a file beside it, for the services and no other container."""
+    named = [{"path": "watchword.env", "required": False}]
+    containers = compose["services"]
+    assert {name for name, each in containers.items() if each.get("env_file")} == {"migrate", *SERVICES}
+    assert all(containers[name]["env_file"] == named for name in SERVICES)
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert {"/watchword.env", "/.env", "/secrets/"} <= set(ignored)
+
+
+def test_no_container_fills_the_disk_with_its_log_or_takes_all_memory(compose: Document) -> None:
+    for name, container in compose["services"].items():
+        assert set(container["logging"]["options"]) == {"max-size", "max-file"}, name
+    for name in SERVICES:
+        assert compose["services"][name]["mem_limit"] == "2g"
+        assert compose["services"][name]["pids_limit"] == 512
 
 
 def test_other_teams_reach_nats_alone_on_a_network_without_a_way_out(compose: Document, drawn: Path) -> None:

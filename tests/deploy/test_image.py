@@ -103,7 +103,7 @@ def asked(built: Path, code: str) -> str:
 
 def test_the_steps_are_those_that_this_test_repeats() -> None:
     recipe = Recipe.read()
-    assert recipe.runs[1:] == [shlex.split("uv sync --frozen --no-dev --no-editable --package watchword")]
+    assert recipe.runs[1:] == [shlex.split("uv sync --frozen --no-dev --no-editable --package watchword --extra otel")]
     last = (ROOT / "Dockerfile").read_text().split("\nFROM ")[2]
     assert f"COPY --from=build {ENVIRONMENT} {ENVIRONMENT}\n" in last
     assert f"PATH={ENVIRONMENT}/bin:$PATH" in last
@@ -114,6 +114,10 @@ def test_the_command_runs(built: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name in ("serve", "init", "migrate", "provision", "health"):
         assert name in done.stdout
+
+
+def test_traces_can_be_sent(built: Path) -> None:
+    asked(built, "import watchword.tracing")
 
 
 def test_init_draws_secrets(built: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from starlette.types import Message
 
 from watchword.composition import Process
 from watchword.management import Management
+from watchword_events.names import Service
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.platform import Platform
@@ -137,3 +138,10 @@ async def test_every_metric_that_is_asked_for_exists(platform: Platform, place: 
     names = asked()[place]
     assert names, "asks for nothing"
     assert names <= known
+
+
+def test_a_service_of_which_no_instance_is_left_calls_somebody() -> None:
+    """What is gone reports nothing, so `== 0` never holds for it."""
+    rules = YAML(typ="safe").load(DEPLOY / "prometheus" / "alerts.yaml")["groups"][0]["rules"]
+    (absent,) = [rule["expr"] for rule in rules if rule["alert"] == "WatchwordAbsent"]
+    assert set(re.findall(r'absent\(watchword_ready\{service="(\w+)"\}\)', absent)) == set(Service)

@@ -82,6 +82,10 @@ async def test_plain_http_and_nobody_are_errors() -> None:
     assert [(each.check, each.level) for each in found] == [("public url", Level.ERROR)] * 2
     (_, finding) = await at_the_public_url(f"http://127.0.0.1:{port}")
     assert "does not answer" in finding.said
+    assert finding.level is Level.ERROR
+    (_, finding) = await at_the_public_url(f"http://127.0.0.1:{port}", in_container=True)
+    assert finding.level is Level.WARNING, "there, localhost is the container"
+    assert "from the host" in finding.remedy
 
 
 def test_certificates_that_end_are_named() -> None:

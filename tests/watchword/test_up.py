@@ -206,3 +206,15 @@ def test_a_wrong_setting_stops_the_start_with_its_name(
     assert said in refused.said
     assert "Traceback" not in refused.said
     assert not any(map(start_time, refused.children().values()))
+
+
+def test_a_directory_that_nobody_may_write_to_is_named_with_what_to_do(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    for data in (in_the_way / "data", Path("/proc/watchword")):
+        command = [WATCHWORD, "up", "--data-dir", data, "--port", "0", "--no-demo"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "cannot be written to" in done.stderr
+        assert "--data-dir" in done.stderr
+        assert "Traceback" not in done.stderr

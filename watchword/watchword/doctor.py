@@ -243,7 +243,8 @@ async def _nats(reach: Reach, head: int | None, *, replicas: int) -> list[Findin
     try:
         async with _nats_client(reach) as client:
             version = client.connected_server_version
-            found = [_nats_version(str(version), (version.major, version.minor))]
+            shown = f"{version.major}.{version.minor}.{version.patch}"
+            found = [_nats_version(shown, (version.major, version.minor))]
             js = client.jetstream(timeout=_CONNECT_S)
             wrong = await drift(js, replicas=replicas)
             found.append(_streams(wrong))

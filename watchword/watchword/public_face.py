@@ -20,8 +20,11 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _SETTING: Final = "WATCHWORD_PUBLIC_URL"
 
 
-async def at_the_public_url(url: str) -> list[Finding]:
-    """Everything there that people trip over. url: the issuer."""
+async def at_the_public_url(url: str, *, in_container: bool = False) -> list[Finding]:
+    """Everything there that people trip over. url: the issuer.
+
+    in_container: a loopback name may mean another machine than browsers mean by it.
+    """
     parts = urlsplit(url)
     found = [_scheme(parts)]
     if parts.scheme == "https":
@@ -36,7 +39,11 @@ async def at_the_public_url(url: str) -> list[Finding]:
         remedy = (
             f"start it, and check the proxy before it, DNS and {_SETTING}; in a container the name must resolve too"
         )
-        found.append(Finding("public url", Level.ERROR, f"{url} does not answer: {type(error).__name__}", remedy))
+        level = Level.ERROR
+        if in_container and parts.hostname in _LOOPBACK:
+            remedy = "in a container that is the container itself: look at it from the host"
+            level = Level.WARNING
+        found.append(Finding("public url", level, f"{url} does not answer: {type(error).__name__}", remedy))
     return found
 
 

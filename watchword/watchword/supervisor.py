@@ -97,8 +97,7 @@ async def up(options: Options, *, say: Callable[[str], None]) -> None:
 async def running(options: Options, *, say: Callable[[str], None]) -> AsyncIterator[Running]:
     """The platform answers, and `access.json` says where; both end with the block."""
     run = options.data_dir / "run"
-    for directory in (options.data_dir, run):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _made(options.data_dir, run)
     async with AsyncExitStack() as stack:
         stack.enter_context(alone(options.data_dir))
         stack.enter_context(_logged(run / "supervisor.log"))
@@ -149,6 +148,22 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         write_private(access, access_document(admin, issuer=issuer, console=f"{issuer}/admin", nats_url=nats.url))
         stack.callback(access.unlink, missing_ok=True)
         yield Running(issuer, admin, postgres, nats, workers, tuple(demo.notes) if demo is not None else ())
+
+
+def _made(*directories: Path) -> None:
+    """They exist, and this account may write there. Raises StartError."""
+    for directory in directories:
+        why = "permission denied or read-only"
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(directory, os.W_OK | os.X_OK):
+                continue
+        except OSError as error:
+            why = error.strerror or str(error)
+        raise StartError(
+            f"{directory} cannot be written to ({why}): choose another directory with --data-dir, or give this one to "
+            "the account that runs `watchword up`"
+        )
 
 
 def _issuer(options: Options, port: int) -> str:

@@ -53,7 +53,7 @@ def doctor(
     except StartError as error:
         found.append(Finding("servers", Level.WARNING, str(error), "the other checks need it"))
     if url is not None:
-        found += asyncio.run(at_the_public_url(url.rstrip("/")))
+        found += asyncio.run(at_the_public_url(url.rstrip("/"), in_container=secrets is not None))
     if as_json:
         say(json.dumps([asdict(each) for each in found], indent=2))
     else:

@@ -38,9 +38,9 @@ class Remote:
             with progress(f"Waiting for {self.http.base_url}"):
                 answer = self.http.request(method, f"/api/v1{path}", json=body, params=params)
         except httpx2.HTTPError as error:
-            fail(f"{self.http.base_url} does not answer: {type(error).__name__}")
+            fail(self._silent(error))
         if not answer.is_success:
-            fail(f"{_said(answer)} ({answer.status_code})")
+            fail(_refused(answer))
         return answer.json() if answer.content else {}
 
     def stream(self, path: str, params: Mapping[str, str]) -> Iterator[bytes]:
@@ -51,10 +51,16 @@ class Remote:
             with self.http.stream("GET", f"/api/v1{path}", params=params) as answer:
                 if not answer.is_success:
                     answer.read()
-                    fail(f"{_said(answer)} ({answer.status_code})")
+                    fail(_refused(answer))
                 yield from answer.iter_bytes()
         except httpx2.HTTPError as error:
-            fail(f"{self.http.base_url} does not answer: {type(error).__name__}")
+            fail(self._silent(error))
+
+    def _silent(self, error: Exception) -> str:
+        return (
+            f"{self.http.base_url} does not answer: {type(error).__name__}. Is it started, and is --url right? "
+            "`watchword doctor` looks"
+        )
 
     def items(self, path: str, **given: str) -> list[dict[str, Any]]:
         """Every item of a list, page after page. given: what narrows it."""
@@ -157,6 +163,14 @@ def fail(why: str) -> NoReturn:
     """The command ends with 1 and the reason."""
     print(f"watchword: {why}", file=sys.stderr, flush=True)
     raise typer.Exit(1)
+
+
+def _refused(answer: "httpx2.Response") -> str:
+    """What the API said, and for a credential that it does not take, where the credential comes from."""
+    told = f"{_said(answer)} ({answer.status_code})"
+    if answer.status_code != 401:
+        return told
+    return f"{told}. Give an administrator's key with --token or WATCHWORD_ADMIN_TOKEN"
 
 
 def _said(answer: "httpx2.Response") -> str:
