@@ -1,5 +1,6 @@
 """What identity providers say of themselves, and what is refused of it."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from watchword_runtime.saml_metadata import (
     MAX_METADATA,
     UnusableCertificate,
     UnusableMetadata,
+    certificate_of,
     is_entity_id,
     read_certificates,
     read_metadata,
@@ -85,6 +87,8 @@ REFUSED = {
     "a script as address": entity("KEY", sso="javascript:alert(1)"),
     "an address with a space": entity("KEY", sso="https://idp/ sso"),
     "an id with a space": entity("KEY", entity_id="urn: x"),
+    "a validity that ends on no day": entity("KEY", more='validUntil="2099-02-31T00:00:00Z"'),
+    "a validity in the year 0": entity("KEY", more='validUntil="0000-01-01T00:00:00Z"'),
     "a validity in local time": entity("KEY", more='validUntil="2099-01-01T00:00:00+02:00"'),
     "an older protocol": entity("KEY").replace(PROTOCOL, "urn:oasis:names:tc:SAML:1.1:protocol"),
     "only POST": entity("KEY").replace(f'SingleSignOnService Binding="{REDIRECT}"', 'X Binding="x"'),
@@ -115,6 +119,17 @@ def test_certificates_come_as_people_have_them(keys: Pair) -> None:
 def test_what_is_no_certificate(given: str) -> None:
     with pytest.raises(UnusableCertificate):
         read_certificates(given)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown"),
+    [("2a8648ce3d030107", "2a8648ce3d030103"), ("2a8648ce3d0201", "2a8648ce3d0209")],
+    ids=["curve", "kind"],
+)
+def test_a_key_of_an_unknown_curve_or_kind_is_refused(known: str, unknown: str) -> None:
+    der = base64.b64decode(pair(kind="ec").bare).replace(bytes.fromhex(known), bytes.fromhex(unknown))
+    with pytest.raises(UnusableCertificate):
+        certificate_of(der)
 
 
 def test_a_weak_key_is_refused() -> None:

@@ -15,6 +15,7 @@ from typing import Final
 from xml.etree.ElementTree import Element, ParseError
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -169,7 +170,10 @@ def _times(*elements: Element) -> Iterator[datetime]:
             found = _TIME.fullmatch(value)
             if found is None:
                 raise UnusableMetadata("validUntil is no time in UTC")
-            yield datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+            try:
+                yield datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+            except ValueError:
+                raise UnusableMetadata("validUntil is no time") from None
 
 
 def _durations(*elements: Element) -> Iterator[timedelta]:
@@ -205,7 +209,7 @@ def certificate_of(der: bytes) -> Certificate:
             loaded = x509.load_der_x509_certificate(der)
             key = loaded.public_key()
             subject = loaded.subject.rfc4514_string()
-    except (ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:
+    except (ValueError, TypeError, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm) as error:
         raise UnusableCertificate("this is no X.509 certificate") from error
     match key:
         case rsa.RSAPublicKey() if key.key_size in _RSA_BITS:
