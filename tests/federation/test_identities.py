@@ -100,6 +100,21 @@ def test_userinfo_cannot_change_what_belongs_to_the_token() -> None:
     assert merged == {"iss": "a", "sub": "s1"}
 
 
+@pytest.mark.parametrize("auth_time", ["yesterday", True, 10**30, -1, [1], AT - 7])
+def test_how_and_when_somebody_signed_in_is_said_by_the_token_alone(auth_time: JsonValue) -> None:
+    """Userinfo is not about this sign-in, and nobody signed it: a second factor is not proved by it."""
+    more = {"sub": "s1", "email": "a@x.test", "auth_time": auth_time, "amr": ["mfa"], "acr": "high"}
+    found = identity_of("acme", merge_userinfo(TOKEN, more), NOW)
+    assert (found.auth_time.timestamp(), found.amr, found.acr) == (AT, (), None)
+    assert not {"auth_time", "amr", "acr"} & set(found.claims)
+
+
+@pytest.mark.parametrize("auth_time", ["yesterday", True, 10**30, -1, [1]])
+def test_a_time_that_is_none_counts_as_absent(auth_time: JsonValue) -> None:
+    """Under the name of another claim it was not looked at with the token."""
+    assert identity_of("acme", claims(auth_time=auth_time), NOW).auth_time.timestamp() == AT
+
+
 @pytest.mark.parametrize(
     ("token", "userinfo", "email", "verified"),
     [

@@ -165,6 +165,8 @@ def test_a_document_that_cannot_be_used_is_refused(members: dict[str, JsonValue]
         ("https://idp.acme.test/\n", False, False),
         ("https://idp.acme.test:99999/", False, False),
         ("https://[::1", False, False),
+        ("https://999.1.1.1/", False, False),
+        ("https://[v1.x]/", False, False),
         ("https://ïdp.acme.test", False, False),
         ("https://idp.acme.test/" + "a" * 2048, False, False),
         ("", False, False),

@@ -1,10 +1,12 @@
 """OAuth 2.0 without OpenID Connect, against GitHub as its documentation describes it."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx2
 import pytest
 from starlette.responses import JSONResponse
 from tests.federation.github import CLIENT_ID, CLIENT_SECRET, GitHub
@@ -16,6 +18,7 @@ from watchword_admin import provider_kinds
 from watchword_admin.presets import Presets
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import VerifiedIdentity
+from watchword_federation import lookups
 from watchword_federation.attempts import Trail
 from watchword_federation.claim_paths import find, renamed, text_of
 from watchword_federation.connectors import Answer, Secrets, Wishes
@@ -24,6 +27,7 @@ from watchword_federation.connectors.token_requests import TokenRequests
 from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import SignInFailed
 from watchword_federation.flows import new_secrets
+from watchword_federation.lookups import with_groups
 from watchword_federation.metadata import PlainHttp
 from watchword_federation.settings import FederationSettings
 
@@ -241,6 +245,42 @@ async def test_bitbucket_without_the_permission_for_addresses_says_so(sign_in: S
     server: Server = first_stage.play(bitbucket())
     server.scopes = frozenset({"account"})
     await refused("userinfo_failed", sign_in(server, as_preset(server, "bitbucket")))
+
+
+async def listed(answer: Callable[[httpx2.Request], httpx2.Response]) -> list[Any]:
+    """The groups that a provider tells page by page."""
+    lookup = {"endpoint": "https://api.test/list", "items": "values"}
+    members = {"id": "P", "preset": "p", "kind": "oauth2", "display_name": "P", "oauth": {"group_lookups": [lookup]}}
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+        found = await with_groups(client, ProviderExport.model_validate(members), {}, {})
+    assert isinstance(found["groups"], list)
+    return found["groups"]
+
+
+@pytest.mark.parametrize(
+    "following", ["https://[", "https://evil.test/2", "https://api.test/\u0001", "//[", 7, "x" * 9]
+)
+async def test_a_next_page_that_is_no_address_there_is_not_asked_for(following: str | int) -> None:
+    answers = iter([{"values": ["a"], "next": following}])
+    assert await listed(lambda _request: httpx2.Response(200, json=next(answers))) == ["a"]
+
+
+async def test_a_next_page_with_an_endless_address_is_not_asked_for() -> None:
+    answers = iter([{"values": ["a"], "next": "https://api.test/" + "x" * 70_000}])
+    assert await listed(lambda _request: httpx2.Response(200, json=next(answers))) == ["a"]
+
+
+async def test_pages_that_come_slowly_hold_a_sign_in_up_no_longer_than_one_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is in time, all of them are not."""
+    monkeypatch.setattr(lookups, "DEADLINE_S", 0.2)
+
+    async def answer(_request: httpx2.Request) -> httpx2.Response:
+        await asyncio.sleep(0.05)
+        return httpx2.Response(200, json={"values": ["a"], "next": "https://api.test/list"})
+
+    assert "took longer" in await refused("userinfo_failed", listed(answer))  # type: ignore[arg-type]
 
 
 def test_paths_and_templates() -> None:

@@ -18,7 +18,7 @@ from watchword_events.exports import ProviderExport, SamlExport
 from watchword_events.names import Service
 from watchword_federation.connectors.saml_idp import certificate_troubles
 from watchword_federation.connectors.saml_keys import KeyStore
-from watchword_federation.connectors.saml_sources import Sources
+from watchword_federation.connectors.saml_sources import Sources, is_due
 from watchword_federation.connectors.saml_watch import Watch, troubles_of
 from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import SignInFailed
@@ -219,6 +219,21 @@ async def test_the_watch_refreshes_in_time_and_alarms_once_a_day(
     idp = await several[0]._sources.idp(provider(published))
     assert [each.is_urgent for each in certificate_troubles(idp, manual_clock())] == [False]
     assert len(idp.usable(manual_clock())) == 1
+
+
+async def test_metadata_that_is_not_valid_for_long_is_read_again_before_it_ends(
+    sources: Sources, published: Published, manual_clock: Any, keys: Pair
+) -> None:
+    """Its end counts more than the six hours, or what it says of caches."""
+    one = provider(published)
+    until = manual_clock() + timedelta(hours=3)
+    more = f'validUntil="{until:%Y-%m-%dT%H:%M:%SZ}" cacheDuration="PT12H"'
+    published.body = entity(key_of(keys.bare), more=more)
+    await sources.idp(one)
+    manual_clock.tick(hours=1)
+    assert not is_due(await sources.known("Acme"), manual_clock())
+    manual_clock.tick(hours=1, minutes=1)
+    assert is_due(await sources.known("Acme"), manual_clock())
 
 
 async def test_our_key_is_one_however_many_ask(nothing_known: TestDatabase, manual_clock: Any) -> None:

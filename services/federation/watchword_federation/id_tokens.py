@@ -17,7 +17,7 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from watchword_federation.failures import Failure, SignInFailed
-from watchword_federation.identities import is_subject
+from watchword_federation.identities import LAST_TIME_S, is_subject
 from watchword_runtime import foreign_jwts
 from watchword_runtime.foreign_jwts import Header, UnusableJwt
 from watchword_runtime.public_keys import PublicKey
@@ -26,7 +26,6 @@ SKEW_S: Final = 60
 _MAX_AUDIENCES: Final = 32
 _TENANT: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PLACE: Final = re.compile(r"\{\w+\}")
-_LAST_TIME_S: Final = 253_402_300_799  # the last second that a datetime can hold
 
 # The left half of the access token's hash, by the hash of the ID token's algorithm; Ed25519 uses SHA-512.
 _AT_HASH: Final = {
@@ -180,7 +179,7 @@ def _time(claims: dict[str, JsonValue], name: str) -> float:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _invalid(f"{name} missing or not a number")
-    if not math.isfinite(value) or not 0 <= value <= _LAST_TIME_S:
+    if not math.isfinite(value) or not 0 <= value <= LAST_TIME_S:
         raise _invalid(f"{name} is not a date")
     return value
 

@@ -14,6 +14,7 @@ _MAX_SUBJECT: Final = 255  # OpenID Connect Core 2: characters of ASCII, compare
 _MAX_EMAIL: Final = 320
 _MAX_URL: Final = 2048
 _MAX_AMR: Final = 16
+LAST_TIME_S: Final = 253_402_300_799  # the last second that a datetime can hold
 _TRUE: Final = frozenset({"true", "1"})
 _GOOGLE: Final = ("@gmail.com", "@googlemail.com")
 Trust = Literal["claim", "claim_or_text", "google", "always", "never"]
@@ -21,6 +22,8 @@ Trust = Literal["claim", "claim_or_text", "google", "always", "never"]
 _OF_THE_TOKEN: Final = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash", "sid", "typ"}
 )
+# These belong to one sign-in: userinfo, which nobody signs and which outlives it, proves no second factor.
+_OF_THE_SIGN_IN: Final = frozenset({"auth_time", "amr", "acr"})
 # A value and its proof are taken from the same document, or an unsigned one could vouch for the other's.
 _PAIRS: Final = (("email", "email_verified"), ("phone_number", "phone_number_verified"))
 
@@ -36,7 +39,9 @@ def merge_userinfo(claims: Mapping[str, JsonValue], userinfo: Mapping[str, JsonV
     Spec: OpenID Connect Core 5.3.2.
     """
     merged: dict[str, JsonValue] = {
-        name: value for name, value in userinfo.items() if name not in _OF_THE_TOKEN and value is not None
+        name: value
+        for name, value in userinfo.items()
+        if name not in _OF_THE_TOKEN | _OF_THE_SIGN_IN and value is not None
     }
     merged.update((name, value) for name, value in claims.items() if value is not None)
     for value, proof in _PAIRS:
@@ -119,6 +124,7 @@ def _picture(claims: Mapping[str, JsonValue]) -> str | None:
 
 def _auth_time(claims: Mapping[str, JsonValue]) -> datetime:
     """When the person signed in at the provider; where it does not say, when it spoke of them."""
-    seconds = claims.get("auth_time", claims["iat"])
-    assert isinstance(seconds, int | float)  # noqa: S101 - both were checked with the ID token
-    return datetime.fromtimestamp(seconds, UTC)
+    for seconds in (claims.get("auth_time"), claims["iat"]):
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds <= LAST_TIME_S:
+            return datetime.fromtimestamp(seconds, UTC)
+    raise SignInFailed(Failure.ID_TOKEN_INVALID, "iat is not a date")

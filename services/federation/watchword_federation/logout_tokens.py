@@ -48,36 +48,40 @@ async def read_logout_token(
     expected = expected_of(provider, endpoints)
     check_issuer(claims, expected)
     check_audience(claims, expected)
-    until = _until(claims)
-    check_times({"exp": until.timestamp(), **claims}, now, expected.skew_s)
+    skew = timedelta(seconds=expected.skew_s)
+    until = _until(claims, skew)
+    check_times({"exp": (until - skew).timestamp(), **claims}, now, expected.skew_s)
     events = claims.get("events")
     if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
         raise _invalid("events does not say that sessions ended")
     # An ID token, which has a nonce, must never do as a logout token.
     if "nonce" in claims:
         raise _invalid("a logout token has no nonce")
+    # One that says what cannot be read would end more sessions than are meant, or others.
     jti, subject, session = (_text(claims, name) for name in ("jti", "sub", "sid"))
     if jti is None or (subject is None and session is None):
         raise _invalid("jti, or both sub and sid are missing")
-    once = Once("oidc-logout", f"{provider.id}\n{jti}", until + timedelta(seconds=expected.skew_s))
-    return SessionsEnded(subject, session, once)
+    return SessionsEnded(subject, session, Once("oidc-logout", f"{provider.id}\n{jti}", until))
 
 
-def _until(claims: dict[str, JsonValue]) -> datetime:
-    """When the token is over; one that does not say lives for ten minutes."""
+def _until(claims: dict[str, JsonValue], skew: timedelta) -> datetime:
+    """Until when the token could be presented again; one that does not say when it is over lives for ten minutes."""
     issued, expires = claims.get("iat"), claims.get("exp")
     if not isinstance(issued, int | float) or isinstance(issued, bool):
         raise _invalid("iat missing or not a number")
     seconds = expires if isinstance(expires, int | float) and "exp" in claims else issued + _LIFE.total_seconds()
     try:
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp(seconds, UTC) + skew
     except (ValueError, OverflowError, OSError) as error:
         raise _invalid("exp is not a date") from error
 
 
 def _text(claims: dict[str, JsonValue], name: str) -> str | None:
+    """None for a claim that is not there. Raises SignInFailed for one that names nothing."""
     value = claims.get(name)
-    return value if isinstance(value, str) and 0 < len(value) <= 255 else None
+    if value is None or (isinstance(value, str) and 0 < len(value) <= 255):
+        return value
+    raise _invalid(f"{name} is no text of at most 255 characters")
 
 
 def _invalid(reason: str) -> SignInFailed:

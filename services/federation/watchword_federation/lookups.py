@@ -4,12 +4,14 @@ Every address asked is one that an administrator or a preset named, never one th
 pages of an answer are followed on the same server alone.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from httpx2 import AsyncClient, HTTPError, Response
+from httpx2 import URL, AsyncClient, HTTPError, InvalidURL, Response
 from pydantic import JsonValue
 
 from watchword_events.exports import EmailLookup, ProviderExport
@@ -20,6 +22,7 @@ from watchword_runtime.documents import UnusableDocument, parse_object
 from watchword_runtime.outbound import MAX_BYTES, BadAnswer
 
 MAX_GROUPS: Final = 2000
+DEADLINE_S: Final = 15.0  # for all pages of all lists: each answer alone may take its time
 _MAX_PAGES: Final = 20
 _NEXT: Final = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?')
 
@@ -34,7 +37,9 @@ async def with_addresses(
     A verified address that is not the primary one counts only where no address is called primary.
     Raises SignInFailed(userinfo_failed).
     """
-    listed = [each async for each in _listed(client, lookup.endpoint, lookup.items, headers) if isinstance(each, dict)]
+    async with _in_time():
+        found = [each async for each in _listed(client, lookup.endpoint, lookup.items, headers)]
+    listed = [each for each in found if isinstance(each, dict)]
     primary = [each for each in listed if lookup.primary is not None and find(each, lookup.primary) is True]
     for each in primary or listed:
         address = find(each, lookup.address)
@@ -61,15 +66,25 @@ async def with_groups(
         raise SignInFailed(Failure.GROUPS_OVERAGE, "the token names no groups, because there are too many")
     if not asked:
         return claims
-    names: list[JsonValue] = []
-    for lookup in asked:
-        async for each in _listed(client, lookup.endpoint, lookup.items, headers, body=lookup.body):
-            name = text_of(each, lookup.name)
-            if name is not None and name not in names:
-                names.append(name)
-            if len(names) > MAX_GROUPS:
-                raise SignInFailed(Failure.GROUPS_OVERAGE, f"more than {MAX_GROUPS} groups")
-    return {**claims, claim: names}
+    names: dict[str, None] = {}
+    async with _in_time():
+        for lookup in asked:
+            async for each in _listed(client, lookup.endpoint, lookup.items, headers, body=lookup.body):
+                if (name := text_of(each, lookup.name)) is not None:
+                    names[name] = None
+                if len(names) > MAX_GROUPS:
+                    raise SignInFailed(Failure.GROUPS_OVERAGE, f"more than {MAX_GROUPS} groups")
+    return {**claims, claim: list[JsonValue](names)}
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Raises SignInFailed(userinfo_failed) when what stands within takes too long."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield
+    except TimeoutError:
+        raise SignInFailed(Failure.USERINFO_FAILED, f"the lists took longer than {DEADLINE_S:g} s") from None
 
 
 def is_overage(claims: Mapping[str, JsonValue]) -> bool:
@@ -97,7 +112,7 @@ async def _listed(
             response = await _ask(client, url, headers, body)
             # An answer may be a list; within an object it is checked as every other document.
             document = parse_object(b'{"items":' + response.content + b"}", max_bytes=MAX_BYTES)["items"]
-        except (HTTPError, TimeoutError, UnusableDocument) as error:
+        except (HTTPError, InvalidURL, TimeoutError, UnusableDocument) as error:
             raise SignInFailed(Failure.USERINFO_FAILED, f"{urlsplit(endpoint).path}: {reason_of(error)}") from error
         found = find(document, items) if items and isinstance(document, dict) else document
         if not isinstance(found, list):
@@ -126,5 +141,9 @@ def _next(response: Response, document: JsonValue, endpoint: str) -> str | None:
     following = linked[1] if linked else find(document, "next") if isinstance(document, dict) else None
     if not isinstance(following, str):
         return None
-    there, here = urlsplit(following), urlsplit(endpoint)
-    return following if (there.scheme, there.netloc) == (here.scheme, here.netloc) else None
+    try:
+        there, here = URL(following), URL(endpoint)
+    except InvalidURL:
+        return None
+    is_there = (there.scheme, there.userinfo, there.netloc) == (here.scheme, b"", here.netloc)
+    return following if is_there else None

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from authlib.oidc.discovery import OpenIDProviderMetadata
+from httpx2 import URL, InvalidURL
 from pydantic import JsonValue
 
 from watchword_events.exports import ProviderExport
@@ -175,7 +176,8 @@ def is_allowed_url(value: JsonValue, plain_http: PlainHttp) -> bool:
     try:
         parts = urlsplit(value)
         host, _port = parts.hostname, parts.port
-    except ValueError:
+        URL(value)  # the client reads hosts more strictly
+    except (ValueError, InvalidURL):
         return False
     if not host or "@" in parts.netloc or parts.fragment:
         return False

@@ -154,6 +154,8 @@ def is_due(row: SamlProvider | None, now: datetime) -> bool:
     metadata = metadata_in(row)
     if row is None or row.fetched_at is None or metadata is None or row.failed_since is not None:
         return True
+    if metadata.valid_until is not None and metadata.valid_until <= now + _REFRESH_AT_MOST_EVERY:
+        return True  # what is not valid any more is of no use, however fresh
     wanted = metadata.cache_for or REFRESH_EVERY
     return row.fetched_at + min(max(wanted, _REFRESH_AT_MOST_EVERY), _REFRESH_AT_LEAST_EVERY) <= now
 
