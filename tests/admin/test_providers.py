@@ -114,6 +114,7 @@ async def test_the_secret_stays_unless_it_is_named(platform: Platform, api: Api,
     assert (await api.change(path, client_secret=None))["has_client_secret"] is False
 
 
+@pytest.mark.seed(80)
 async def test_ids_differ_by_case(api: Api, make_provider: Make) -> None:
     made = await make_provider()
     other = await make_provider(id=str(made["id"]).upper())
@@ -124,6 +125,7 @@ async def test_ids_differ_by_case(api: Api, make_provider: Make) -> None:
     assert again.json()["errors"][0]["pointer"] == "#/id"
 
 
+@pytest.mark.seed(78)
 async def test_the_callback_url_is_told(platform: Platform, make_provider: Make) -> None:
     made = await make_provider()
     assert made["callback_url"] == f"{platform.issuer}/api/auth/sso/callback/{made['id']}"
@@ -146,6 +148,7 @@ async def test_disabling_closes_the_door_and_leaves_those_inside_unless_asked(
     assert feed.is_live({"idp": provider_id, "rev": feed.position})
 
 
+@pytest.mark.seed(95)
 async def test_removing_ends_what_came_through_it_unless_said(
     platform: Platform, api: Api, make_provider: Make, feed: Feed
 ) -> None:

@@ -62,6 +62,7 @@ async def test_what_would_not_work_or_leads_inside_is_refused(api: Api, row: tup
     assert any(error["pointer"].startswith(f"#/{name}") for error in refused.json()["errors"]), refused.text
 
 
+@pytest.mark.seed(89)
 async def test_fields_are_enough(platform: Platform, api: Api) -> None:
     made = await api.create("/providers", **new(**FIELDS))
     assert (made["kind"], made["has_client_secret"], made["signature"]) == ("saml", False, "assertion")
@@ -83,6 +84,7 @@ async def test_an_address_alone_is_enough(api: Api) -> None:
     assert (made["issuer"], made["certificates"]) == (None, [])
 
 
+@pytest.mark.seed(90)
 async def test_uploaded_metadata_becomes_settings_and_is_not_kept(platform: Platform, api: Api) -> None:
     made = await api.create("/providers", **new(metadata_xml=METADATA))
     assert {name: made[name] for name in FIELDS} == FIELDS

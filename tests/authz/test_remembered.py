@@ -33,6 +33,7 @@ async def signs_in(rig: Rig, browser: Browser, user: UserExport, **params: str) 
     return visit
 
 
+@pytest.mark.seed(106)
 async def test_a_remembered_device_is_not_asked_again(rig: Rig) -> None:
     """Tokens say what was proved this time; another browser, or another person in this one, is asked."""
     user, _, browser = await remembered(rig)

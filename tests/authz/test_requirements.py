@@ -62,6 +62,7 @@ async def test_who_has_none_sets_one_up_at_the_next_sign_in(rig: Rig, applies_to
         assert (await again.code()).user_id == user.id
 
 
+@pytest.mark.seed(106)
 async def test_it_counts_at_once_for_who_is_signed_in(rig: Rig) -> None:
     """Tokens of before end through the feed; the session steps up, and the application gets new ones."""
     user, phone, _ = await enrolled(rig)

@@ -167,6 +167,7 @@ async def is_told(api: Api, page: Page, failure: str, status: int, provider_id: 
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.failure}: {case.step}" for case in CASES])
+@pytest.mark.seed(96, 97, 99)
 async def test_through_openid_connect(person: Person, api: Api, upstream: Any, case: Case) -> None:
     upstream.user = {"sub": f"canary-{secrets.token_hex(4)}", "name": NAME, "email": EMAIL, "email_verified": True}
     upstream.alter = lambda claims: {**claims, **case.claims}
@@ -183,6 +184,7 @@ async def test_through_openid_connect(person: Person, api: Api, upstream: Any, c
 
 
 @pytest.mark.parametrize("case", SAML_CASES, ids=[case.failure for case in SAML_CASES])
+@pytest.mark.seed(100, 101)
 async def test_through_saml(person: Person, api: Api, idp: Idp, expired_keys: Pair, case: SamlCase) -> None:
     idp.attributes = {"email": [EMAIL], "firstName": ["Marjorie"], "lastName": ["Maxwell-Canary"]}
     provider_id = await connected(api, person.platform, idp)

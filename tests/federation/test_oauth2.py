@@ -114,6 +114,7 @@ async def refused(failure: str, signing_in: Any) -> str:
 
 
 @pytest.mark.spec("RFC 6749 4.1; RFC 6749 4.1.1; RFC 7636 4.5")
+@pytest.mark.seed(83)
 async def test_a_private_address_is_enough(sign_in: SignIn, github: GitHub) -> None:
     """The seed wanted a public e-mail address, and switched PKCE off."""
     identity = await sign_in(github, configured(github))

@@ -131,6 +131,7 @@ async def test_an_authorization_endpoint_may_have_a_query_of_its_own(sign_in: Si
 
 
 @pytest.mark.spec("OpenID Connect Core 3.1.3; RFC 6749 4.1.3; RFC 7636 4.5")
+@pytest.mark.seed(86)
 async def test_an_honest_sign_in(sign_in: SignIn, upstream: Any) -> None:
     upstream.userinfo = {"name": "Alice", "groups": ["ops"]}
     identity = await sign_in(upstream)

@@ -59,6 +59,7 @@ def entra(upstream: Any, **oauth: object) -> ProviderExport:
     )  # fmt: skip
 
 
+@pytest.mark.seed(85)
 async def test_each_tenant_is_an_issuer_of_its_own(sign_in: SignIn, upstream: Any) -> None:
     identity = await sign_in(upstream, entra(upstream))
     assert (identity.issuer, identity.subject) == (f"{upstream.issuer}/{TENANT}/v2.0", "o-1")

@@ -99,6 +99,7 @@ async def signed_in_upstream(person: Person, upstream: Any, provider_id: str, **
     return dict(upstream.authorize(page.location, **answer))
 
 
+@pytest.mark.seed(77, 78)
 async def test_there_and_back(person: Person, acme: str, upstream: Any, log_lines: list[dict[str, Any]]) -> None:
     page = await person.leave(acme, max_age_s=None, prompt=("login",), login_hint="alice")
     assert page.status == 303

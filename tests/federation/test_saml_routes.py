@@ -52,6 +52,7 @@ async def refused(person: Person, provider_id: str, idp: Idp, **how: Any) -> Pag
 
 
 @pytest.mark.spec("SAML Profiles 4.1; SAML Bindings 3.4; SAML Bindings 3.5; SAML Core 3.4.1")
+@pytest.mark.seed(77, 79)
 async def test_there_and_back(person: Person, api: Api, idp: Idp, log_lines: list[dict[str, Any]]) -> None:
     provider_id = await connected(api, person.platform, idp)
     page = await person.leave(provider_id)
@@ -93,6 +94,7 @@ async def test_the_callback_that_was_registered_elsewhere_still_holds(person: Pe
     ],
 )
 @pytest.mark.spec("SAML Core 5.4; SAML Profiles 4.1.4.5")
+@pytest.mark.seed(91)
 async def test_what_the_provider_signs_is_a_setting(
     person: Person, api: Api, idp: Idp, signature: str, how: dict[str, Any]
 ) -> None:
@@ -382,6 +384,7 @@ def certificates(metadata: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.seed(90)
 async def test_the_administrators_own_metadata_is_served(platform: Platform, api: Api, idp: Idp) -> None:
     own = '<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="urn:own"/>'
     provider_id = await connected(api, platform, idp, sp_metadata_xml=own)
@@ -389,6 +392,7 @@ async def test_the_administrators_own_metadata_is_served(platform: Platform, api
     assert provider_id
 
 
+@pytest.mark.seed(90)
 async def test_an_acs_address_of_ones_own_is_what_counts(person: Person, api: Api, idp: Idp) -> None:
     elsewhere = "https://login.acme.test/acs"
     provider_id = await connected(api, person.platform, idp, acs_url=elsewhere)

@@ -243,6 +243,7 @@ async def test_what_cannot_be_renewed(
         ),
     ],
 )
+@pytest.mark.seed(105)
 async def test_the_form_of_each_exchange(
     keeping: Keeping, browser_session: Browser, exchange: dict[str, Any], ask: dict[str, str], form: dict[str, str]
 ) -> None:
@@ -364,6 +365,7 @@ async def test_who_never_came_through_it_has_no_token_there(
     description = await refused(await keeping.ask(provider_id="no-such"), 400, "provider_disabled")
 
 
+@pytest.mark.seed(105)
 async def test_saml_is_refused_in_plain_words(keeping: Keeping, browser_session: Browser, idp: Any) -> None:
     await keeping.configure()
     await keeping.sign_in(browser_session)

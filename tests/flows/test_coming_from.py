@@ -54,6 +54,7 @@ def test_every_number_has_its_line_or_its_test() -> None:
     tested = {number for number, said in rows().items() if said.startswith("test")}
     assert tested <= marked(), "said to be tested, and no test is marked"
     assert marked() <= NUMBERS
+    assert not {number for number, said in rows().items() if said.startswith("not yet")}
 
 
 async def applied(platform: Platform, name: str, **environment: str) -> None:

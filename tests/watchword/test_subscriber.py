@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     yield up
     up.process.send_signal(signal.SIGTERM)
     assert up.until_ended() == 0
+
+
+def test_what_the_readme_installs_has_the_command_that_it_runs() -> None:
+    """`faststream run` is in an extra of its own."""
+    readme = (EXAMPLE / "README.md").read_text()
+    (extras,) = re.findall(r"pip install 'faststream\[([\w,]+)\]", readme)
+    assert "faststream run subscriber:app" in readme
+    assert {"nats", "cli"} <= set(extras.split(","))
+    assert {"nats", "cli"} <= set(metadata("faststream").get_all("Provides-Extra") or [])
 
 
 def events(up: Up, *words: str) -> str:

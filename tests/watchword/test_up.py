@@ -17,6 +17,7 @@ import pytest
 
 from watchword.embedded.process import start_time
 from watchword.embedded.programs import find_programs
+from watchword.supervisor import _command
 
 WATCHWORD = Path(sys.executable).with_name("watchword")
 # A cold start takes seconds; this is for machines that are busy with something else.
@@ -218,3 +219,15 @@ def test_a_directory_that_nobody_may_write_to_is_named_with_what_to_do(tmp_path:
         assert "cannot be written to" in done.stderr
         assert "--data-dir" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_banner_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `make up` the command is not on the PATH."""
+    (tmp_path / "watchword").touch(mode=0o755)
+    lies = str(tmp_path / "watchword")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert _command(lies) == lies
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _command(lies) == "watchword"
+    monkeypatch.setenv("PATH", str(WATCHWORD.parent))
+    assert _command(lies) == lies, "another installation's"

@@ -5,8 +5,10 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -216,11 +218,19 @@ def banner(options: Options, found: Running) -> list[str]:
         ("Console", f"{found.issuer}/admin"),
         ("Administrator", f"{found.admin.username}   password: {found.admin.password}"),
         *[(name.strip(), value.strip()) for name, _, value in (note.partition(":") for note in found.notes)],
+        ("Terminal", f"{_command(sys.argv[0])} --help: users, clients, revoke, doctor, …"),
         ("Data", f"{options.data_dir} (access.json while it runs, logs in run/)"),
         ("Stop", "Ctrl-C; everything is kept for the next start. To begin afresh, delete the data directory"),
     ]
     lines = [f"  {name:<{width}}{value}" for name, value in rows]
     return ["", "Watchword is ready. Embedded servers: for evaluation, not for production.", "", *lines, ""]
+
+
+def _command(program: str) -> str:
+    """What to type for this program: its bare name where the shell finds it, else where it lies."""
+    found = shutil.which("watchword")
+    here = Path(program)
+    return "watchword" if found is not None and here.exists() and os.path.samefile(found, here) else str(here)
 
 
 class InUse(StartError):
