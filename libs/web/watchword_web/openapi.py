@@ -16,6 +16,8 @@ _CREDENTIALS = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "at+jwt"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "Watchword-API-Key"},
 }
+# Of clients, at protocol endpoints.
+_OF_CLIENTS = {"client_secret_basic": {"type": "http", "scheme": "basic"}}
 
 
 def describe(app: FastAPI, service: str, extra_paths: Mapping[str, Mapping[str, object]]) -> None:
@@ -46,7 +48,7 @@ def _document(app: FastAPI, service: str, extra_paths: Mapping[str, Mapping[str,
                 operation.setdefault("security", [{name: []} for name in _CREDENTIALS])
     document["paths"] |= extra_paths
     components = document.setdefault("components", {})
-    components["securitySchemes"] = _CREDENTIALS
+    components["securitySchemes"] = _CREDENTIALS | _OF_CLIENTS
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

@@ -4,7 +4,8 @@ A test compares this with what the endpoints accept and answer.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, NamedTuple
 
 from watchword_runtime.client_assertions import TYPE as ASSERTION
 from watchword_token.grants.device_code import GRANT_TYPE as DEVICE_CODE
@@ -62,37 +63,108 @@ def _operation(
     return operation
 
 
-_TOKEN_FORM: Final = _object(
-    {
-        "grant_type": {
-            "type": "string",
-            "enum": [
-                "authorization_code",
-                "refresh_token",
-                "client_credentials",
-                DEVICE_CODE,
-                TOKEN_EXCHANGE,
-                JWT_BEARER,
-            ],
-        },
-        "code": {"type": "string"},
-        "redirect_uri": {"type": "string", "format": "uri"},
-        "code_verifier": {"type": "string", "minLength": 43, "maxLength": 128},
-        "refresh_token": {"type": "string"},
-        "device_code": {"type": "string"},
-        "scope": {"type": "string"},
-        "resource": {"type": "array", "items": {"type": "string", "format": "uri"}},
-        "audience": {"type": "array", "items": {"type": "string"}},
-        "subject_token": {"type": "string"},
-        "subject_token_type": {"type": "string", "enum": list(TOKEN_TYPES)},
-        "actor_token": {"type": "string"},
-        "actor_token_type": {"type": "string", "enum": list(TOKEN_TYPES)},
-        "requested_token_type": {"type": "string", "enum": [ACCESS_TOKEN, JWT]},
-        "assertion": {"type": "string"},
-        **_CREDENTIALS,
-    },
-    ["grant_type"],
-)
+class Described(NamedTuple):
+    """A grant type: the fields that it reads of the form, and the errors that it has beside those of the endpoint."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+GRANTS: Final[Mapping[str, Described]] = {
+    "authorization_code": Described(
+        ("code",),
+        ("redirect_uri", "code_verifier", "resource", "authorization_details"),
+        ("invalid_grant", "invalid_target", "invalid_authorization_details", "token_too_large"),
+    ),
+    "refresh_token": Described(
+        ("refresh_token",),
+        ("scope", "resource", "authorization_details"),
+        ("invalid_grant", "invalid_scope", "invalid_target", "invalid_authorization_details", "token_too_large"),
+    ),
+    "client_credentials": Described(
+        (), ("scope", "resource", "assertion"), ("invalid_grant", "invalid_scope", "invalid_target", "token_too_large")
+    ),
+    DEVICE_CODE: Described(
+        ("device_code",),
+        ("resource", "authorization_details"),
+        (
+            "authorization_pending", "slow_down", "access_denied", "expired_token", "invalid_grant", "invalid_target",
+            "invalid_authorization_details", "token_too_large",
+        ),
+    ),
+    TOKEN_EXCHANGE: Described(
+        ("subject_token", "subject_token_type"),
+        ("actor_token", "actor_token_type", "requested_token_type", "scope", "resource", "audience"),
+        ("invalid_scope", "invalid_target", "token_too_large"),
+    ),
+    JWT_BEARER: Described(
+        ("assertion",), ("scope", "resource"), ("invalid_grant", "invalid_scope", "invalid_target", "token_too_large")
+    ),
+}  # fmt: skip
+# Whatever the grant type, by status.
+TOKEN_ERRORS: Final[Mapping[int, tuple[str, ...]]] = {
+    400: (
+        "invalid_request", "unauthorized_client", "unsupported_grant_type", "use_dpop_nonce", "invalid_dpop_proof",
+    ),
+    401: ("invalid_client",),
+    429: ("temporarily_unavailable",),
+    503: ("temporarily_unavailable",),
+}  # fmt: skip
+_FIELDS: Final[Mapping[str, Item]] = {
+    "code": {"type": "string"},
+    "redirect_uri": {"type": "string", "format": "uri"},
+    "code_verifier": {"type": "string", "minLength": 43, "maxLength": 128},
+    "refresh_token": {"type": "string"},
+    "device_code": {"type": "string"},
+    "scope": {"type": "string"},
+    "resource": {"type": "array", "items": {"type": "string", "format": "uri"}},
+    "audience": {"type": "array", "items": {"type": "string"}},
+    "authorization_details": {"type": "string", "contentMediaType": "application/json"},
+    "subject_token": {"type": "string"},
+    "subject_token_type": {"type": "string", "enum": list(TOKEN_TYPES)},
+    "actor_token": {"type": "string"},
+    "actor_token_type": {"type": "string", "enum": list(TOKEN_TYPES)},
+    "requested_token_type": {"type": "string", "enum": [ACCESS_TOKEN, JWT]},
+    "assertion": {"type": "string"},
+}
+
+
+def _form_of(grant_type: str, grant: Described) -> Item:
+    fields = {name: _FIELDS[name] for name in (*grant.required, *grant.optional)}
+    members = {"grant_type": {"type": "string", "enum": [grant_type]}, **fields, **_CREDENTIALS}
+    return {"title": grant_type, **_object(members, ["grant_type", *grant.required])}
+
+
+def _errors(*codes: str) -> Item:
+    """A refusal with one of these codes. Spec: RFC 6749 5.2."""
+    members = {"error": {"type": "string", "enum": list(codes)}, "error_description": {"type": "string"}}
+    return {"description": "Refused", "content": {"application/json": {"schema": _object(members, ["error"])}}}
+
+
+def _token_operation() -> Item:
+    """Each grant type with the fields that it reads, and every error that there is."""
+    operation = _operation(
+        "issue_token",
+        "Turn a grant into tokens",
+        answer=_TOKEN_ANSWER,
+        form={"oneOf": [_form_of(name, grant) for name, grant in GRANTS.items()]},
+        security=[*_SECURITY, {"apiKey": []}, {"bearer": []}],
+    )
+    lines = [f"- `{name}`: {', '.join(f'`{error}`' for error in grant.errors)}" for name, grant in GRANTS.items()]
+    common = ", ".join(f"`{error}`" for error in dict.fromkeys(chain(*TOKEN_ERRORS.values())))
+    of_grants = dict.fromkeys(chain(TOKEN_ERRORS[400], *(grant.errors for grant in GRANTS.values())))
+    responses = {str(status): _errors(*codes) for status, codes in TOKEN_ERRORS.items()}
+    return {
+        **operation,
+        "description": "\n".join(
+            ["Turn a grant into tokens.", "", f"Errors of every grant type: {common}. Beside them:", "", *lines]
+        ),
+        "parameters": [{"name": "DPoP", "in": "header", "schema": {"type": "string"}}],
+        "responses": {**operation["responses"], **responses, "400": _errors(*of_grants)},
+    }
+
+
 _TOKEN_ANSWER: Final = _object(
     {
         "access_token": {"type": "string"},
@@ -101,7 +173,8 @@ _TOKEN_ANSWER: Final = _object(
         "scope": {"type": "string"},
         "refresh_token": {"type": "string"},
         "id_token": {"type": "string"},
-        "issued_token_type": {"type": "string"},
+        "issued_token_type": {"type": "string", "enum": [ACCESS_TOKEN, JWT]},
+        "authorization_details": {"type": "array", "items": {"type": "object"}},
     },
     ["access_token", "token_type", "expires_in"],
 )
@@ -110,15 +183,7 @@ _JWKS: Final = _operation("get_jwks", "Public signing keys", answer=_object({"ke
 _METADATA: Final = _operation("get_metadata", "What this installation offers", answer=_object({}, ["issuer"]))
 
 PATHS: Final[Mapping[str, Item]] = {
-    "/oauth2/token": {
-        "post": _operation(
-            "issue_token",
-            "Turn a grant into tokens",
-            answer=_TOKEN_ANSWER,
-            form=_TOKEN_FORM,
-            security=[*_SECURITY, {"apiKey": []}, {"bearer": []}],
-        )
-    },
+    "/oauth2/token": {"post": _token_operation()},
     "/oauth2/introspect": {
         "post": _operation(
             "introspect_token",

@@ -40,7 +40,7 @@ Answer = Callable[[Asked], Awaitable[bytes | Reply]]
 class HotEndpoint:
     """An ASGI endpoint whose answers are JSON, with limits per address and, where origins are given, CORS."""
 
-    __slots__ = ("_answer", "_cors", "_form_needed", "_methods", "_now", "_outages", "_throttle")
+    __slots__ = ("_cors", "_form_needed", "_methods", "_now", "_outages", "_throttle", "answer")
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class HotEndpoint:
         is_allowed: IsAllowed | None = None,
     ) -> None:
         """outages: exceptions that mean "a server that we need is away"; all are answered 503."""
-        self._answer = answer
+        self.answer = answer
         self._throttle = throttle
         self._now = now
         self._outages = outages
@@ -88,9 +88,7 @@ class HotEndpoint:
         if method == "POST" and (self._form_needed or b"content-type" in headers):
             form = await read_form(headers, scope, receive)
         try:
-            answer = await self._answer(
-                Asked(headers.get(b"authorization"), form, now_s, method, headers, _peer(scope))
-            )
+            answer = await self.answer(Asked(headers.get(b"authorization"), form, now_s, method, headers, _peer(scope)))
         except OAuthError as error:
             if error.error in GUESSES:
                 self._throttle.failed(address, now_s)
