@@ -40,7 +40,7 @@ test: setup ## the test suite against real servers
 test-all: test test-rest ## everything: also what kills processes and drives a browser
 
 test-rest: setup tools $(CLIENTS) # what `make test` leaves out, so that both together are `make test-all`
-	@$(RUN)/pytest -m $(REST) $(ONCE_MORE) -m $(REST); }
+	@$(RUN)/pytest $(SPREAD) -m $(REST) $(ONCE_MORE) -m $(REST); }
 
 $(CLIENTS): tests/interop/package-lock.json | tools
 	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --silent

@@ -92,6 +92,7 @@ class Idp:
     sp_metadata: str = ""
     name_id: Any = field(default_factory=lambda: NameID(format=NAMEID_FORMAT_EMAILADDRESS, text="alice@acme.test"))
     attributes: Mapping[str, list[str]] = field(default_factory=lambda: dict(ALICE))
+    _told: tuple[object, ...] = ()
 
     def config(self) -> IdPConfig:
         """What pysaml2 is told."""
@@ -124,8 +125,11 @@ class Idp:
 
     @property
     def server(self) -> Server:
-        """A provider that knows what it imported last."""
-        return Server(config=self.config())
+        """A provider that knows what it imported last: a new one only when something changed, for it reads its keys."""
+        told = (self.keys, self.entity_id, self.sso_url, self.slo_url, self.sp_metadata)
+        if told != self._told:
+            self._server, self._told = Server(config=self.config()), told
+        return self._server
 
     def metadata(self) -> str:
         """What is uploaded at Watchword, or fetched by it."""

@@ -36,6 +36,14 @@ async def refreshed_until(site: Site, app: App, token: str, scope: str) -> None:
             token = answer["refresh_token"]
 
 
+async def refused_in_the_end(site: Site, app: App, token: str) -> str:
+    """The error of the first refresh that is refused: within moments of the event."""
+    async with asyncio.timeout(30):
+        while "refresh_token" in (answer := (await refresh(site, app, token)).json()):
+            token = answer["refresh_token"]
+    return str(answer["error"])
+
+
 async def error_of(site: Site, app: App, token: str, **form: str) -> str:
     answer = await refresh(site, app, token, **form)
     assert answer.status_code == 400, answer.text
