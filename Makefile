@@ -92,6 +92,7 @@ tools: # programs from Debian's packages that some tests and benchmarks drive
 	@deploy/install-tools
 
 clean: ## remove .venv, caches and the data of `make up`
+	@if [ -e .data/access.json ]; then echo "\`make up\` runs on .data: stop it first (it ended badly? then remove .data/access.json)"; exit 1; fi
 	rm -rf .venv .uv .data .site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: help setup up test test-all test-rest lint format bench bench-peers bench-filled bench-scim bench-revocation docs pictures docs-site translations tools clean

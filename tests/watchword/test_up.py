@@ -8,8 +8,10 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx2
@@ -231,3 +233,49 @@ def test_the_banner_says_what_to_type(tmp_path: Path, monkeypatch: pytest.Monkey
     assert _command(lies) == "watchword"
     monkeypatch.setenv("PATH", str(WATCHWORD.parent))
     assert _command(lies) == lies, "another installation's"
+
+
+def test_after_everything_was_revoked_the_operator_gets_in_again(tmp_path: Path) -> None:
+    """The key of access.json ends with everything: a command draws another, and so does the next start."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [WATCHWORD, *words, "--data-dir", tmp_path / "data"]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    up = Up(tmp_path / "data").until_ready()
+    first = up.access["admin_token"]
+    done = run("revoke", "--all", "--wait")
+    assert done.returncode == 0, done.stderr
+    assert "watchword admin key" in done.stdout
+    refused = run("users", "list")
+    assert refused.returncode == 1
+    assert "watchword admin key" in refused.stderr
+    assert run("admin", "key").returncode == 0
+    second = up.access["admin_token"]
+    assert run("users", "list").returncode == 0
+    assert run("revoke", "--all", "--wait").returncode == 0
+    up.process.send_signal(signal.SIGTERM)
+    assert up.until_ended() == 0
+    again = Up(tmp_path / "data").until_ready()
+    assert len({first, second, again.access["admin_token"]}) == 3
+    assert again.call("GET", "/users").status_code == 200
+    again.process.send_signal(signal.SIGTERM)
+    assert again.until_ended() == 0
+
+
+def test_health_is_asked_of_this_machine_whatever_proxy_there_is() -> None:
+    """Docker hands the machine's HTTP_PROXY to every container."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/readyz" else 404)
+            self.end_headers()
+            self.wfile.write(b"ready")
+
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        env = {"PATH": "/usr/bin:/bin", "http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+        command = [WATCHWORD, "health", "--port", str(server.server_port)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+        server.shutdown()
+    assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr

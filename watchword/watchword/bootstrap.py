@@ -76,7 +76,7 @@ async def renew_administrator(
 
     token = Database(databases[Service.TOKEN], service=Service.TOKEN, pool_size=1)
     try:
-        shown = await create_admin_key(token, user_id=user_id, now=now, name="after a restore")
+        shown = await create_admin_key(token, user_id=user_id, now=now, name="renewed")
     finally:
         await token.dispose()
     write_private(path, json.dumps({**_read(path), "admin_token": shown}))

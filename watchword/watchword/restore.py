@@ -102,7 +102,7 @@ async def restore(
             if js is not None:
                 with contextlib.suppress(NatsError, OSError, TimeoutError):
                     await js.publish(SUBJECT, entry.model_dump_json().encode(), timeout=_ANSWER_S)
-        administrator = await _renewed(connection, admin_file, urls, now=now)
+        administrator = await renewed(connection, admin_file, urls, now=now)
     finally:
         await connection.close()
     states = tuple(each for each in lost if each.kind == RevocationKind.STATE and each.claim != Claim.KID)
@@ -110,7 +110,7 @@ async def restore(
     return Done(head, position, tickets, copies, revoked, states, js is not None, administrator)
 
 
-async def _renewed(
+async def renewed(
     connection: asyncpg.Connection, admin_file: Path | None, urls: Mapping[Service, str], *, now: datetime
 ) -> Administrator | None:
     """The first administrator with a new API key; None when none is noted, or who is noted is none any more."""

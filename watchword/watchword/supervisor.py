@@ -10,9 +10,12 @@ import signal
 import socket
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
@@ -145,6 +148,8 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
             worker.tell(told)
         await asyncio.gather(*[worker.until_ready(READY_WITHIN_S) for worker in workers])
         admin = noted_administrator(noted)
+        if await asyncio.to_thread(_is_refused, admin.admin_token, issuer, public[0].getsockname()[1]):
+            admin = await _renewed(noted, postgres.url(DATABASE), urls) or admin
         if demo is not None:
             await demo.configured(admin_token=admin.admin_token, secret=secrets.token_urlsafe(24))
         write_private(access, access_document(admin, issuer=issuer, console=f"{issuer}/admin", nats_url=nats.url))
@@ -166,6 +171,34 @@ def _made(*directories: Path) -> None:
             f"{directory} cannot be written to ({why}): choose another directory with --data-dir, or give this one to "
             "the account that runs `watchword up`"
         )
+
+
+def _is_refused(key: str, issuer: str, port: int) -> bool:
+    """Whether the key that access.json is to hold ended, with everything for example."""
+    parts = urlsplit(issuer)
+    headers = {"Host": parts.netloc, "Watchword-API-Key": key}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{parts.path}/api/v1/me", headers=headers)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(request, timeout=10):
+            return False
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except OSError:
+        return False
+
+
+async def _renewed(noted: Path, url: str, urls: Mapping[Service, str]) -> Administrator | None:
+    """The administrator with a new key; None where who is noted is none any more."""
+    import asyncpg
+
+    from watchword.restore import renewed
+
+    connection = await asyncpg.connect(url)
+    try:
+        return await renewed(connection, noted, urls, now=datetime.now(UTC))
+    finally:
+        await connection.close()
 
 
 def _issuer(options: Options, port: int) -> str:

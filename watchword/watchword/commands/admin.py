@@ -61,6 +61,20 @@ def reset(
         _show(ticket, reach, data_dir, public_url)
 
 
+@app.command()
+def key(
+    data_dir: DataDir = DATA_DIR,
+    secrets: Secrets = None,
+    database_url: DatabaseUrl = DATABASE_URL,
+    pg_bin: PgBin = None,
+) -> None:
+    """Give the first administrator a new API key, where the old one ended with everything else."""
+    with _reach(data_dir, secrets, database_url, pg_bin) as reach:
+        if not asyncio.run(_renewed(reach)):
+            fail(f"Who is noted in {reach.admin_file} is no active administrator: `watchword admin invite` makes one.")
+        say(f"The new key is in {reach.admin_file}.")
+
+
 @contextmanager
 def _reach(data_dir: Path, secrets: Path | None, database_url: str, pg_bin: str | None) -> Iterator["Reach"]:
     """The database of the installation, also while nothing of it runs. Ends the command where there is none."""
@@ -79,6 +93,25 @@ def _reach(data_dir: Path, secrets: Path | None, database_url: str, pg_bin: str 
         fail(str(error))
     except OSError as error:
         fail(f"PostgreSQL cannot be reached: {error}")
+
+
+async def _renewed(reach: "Reach") -> bool:
+    import asyncpg
+
+    from watchword.bootstrap import access_document
+    from watchword.embedded.process import write_private
+    from watchword.restore import renewed
+
+    connection = await asyncpg.connect(reach.url)
+    try:
+        administrator = await renewed(connection, reach.admin_file, reach.urls, now=datetime.now(UTC))
+    finally:
+        await connection.close()
+    if administrator is not None and reach.access is not None:
+        noted = access_of(reach.access.parent)
+        told = {name: noted[name] for name in ("issuer", "console", "nats_url")}
+        write_private(reach.access, access_document(administrator, **told))
+    return administrator is not None
 
 
 async def _invited(reach: "Reach", username: str, email: str | None) -> str:

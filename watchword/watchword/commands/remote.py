@@ -170,7 +170,10 @@ def _refused(answer: "httpx2.Response") -> str:
     told = f"{_said(answer)} ({answer.status_code})"
     if answer.status_code != 401:
         return told
-    return f"{told}. Give an administrator's key with --token or WATCHWORD_ADMIN_TOKEN"
+    return (
+        f"{told}. Give an administrator's key with --token or WATCHWORD_ADMIN_TOKEN; `watchword admin key` draws one "
+        "where the database is"
+    )
 
 
 def _said(answer: "httpx2.Response") -> str:

@@ -65,6 +65,8 @@ def revoke(
     if wait and done.get("complete") is False:
         fail(f"{said}, but still behind: {', '.join(each['name'] for each in done['behind']) or 'the ledger'}")
     say(said + (", everywhere" if wait else ""))
+    if claim == "all":
+        say("The key that this command used ended with it: `watchword admin key` draws another.")
 
 
 def _tell(counted: Mapping[str, Any]) -> None:
