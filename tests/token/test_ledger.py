@@ -13,7 +13,7 @@ from watchword_database import bus, key_uses, transaction
 from watchword_database.ids import new_id
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
-from watchword_token.api_keys import create_api_key, revoke_api_key
+from watchword_token.api_keys import create_api_key, end_dead_keys, find_api_key, revoke_api_key
 from watchword_token.ledger import sweep
 from watchword_token.spent import Spent
 
@@ -211,3 +211,42 @@ async def test_uses_of_keys_that_ended_are_forgotten(site: Site) -> None:
     await swept(site)
     async with transaction(site.db(Service.TOKEN)) as session:
         assert set(await key_uses.last(session, ids)) == {kept.id, expired.id}
+
+
+async def test_a_key_that_the_ledger_ended_does_not_come_back_when_the_entry_is_forgotten(site: Site) -> None:
+    """A key may live longer than any entry is kept."""
+    now, rev = site.clock(), site.feed.position
+    people = {name: new_id() for name in ("cut", "lifted", "disabled", "narrowed", "spared", "later")}
+    keys = {}
+    async with transaction(site.db(Service.TOKEN)) as session:
+        for name, user_id in people.items():
+            if name != "later":
+                key, _ = create_api_key(session, user_id=user_id, name=name, scope=frozenset(), rev=rev, now=now)
+                keys[name] = key.id
+    for name, kind in (
+        ("cut", "cut"),
+        ("lifted", "state"),
+        ("lifted", "lift"),
+        ("disabled", "state"),
+        ("later", "cut"),
+    ):
+        await site.revoke(Claim.SUB, people[name], kind=RevocationKind(kind))
+    async with transaction(site.db(Service.TOKEN)) as session:
+        for name, at in (("narrowed", now + timedelta(seconds=1)), ("spared", now - timedelta(seconds=1))):
+            entry = {"claim": Claim.SUB, "value": people[name], "kind": RevocationKind.CUT, "reason": "test"}
+            await bus.revoke(session, **entry, issued_before=at, until=now, keep_until=now)  # type: ignore[arg-type]
+    await numbered(site)
+    async with transaction(site.db(Service.TOKEN)) as session:
+        made = {"user_id": people["later"], "name": "later", "scope": frozenset({"read"}), "now": now}
+        key, _ = create_api_key(session, rev=max((await numbered(site)).values()), **made)
+        keys["later"] = key.id
+    async with transaction(site.db(Service.TOKEN)) as session:
+        await end_dead_keys(session, now=now)
+    async with site.database.postgres.admin(site.database.name) as connection:
+        await connection.execute("DELETE FROM bus.revocations WHERE value = ANY ($1)", list(people.values()))
+    async with transaction(site.db(Service.TOKEN)) as session:
+        left = {name for name, key_id in keys.items() if await find_api_key(session, key_id) is not None}
+        assert left == {"disabled", "spared", "later"}
+        await end_dead_keys(session, now=now)
+    told = [event["id"] for event in await site.events("api_key.revoked") if event["id"] in keys.values()]
+    assert sorted(told) == sorted(keys[name] for name in ("cut", "lifted", "narrowed"))

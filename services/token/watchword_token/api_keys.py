@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import func
+from sqlalchemy import func, text
 from sqlmodel import col, select
 
 from watchword_database import Session, bus
@@ -27,6 +27,16 @@ from watchword_token.models import ApiKey
 PREFIX: Final = "ww_"  # so that people and secret scanners see what it is
 # The ledger keeps what ended a key without an expiry for as long as anybody could still hold it in a copy.
 _KEPT: Final = timedelta(days=366)
+# What the ledger ended together with other things of somebody, or with everything.
+_DEAD: Final = text("""
+UPDATE token.api_keys SET revoked_at = :now, version = version + 1 WHERE id IN (
+    SELECT k.id FROM token.api_keys AS k JOIN bus.revocations AS r
+        ON (r.claim = 'sub' AND r.value = k.user_id) OR (r.claim = 'gid' AND r.value = k.id) OR r.claim = 'all'
+     WHERE k.revoked_at IS NULL AND r.kind IN ('cut', 'lift') AND k.rev < r.position
+       AND (r.issued_before IS NULL OR k.created_at < r.issued_before)
+     LIMIT 1000)
+RETURNING id, version, user_id
+""")
 
 
 def create_api_key(
@@ -86,6 +96,17 @@ async def revoke_api_key(
     feed.pend(entry_id, Claim.GID, key.id)
     session.emit(ApiKeyRevoked(id=key.id, version=key.version, user_id=key.user_id))
     return entry_id
+
+
+async def end_dead_keys(session: Session, *, now: datetime) -> int:
+    """Keys that an entry of the ledger ended are revoked for good; how many.
+
+    A key may live for ever, and an entry is forgotten when the longest grant is over. Appends ApiKeyRevoked for each.
+    """
+    ended = (await (await session.connection()).execute(_DEAD, {"now": now})).all()
+    for key_id, version, user_id in ended:
+        session.emit(ApiKeyRevoked(id=key_id, version=version, user_id=user_id))
+    return len(ended)
 
 
 async def find_api_key(session: Session, key_id: str) -> ApiKey | None:

@@ -16,13 +16,14 @@ import structlog
 from nats.errors import Error as NatsError
 
 from watchword_database import bus, followers
-from watchword_database.engine import LEDGER_HINT, Database
+from watchword_database.engine import LEDGER_HINT, Database, transaction
 from watchword_database.outages import note_interruption
 from watchword_events.revocations import RevocationEntry
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock
 from watchword_runtime.feed import SUBJECT
 from watchword_runtime.ledger import entry_of
+from watchword_token.api_keys import end_dead_keys
 
 log = structlog.get_logger()
 
@@ -145,6 +146,9 @@ class Ledger:
                     await self._wake.wait()
             except TimeoutError:
                 if time.monotonic() - swept_at > _SWEEP_EVERY_S:
+                    # Before the entries are swept that ended them.
+                    async with transaction(self._database) as session:
+                        await end_dead_keys(session, now=self._now())
                     await sweep(connection, self._now())
                     swept_at = time.monotonic()
 
