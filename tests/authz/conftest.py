@@ -18,7 +18,7 @@ import asyncpg
 import httpx2
 import pytest
 from argon2 import PasswordHasher
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from joserfc import jwk, jwt
 
 from watchword.installation import Operator
@@ -83,6 +83,7 @@ class Owners:
     resources: dict[str, Exported[ResourceExport]] = field(default_factory=dict)
     branding: dict[str, Exported[BrandingExport]] = field(default_factory=dict)
     lone: dict[str, Exported[IdentityExport]] = field(default_factory=dict)
+    keys_away: int = 0  # so many times in a row `token` has no key set
     key: jwk.ECKey = field(
         default_factory=lambda: jwk.ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256", "use": "sig"})
     )
@@ -110,7 +111,11 @@ class Owners:
             app.include_router(router(self.ring(owner), owner, exporters, lookups=lookups, now=self.clock))
 
         @token.get("/oauth2/jwks")
-        async def jwks() -> dict[str, Any]:
+        async def jwks(response: Response) -> dict[str, Any]:
+            if self.keys_away:
+                self.keys_away -= 1
+                response.status_code = 503
+                return {}
             return {"keys": [self.key.as_dict(private=False)]}
 
         return {Service.DIRECTORY: directory, Service.ADMIN: admin, Service.TOKEN: token}

@@ -288,6 +288,19 @@ async def test_hint_that_is_none_of_ours_is_refused(rig: Rig) -> None:
     assert visit.answer["error"] == "invalid_request"
 
 
+async def test_hint_is_believed_as_soon_as_the_keys_can_be_had(own_rig: Rig) -> None:
+    """While they cannot be had nobody says that the hint was wrong."""
+    client, user = own_rig.client(), await own_rig.person()
+    visit = Visit(own_rig, own_rig.browser(), client, {"id_token_hint": own_rig.id_token(user.id, client)})
+    own_rig.owners.keys_away = 2
+    for _ in range(2):
+        await visit.start()
+        assert (visit.browser.page.status, visit.browser.page.error_code) == (503, "temporarily_unavailable")
+    await visit.start()
+    await visit.enter(user.username)
+    assert (await visit.code()).user_id == user.id
+
+
 async def test_max_age_is_measured_by_auth_time(own_rig: Rig) -> None:
     browser = own_rig.browser()
     first = Visit(own_rig, browser, own_rig.client())

@@ -103,14 +103,16 @@ class IdTokenHints:
     async def _key(self, kid: str) -> tuple[str, jwk.Key] | None:
         now = self._now()
         if kid not in self._keys and (self._fetched_at is None or now - self._fetched_at >= _REFETCH):
-            self._fetched_at = now
             await self._fetch()
+            self._fetched_at = now  # only now: what could not be had is asked for again
         return self._keys.get(kid)
 
     async def _fetch(self) -> None:
         answer = await self._internal.get(Service.TOKEN, JWKS_PATH)
+        if answer.status_code != 200:
+            raise Unreachable(f"token: answered {answer.status_code} to the call for its key set")
         try:
-            keys = orjson.loads(answer.content)["keys"] if answer.status_code == 200 else []
+            keys = orjson.loads(answer.content)["keys"]
             found = {key["kid"]: (key["alg"], jwk.import_key(key)) for key in keys if key.get("use", "sig") == "sig"}
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise Unreachable("token: its key set is not understood") from error
