@@ -1,15 +1,23 @@
 """Settings: where they come from, and what is said when one is missing or wrong."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from annotated_types import Le
 
+from watchword_admin.settings import AdminSettings
+from watchword_authz.settings import AuthzSettings
+from watchword_directory.settings import DirectorySettings
 from watchword_events.names import Service
+from watchword_federation.settings import FederationSettings
 from watchword_runtime.keyring import derive_service_keys
 from watchword_runtime.settings import ServiceSettings, environment_of, load
+from watchword_token.settings import TokenSettings
 
+ALL = [ServiceSettings, AdminSettings, AuthzSettings, DirectorySettings, FederationSettings, TokenSettings]
 KEYS = json.dumps(derive_service_keys(b"k" * 32, Service.AUTHZ))
 
 
@@ -116,3 +124,16 @@ def test_secrets_do_not_show_in_the_representation() -> None:
 
 def test_settings_become_the_environment_of_a_child() -> None:
     assert environment_of({"nats_url": "nats://n"}) == {"WATCHWORD_NATS_URL": "nats://n"}
+
+
+@pytest.mark.parametrize("settings", ALL)
+def test_no_time_leads_out_of_the_calendar(settings: type[ServiceSettings]) -> None:
+    """What a setting may ask for can be added to a moment of now, and to one as far ahead as that."""
+    units = {"_s": 1, "_days": 86_400, "_ms": 0.001}
+    for name, field in settings.model_fields.items():
+        unit = next((unit for end, unit in units.items() if name.endswith(end)), None)
+        if unit is None or field.annotation not in (int, float, int | None) or name.endswith("_per_s"):
+            continue
+        longest = next((each.le for each in field.metadata if isinstance(each, Le)), None)
+        assert isinstance(longest, int | float), f"{name} has no end"
+        assert datetime.now(UTC) + 4 * timedelta(seconds=longest * unit) < datetime.max.replace(tzinfo=UTC)

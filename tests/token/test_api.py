@@ -181,6 +181,7 @@ async def test_an_api_key_works_until_it_is_deleted_or_over(own_site: Site, own_
         pytest.param({"name": "x", "expires_at": "2001-01-01T00:00:00Z"}, id="over already"),
         pytest.param({"name": "x", "expires_at": "2099-01-01T00:00:00"}, id="time without zone"),
         pytest.param({"name": "x", "expires_at": "9999-12-31T23:59:59-14:00"}, id="time after all times"),
+        pytest.param({"name": "x", "expires_at": "9999-12-31T23:59:59Z"}, id="time that nothing can be added to"),
     ],
 )
 async def test_api_keys_that_must_not_be_made(

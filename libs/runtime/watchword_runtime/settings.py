@@ -68,6 +68,11 @@ def checked_public_url(value: str) -> str:
     return value
 
 
+# The longest time that a setting may ask for: ten years. What is reckoned with it stays within the calendar.
+LONGEST_S: Final = 10 * 366 * 86_400
+MOST: Final = 1_000_000  # of what is counted in PostgreSQL
+
+
 class ServiceSettings(BaseSettings):
     """What every service needs; a service's own `settings.py` adds to it."""
 
@@ -119,7 +124,10 @@ class ServiceSettings(BaseSettings):
     )
     refused_calls_burst: int = Field(600, ge=1, description="Such calls that one address may make at once")
     recent_sign_in_s: int = Field(
-        600, ge=60, description="Whoever changes a credential has proved who they are no longer ago than this"
+        600,
+        ge=60,
+        le=LONGEST_S,
+        description="Whoever changes a credential has proved who they are no longer ago than this",
     )
     environment: Literal["production", "demo"] = Field(
         "production", description="`demo` allows plain http to loopback upstreams"

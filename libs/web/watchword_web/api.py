@@ -2,7 +2,7 @@
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Generic, TypeVar
 
@@ -20,10 +20,10 @@ _MAX_CURSOR = 1024
 
 
 def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+    """The same moment in UTC. Whoever reckons with it stays within the calendar."""
+    if not MINYEAR + 1 < value.year < MAXYEAR - 1:
+        raise ValueError("must lie between the years 3 and 9997")
+    return value.astimezone(UTC)
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
-from watchword_runtime.settings import ServiceSettings
+from watchword_runtime.settings import LONGEST_S, ServiceSettings
 
 # RFC 6749 3.3
 SCOPE_PATTERN: Final = r"^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$"
@@ -16,9 +16,14 @@ class AdminSettings(ServiceSettings):
     """How long the console stays open, and how many programs may follow the events."""
 
     pool_size: int = Field(4, ge=1, le=50, description="Connections to PostgreSQL that one process keeps")
-    console_idle_s: int = Field(1800, ge=60, description="A session at the console ends when it was idle for this long")
+    console_idle_s: int = Field(
+        1800, ge=60, le=LONGEST_S, description="A session at the console ends when it was idle for this long"
+    )
     console_max_s: int = Field(
-        8 * 3600, ge=60, description="A session at the console ends after this, or eight hours, at the latest"
+        8 * 3600,
+        ge=60,
+        le=LONGEST_S,
+        description="A session at the console ends after this, or eight hours, at the latest",
     )
     console_calls_per_s: float = Field(
         20, gt=0, description="Pages of the console that one address may ask for in a second"
@@ -42,6 +47,7 @@ class AdminSettings(ServiceSettings):
     registration_idle_s: int = Field(
         30 * 86_400,
         ge=3600,
+        le=LONGEST_S,
         description="A client that nobody here vouches for is deleted when it was idle for this long and no grant of "
         "it is live",
     )
@@ -51,11 +57,17 @@ class AdminSettings(ServiceSettings):
     registration_calls_burst: int = Field(60, ge=1, description="Such calls that one address may make at once")
 
     webhook_horizon_s: int = Field(
-        86_400, ge=60, description="A batch that a webhook's receiver has not taken for so long is given up"
+        86_400,
+        ge=60,
+        le=LONGEST_S,
+        description="A batch that a webhook's receiver has not taken for so long is given up",
     )
 
     audit_keep_days: int | None = Field(
-        None, ge=1, description="Entries of the audit log are let go of after so many days; without it they stay"
+        None,
+        ge=1,
+        le=36_525,
+        description="Entries of the audit log are let go of after so many days; without it they stay",
     )
 
     @property

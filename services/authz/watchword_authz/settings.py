@@ -5,14 +5,16 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from watchword_runtime.settings import ServiceSettings
+from watchword_runtime.settings import LONGEST_S, MOST, ServiceSettings
 
 
 class AuthzSettings(ServiceSettings):
     """How long sign-ins last and how many wrong passwords are borne."""
 
-    session_idle_s: int = Field(24 * 3600, ge=60, description="A session ends when it was not used for this long")
-    session_max_s: int = Field(7 * 86_400, ge=60, description="The longest that a session lasts")
+    session_idle_s: int = Field(
+        24 * 3600, ge=60, le=LONGEST_S, description="A session ends when it was not used for this long"
+    )
+    session_max_s: int = Field(7 * 86_400, ge=60, le=LONGEST_S, description="The longest that a session lasts")
     remember_device_days: int = Field(
         30, ge=0, le=365, description="How long a device need not prove the second factor again; 0 to remember none"
     )
@@ -45,17 +47,32 @@ class AuthzSettings(ServiceSettings):
         description="Who mails are from; an installation with a name of its own (docs/branding.md) writes under that",
     )
     account_attempts: int = Field(
-        5, ge=1, description="Wrong passwords for one account before each further try waits, twice as long each time"
+        5,
+        ge=1,
+        le=MOST,
+        description="Wrong passwords for one account before each further try waits, twice as long each time",
     )
-    account_wait_s: int = Field(1, ge=1, description="The first of those waits")
-    account_lock_attempts: int = Field(10, ge=2, description="Wrong passwords for one account before it is locked")
-    account_lock_s: int = Field(900, ge=1, description="How long a locked account stays so for unknown devices")
+    account_wait_s: int = Field(1, ge=1, le=LONGEST_S, description="The first of those waits")
+    account_lock_attempts: int = Field(
+        10, ge=2, le=MOST, description="Wrong passwords for one account before it is locked"
+    )
+    account_lock_s: int = Field(
+        900, ge=1, le=LONGEST_S, description="How long a locked account stays so for unknown devices"
+    )
     address_attempts: int = Field(
-        100, ge=1, description="Wrong passwords from one address (IPv6: /64) in an hour before each further try waits"
+        100,
+        ge=1,
+        le=MOST,
+        description="Wrong passwords from one address (IPv6: /64) in an hour before each further try waits",
     )
-    address_wait_s: int = Field(1, ge=1, description="The first of those waits; the longest is five minutes")
+    address_wait_s: int = Field(
+        1, ge=1, le=LONGEST_S, description="The first of those waits; the longest is five minutes"
+    )
     global_attempts: int = Field(
-        6000, ge=1, description="Wrong passwords in a minute, over all accounts, before unknown devices have to wait"
+        6000,
+        ge=1,
+        le=MOST,
+        description="Wrong passwords in a minute, over all accounts, before unknown devices have to wait",
     )
     flows_per_s: int = Field(
         100, ge=1, description="Sign-ins that one address may begin in a second; five times as many in a burst"
@@ -75,6 +92,7 @@ class AuthzSettings(ServiceSettings):
     refusal_floor_ms: int = Field(
         400,
         ge=0,
+        le=60_000,
         description="A refused sign-in is answered after a multiple of this time: its speed tells nothing",
     )
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from watchword_runtime.settings import ServiceSettings
+from watchword_runtime.settings import LONGEST_S, ServiceSettings
 
 
 class TokenSettings(ServiceSettings):
@@ -27,7 +27,10 @@ class TokenSettings(ServiceSettings):
         20_000, ge=1, description="Tokens whose signature one instance remembers having verified (about 0.1 KB each)"
     )
     token_logout_retry_s: int = Field(
-        86_400, ge=60, description="How long it is tried to tell a client over the back channel that a session ended"
+        86_400,
+        ge=60,
+        le=LONGEST_S,
+        description="How long it is tried to tell a client over the back channel that a session ended",
     )
     token_dpop_nonces: bool = Field(
         True, description="Whether a DPoP proof has to carry a nonce of ours; they change every minute"
@@ -36,5 +39,5 @@ class TokenSettings(ServiceSettings):
         300, ge=1, le=86_400, description="How long others may keep the JWKS; a new key signs no sooner than that"
     )
     token_key_lifetime_s: int = Field(
-        90 * 86_400, ge=600, description="How long a key makes tokens before its successor takes over"
+        90 * 86_400, ge=600, le=LONGEST_S, description="How long a key makes tokens before its successor takes over"
     )
