@@ -10,8 +10,12 @@ import httpx2
 import pytest
 from tests.admin.conftest import Make
 
-from watchword_admin.live import PUBLIC_TYPES, Follower, Missed, Seen
+from watchword_admin.live import PUBLIC_TYPES, Follower, Live, Missed, Seen
+from watchword_admin.streams import event_stream
+from watchword_events.names import Service
+from watchword_runtime.broker import Broker
 from watchword_runtime.clock import utc_now
+from watchword_runtime.settings import ServiceSettings, load
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
 from watchword_testkit.http import http_client
@@ -148,3 +152,18 @@ async def test_several_gaps_before_the_reader_looks_are_one() -> None:
 def test_every_public_event_is_offered_and_no_private_one() -> None:
     assert "user.disabled" in PUBLIC_TYPES
     assert "client.registered" in PUBLIC_TYPES
+
+
+async def test_of_streams_that_are_asked_for_at_once_no_more_than_there_is_room_for_follow(platform: Platform) -> None:
+    """All of them found room when they asked; whoever begins to read last finds none, and comes back."""
+    settings = load(ServiceSettings, **platform.site.settings(platform.issuer, {})[Service.ADMIN])
+    live = Live(Broker(settings, platform.database.open(Service.ADMIN)), streams=2, now=utc_now)
+
+    async def may_read() -> bool:
+        return True
+
+    streams = [aiter(event_stream(live, PUBLIC_TYPES, may_read).body_iterator) for _ in range(5)]
+    first = [await anext(stream) for stream in streams]
+    assert first == [b"retry: 2000\n: connected\n\n"] * 2 + [b"retry: 10000\n\n"] * 3
+    assert [part async for part in streams[4]] == []
+    assert live.is_full

@@ -1,5 +1,6 @@
 """`/api/v1/rules` and `/api/v1/service-accounts`: what may be said of them, what is refused where, and trying them."""
 
+import asyncio
 import secrets
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from tests.admin.conftest import Make
 
 from watchword_admin.models import AccessRule
+from watchword_admin.rules import changes, store
 from watchword_admin.rules.changes import MAX_RULES
 from watchword_database import transaction
 from watchword_events.contracts import RuleChanged, ServiceAccountChanged
@@ -324,6 +326,18 @@ async def test_facts_that_are_too_large_are_an_answer(api: Api) -> None:
     body = {"expression": "true", "claims": {"groups": [f"g{n}" for n in range(2001)]}}
     tried = await api.call("POST", "/rules/test", body)
     assert tried.json() == {"matches": False, "error": "2001 groups, of which rules can look at 2000"}
+
+
+async def test_parallel_additions_keep_the_limit(platform: Platform, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with transaction(platform.database.open(Service.ADMIN)) as session:
+        there = await store.count_rules(session)
+    monkeypatch.setattr(changes, "MAX_RULES", there + 3)
+    answers = await asyncio.gather(*(api.call("POST", "/rules", named()) for _ in range(50)))
+    made = [answer.json()["id"] for answer in answers if answer.status_code == 201]
+    for rule_id in made:
+        await api.delete(f"/rules/{rule_id}")
+    assert len(made) == 3
+    assert {answer.status_code for answer in answers} == {201, 409}
 
 
 async def test_there_are_no_more_rules_than_can_be_asked(platform: Platform, api: Api) -> None:

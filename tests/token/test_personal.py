@@ -14,6 +14,7 @@ from tests.token.conftest import ISSUER, App, Site
 from watchword_database.ids import new_id
 from watchword_events.exports import UserExport
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_token.routes.my_keys import MOST
 
 SELF = ["watchword:me:read", "watchword:me:write"]
 SCRIPTS: dict[str, Any] = {
@@ -313,6 +314,14 @@ async def test_everybody_sees_and_revokes_their_own_keys_only(site: Site) -> Non
     assert (await site.http.delete(f"/api/v1/me/api-keys/{foreign}", headers=headers)).status_code == 404
     assert (await site.http.delete(f"/api/v1/me/api-keys/{own[0]}", headers=headers)).status_code == 204
     assert (await site.http.delete(f"/api/v1/me/api-keys/{own[0]}", headers=headers)).status_code == 404
+
+
+async def test_parallel_requests_make_no_more_keys_than_a_person_may_have(site: Site) -> None:
+    user = await site.user()
+    headers = await bearer(site, user)
+    making = [site.http.post("/api/v1/me/api-keys", headers=headers, json={"name": "x"}) for _ in range(MOST + 20)]
+    answers = [answer.status_code for answer in await asyncio.gather(*making)]
+    assert (answers.count(201), answers.count(409)) == (MOST, 20)
 
 
 async def test_who_may_make_keys(site: Site) -> None:

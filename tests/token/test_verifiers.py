@@ -159,6 +159,20 @@ async def test_a_client_names_only_so_many_verifiers(
     await gone(site, reader)
 
 
+async def test_parallel_reports_keep_the_limits(site: Site, reader: Headers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifiers, "INSTANCES", 2)
+    answers = await asyncio.gather(*(report(site, reader, instance=f"p{number}") for number in range(50)))
+    assert sorted(answers)[:3] == [204, 204, 409]
+    for number in range(50):
+        await gone(site, reader, f"p{number}")
+    other = await reader_of(site)
+    names = [report(site, other, name=f"p{number}") for number in range(verifiers.OWN_NAMES + 20)]
+    answers = await asyncio.gather(*names)
+    assert answers.count(204) == verifiers.OWN_NAMES
+    assert answers.count(409) == 20
+    await gone(site, other)
+
+
 # wait=all ------------------------------------------------------------------------------------------------------------
 
 

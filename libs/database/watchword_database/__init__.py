@@ -9,6 +9,7 @@ Map:
     decisions  what access rules decided
     key_uses   when API keys were last used
     audit      who changed what: which tables are audited, for whom a transaction works, the chain of the log
+    turns      what only one transaction at a time may do
     inbox      effects that must happen once per event
     ids        identifiers that sort by time
     migrate    roles, schemas and Alembic migrations of all members; `python -m watchword_database.migrate`

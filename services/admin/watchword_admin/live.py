@@ -57,6 +57,10 @@ class Ended(Exception):
     """The service stops."""
 
 
+class Full(Exception):
+    """As many programs follow as may."""
+
+
 class Follower:
     """One program that follows the events of some types."""
 
@@ -133,7 +137,9 @@ class Live:
 
     @contextmanager
     def following(self, types: frozenset[str]) -> Iterator[Follower]:
-        """Inside, every event of these types reaches the follower."""
+        """Inside, every event of these types reaches the follower. Raises Full."""
+        if self.is_full:
+            raise Full
         follower = Follower(types)
         self._followers.add(follower)
         try:

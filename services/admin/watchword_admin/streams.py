@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from typing import Final
 
 from fastapi.responses import StreamingResponse
 
-from watchword_admin.live import PUBLIC_TYPES, Ended, Live, Missed, Seen
+from watchword_admin.live import PUBLIC_TYPES, Ended, Full, Live, Missed, Seen
 from watchword_web.errors import Problem
 
 HEARTBEAT_S: Final = 10.0
@@ -41,7 +42,12 @@ def event_stream(live: Live, types: frozenset[str], may_read: MayRead, *, named:
 
 
 async def _lines(live: Live, types: frozenset[str], may_read: MayRead, named: bool) -> AsyncIterator[bytes]:
-    with live.following(types) as follower:
+    with ExitStack() as stack:
+        try:
+            follower = stack.enter_context(live.following(types))
+        except Full:  # the last place went to a stream that was asked for at the same time
+            yield b"retry: 10000\n\n"
+            return
         yield b"retry: 2000\n: connected\n\n"
         checked_at = time.monotonic()
         while True:

@@ -16,6 +16,7 @@ from sqlmodel import col, select
 
 from watchword_database import Session, bus
 from watchword_database.ids import new_id
+from watchword_database.turns import take_turn
 from watchword_events.contracts import ApiKeyCreated, ApiKeyRevoked
 from watchword_events.exports import ApiKeyExport, Exported
 from watchword_events.names import Position
@@ -116,7 +117,8 @@ async def find_api_key(session: Session, key_id: str) -> ApiKey | None:
 
 
 async def count_api_keys(session: Session, user_id: str) -> int:
-    """How many keys of a person were not revoked."""
+    """How many keys of a person were not revoked; no other transaction that counts adds one before this ends."""
+    await take_turn(session, f"token.api_keys.{user_id}")
     statement = select(func.count()).where(col(ApiKey.user_id) == user_id, col(ApiKey.revoked_at).is_(None))
     return int((await session.exec(statement)).one())
 

@@ -1,9 +1,11 @@
 """Verifiers: programs of other teams that check our tokens by themselves, and say how far they follow the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
+from asyncpg.pool import PoolConnectionProxy
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
@@ -11,6 +13,7 @@ from sqlmodel import col, select
 
 from watchword_database import Database, Session, followers
 from watchword_database.ids import new_id
+from watchword_database.turns import TURN
 from watchword_runtime.access import Caller
 from watchword_token.models import Verifier
 
@@ -173,25 +176,32 @@ class Verifiers:
         """The instance has been heard. Raises ForeignName, TooMany."""
         pool = await self._database.raw_pool()
         name = await self._name(caller, said, now)
-        follower = f"{name}/{said.instance}"
-        is_new = not await pool.fetchval(_KNOWN, follower)
-        if is_new and await pool.fetchval(_COUNT_INSTANCES, name, follower) >= INSTANCES:
-            raise TooMany(name)
-        await followers.report(
-            pool,
-            followers.Report(
-                id=follower,
-                kind="verifier",
-                name=name,
-                position=said.position,
-                bound_s=said.staleness_bound_s,
-                policy=said.policy,
-                audience=said.audience,
-                kids=said.kids,
-                fresh=said.fresh,
-            ),
-            timeout=_PATIENCE_S,
+        follower = followers.Report(
+            id=f"{name}/{said.instance}",
+            kind="verifier",
+            name=name,
+            position=said.position,
+            bound_s=said.staleness_bound_s,
+            policy=said.policy,
+            audience=said.audience,
+            kids=said.kids,
+            fresh=said.fresh,
         )
+        if await pool.fetchval(_KNOWN, follower.id):
+            await followers.report(pool, follower, timeout=_PATIENCE_S)
+            return
+        async with self._turn(f"token.verifiers.instances.{name}") as connection:
+            if await connection.fetchval(_COUNT_INSTANCES, name, follower.id) >= INSTANCES:
+                raise TooMany(name)
+            await followers.report(connection, follower, timeout=_PATIENCE_S)
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[PoolConnectionProxy]:
+        """A transaction beside which no other has a turn of this name: what it counts stays so many."""
+        pool = await self._database.raw_pool()
+        async with pool.acquire(timeout=_PATIENCE_S) as connection, connection.transaction():
+            await connection.execute(TURN, name, timeout=_PATIENCE_S)
+            yield connection
 
     async def leave(self, caller: Caller, instance: str) -> None:
         """The instance of this client's accepts nothing any more and is not waited for."""
@@ -210,18 +220,13 @@ class Verifiers:
                 raise ForeignName(said.name)
             return said.name
         name = own_name(caller, said.name)
-        if await pool.fetchrow(_OWNER, name) is None:
-            added = await pool.execute(
-                _NAME_ONE,
-                new_id(),
-                name,
-                said.audience,
-                said.staleness_bound_s,
-                said.policy,
-                owner_of(caller),
-                now,
-            )
-            if added == "INSERT 0 0" and await pool.fetchrow(_OWNER, name) is None:
+        if await pool.fetchrow(_OWNER, name) is not None:
+            return name
+        owner = owner_of(caller)
+        values = (new_id(), name, said.audience, said.staleness_bound_s, said.policy, owner, now)
+        async with self._turn(f"token.verifiers.names.{owner}") as connection:
+            added = await connection.execute(_NAME_ONE, *values)
+            if added == "INSERT 0 0" and await connection.fetchrow(_OWNER, name) is None:
                 raise TooMany(name)
         return name
 

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, func, text, update
+from sqlalchemy import ColumnElement, and_, delete, func, update
 from sqlmodel import col, select
 
 from watchword_admin.models import Client, ClientKind, RegistrationToken
 from watchword_database import Session
+from watchword_database.turns import take_turn
 
 _NOT_VOUCHED_FOR = col(Client.kind) != ClientKind.REGISTERED.value
-# Whoever adds such a client waits for whoever is adding one, so that the limit holds.
-_COUNTING = text("SELECT pg_advisory_xact_lock(hashtextextended('admin.clients.not_vouched_for', 0))")
 
 
 async def find_token(session: Session, token_id: str, secret_hash: bytes, *, now: datetime) -> RegistrationToken | None:
@@ -70,7 +69,7 @@ async def list_initial_tokens(session: Session, *, after: str, limit: int) -> Se
 
 async def count_not_vouched_for(session: Session) -> int:
     """How many clients nobody here vouches for; no other transaction adds one before this ends."""
-    await (await session.connection()).execute(_COUNTING)
+    await take_turn(session, "admin.clients.not_vouched_for")
     statement = select(func.count()).select_from(Client).where(_NOT_VOUCHED_FOR, col(Client.deleted_at).is_(None))
     return int((await session.exec(statement)).one())
 

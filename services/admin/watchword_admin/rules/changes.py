@@ -16,6 +16,7 @@ from watchword_admin.rules import store
 from watchword_admin.rules.documents import AccountDocument, RuleDocument, account_of, settings_of
 from watchword_admin.store import Unknown
 from watchword_database import Session
+from watchword_database.turns import take_turn
 from watchword_events.contracts import RuleChanged, ServiceAccountChanged
 
 MAX_RULES: Final = 5000
@@ -55,6 +56,7 @@ async def add_rule(session: Session, document: RuleDocument, *, reach: Reach = N
 
     Raises NameTaken, UnknownClient, TooManyRules. Appends RuleChanged.
     """
+    await take_turn(session, "admin.rules")
     if reach is not None and await store.count_rules(session, document.organization) >= MAX_DELEGATED:
         raise TooManyRules(MAX_DELEGATED)
     if await store.count_rules(session) >= MAX_RULES:

@@ -9,6 +9,7 @@ from watchword_admin.scopes.documents import ResourceDocument, ScopeDocument, re
 from watchword_admin.store import Unknown
 from watchword_database import Session
 from watchword_database.ids import new_id
+from watchword_database.turns import take_turn
 from watchword_events.contracts import ResourceChanged, ScopeChanged
 
 MOST: Final = 500  # of each kind: every process has them all in memory
@@ -104,6 +105,7 @@ async def delete(session: Session, kind: type[Scope] | type[Resource], row_id: s
 
 
 async def _add(session: Session, row: Scope | Resource) -> None:
+    await take_turn(session, f"admin.{row.__tablename__}")
     if await store.count(session, type(row)) >= MOST:
         raise TooMany
     if not await store.claim_new(session, row):
