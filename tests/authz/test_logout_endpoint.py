@@ -293,6 +293,18 @@ async def test_forged_confirmation_ends_nothing(rig: Rig, headers: dict[str, str
     assert not await is_over(rig, sid)
 
 
+@pytest.mark.spec("OpenID Connect RP-Initiated Logout 1.0 2, 6")
+async def test_a_form_of_another_site_takes_nobodys_session_away(rig: Rig) -> None:
+    """It comes without our cookies (Lax), whatever it says: the answer must not take the browser's away."""
+    visit, _, _ = await signed_in(rig)
+    form = {"csrf": "x", "client_id": visit.client.client_id, "post_logout_redirect_uri": BYE}
+    page = await rig.browser().send("POST", f"{ISSUER}/oauth2/logout", form, {"Origin": "https://evil.example"})
+    assert "ww-session" not in page.headers.get("set-cookie", "")
+    assert page.location.startswith(f"{ISSUER}/oauth2/logout?")
+    await visit.browser.open(page.location)
+    assert visit.browser.page.has("sign-out")
+
+
 async def test_application_may_post(rig: Rig) -> None:
     """The session's cookie does not come along; the GET that follows has it."""
     visit, user, sid = await signed_in(rig)

@@ -1,5 +1,6 @@
 """Passkeys, with an authenticator of the test's own: made after a sign-in, and used at the sign-in page."""
 
+import asyncio
 import hashlib
 import html
 import json
@@ -14,7 +15,7 @@ import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from tests.authz.conftest import ISSUER, Rig, Visit
+from tests.authz.conftest import ISSUER, Rig, Visit, held, waiting_or_done
 from tests.authz.test_second_factor import Phone, enrolled, sign_in_here
 
 from watchword_authz.models import Passkey
@@ -312,3 +313,27 @@ async def test_a_passkey_is_removed_but_not_the_only_way_in(rig: Rig) -> None:
     visit = await at_login(rig)
     await enter(visit, device.use(asked(visit.browser.page)))
     assert visit.browser.page.status == 400
+
+
+async def test_of_two_passkeys_that_are_removed_at_once_the_last_way_in_stays(rig: Rig) -> None:
+    user, device = await owner(rig)
+    browser, second = rig.browser(), Device()
+    visit = await at_login(rig, browser)
+    await enter(visit, device.use(asked(browser.page)))
+    await visit.code()
+    await add(browser, second)
+    pool = await rig.db().raw_pool()
+    await pool.execute("DELETE FROM authz.credential WHERE user_id = $1", user.id)
+    await browser.open(f"{ISSUER}/account/passkeys")
+    names = [f"remove-{encoded(each.credential_id)}" for each in (device, second)]
+    forms = [browser.page.form_with(name) for name in names]
+    headers = {"Origin": ISSUER}
+
+    async def remove(number: int) -> None:
+        await browser.client.post(forms[number].action, data=forms[number].filled(names[number]), headers=headers)
+
+    async with held(rig, "LOCK TABLE authz.passkey IN SHARE MODE"):
+        removing = [asyncio.create_task(remove(number)) for number in range(2)]
+        await waiting_or_done(rig, removing[0], at_least=2)
+    await asyncio.gather(*removing)
+    assert await pool.fetchval("SELECT count(*) FROM authz.passkey WHERE user_id = $1", user.id) == 1

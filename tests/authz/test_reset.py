@@ -14,12 +14,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from markupsafe import escape
 from tests.authz.conftest import ISSUER, PASSWORD, Rig, Visit, running
 from tests.authz.test_account import NEW, is_signed_in
+from tests.authz.test_requirements import demanded, enrol_here
 from tests.authz.test_second_factor import enrolled, sign_in_here
 
+from watchword_authz.requirements import AppliesTo
 from watchword_authz.settings import AuthzSettings
 from watchword_database import bus
 from watchword_database.engine import transaction
-from watchword_events.contracts import BrandingChanged, ProviderDisabled
+from watchword_events.contracts import BrandingChanged, ProviderDisabled, UserUpdated
 from watchword_events.exports import BrandingExport, Exported, ProviderExport
 from watchword_events.handovers import InvitePeople, ResetPassword
 from watchword_events.names import Service
@@ -177,6 +179,54 @@ async def test_a_new_link_makes_the_old_one_worthless(mailing: Mailing) -> None:
     first, second = (link_in(mailing, mail) for mail in await mailing.post.to(user.email, 2))
     assert (await rig.browser().open(first)).error_code == "link_over"
     assert (await rig.browser().open(second)).has("new_password")
+
+
+@pytest.mark.parametrize("by", ["the person", "an administrator"])
+async def test_a_password_that_is_chosen_meanwhile_makes_the_link_worthless(mailing: Mailing, by: str) -> None:
+    """Who reads the mail later, or read it before, does not get in past the new password."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    browser = rig.browser()
+    await sign_in_here(rig, browser, user)
+    await ask(rig, user.username)
+    link = link_in(mailing, (await mailing.post.to(user.email))[0])
+    if by == "the person":
+        await browser.open(f"{ISSUER}/account/password")
+        await browser.submit("new_password", "save", new_password=NEW, repeated=NEW)
+        assert "done=password" in browser.page.url
+    else:
+        await rig.hand_password(user.id)
+        visit = Visit(rig, rig.browser(), rig.client())
+        await visit.start()
+        await visit.enter(user.username)
+    assert (await rig.browser().open(link)).error_code == "link_over"
+
+
+async def test_a_link_is_worth_nothing_at_an_address_of_before(mailing: Mailing) -> None:
+    rig, user = mailing.rig, await mailing.rig.person()
+    await sign_in_here(rig, rig.browser(), user)
+    await ask(rig, user.username)
+    link = link_in(mailing, (await mailing.post.to(user.email))[0])
+    assert (await rig.browser().open(link)).has("new_password")
+    changed = user.model_copy(update={"email": f"new-{user.email}"})
+    rig.owners.users[user.id] = Exported(id=user.id, version=2, data=changed)
+    await rig.publish(UserUpdated(id=user.id, version=2, claims_version=1))
+    async with asyncio.timeout(20):
+        while (page := await rig.browser().open(link)).has("new_password"):
+            await asyncio.sleep(0.05)
+    assert page.error_code == "link_over"
+
+
+async def test_who_sets_a_second_factor_up_at_the_sign_in_is_told(mailing: Mailing) -> None:
+    """Somebody who has the password alone could be the one who sets it up."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    client = rig.client()
+    async with demanded(rig, AppliesTo.CLIENT, client.client_id):
+        visit = Visit(rig, rig.browser(), client)
+        await visit.start()
+        await visit.enter(user.username)
+        await enrol_here(rig, visit)
+    (told,) = await mailing.post.to(user.email)
+    assert "authenticator app" in told.get_content()
 
 
 async def test_a_link_is_good_for_half_an_hour(mailing: Mailing) -> None:

@@ -343,7 +343,8 @@ class UpstreamEnded(Payload):
 class ResetPassword(Payload):
     """authz hands itself over, by way of somebody's mailbox, that they may choose a password.
 
-    The flow is `reset:<user id>`.  See docs/adr/0026.
+    The flow is `reset:<user id>`.  email: to which the link was sent; it is worth nothing once that is not the
+    person's any more.  See docs/adr/0026.
     """
 
     kind = HandoverKind.RESET_PASSWORD
@@ -351,6 +352,7 @@ class ResetPassword(Payload):
     receiver = Service.AUTHZ
 
     user_id: str
+    email: str | None = None
 
 
 class InvitePeople(Payload):

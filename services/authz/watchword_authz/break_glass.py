@@ -10,11 +10,16 @@ from watchword_events.handovers import ResetPassword
 INVITED_FOR = timedelta(days=3)
 
 
-async def way_in(session: Session, user_id: str, *, now: datetime, ttl: timedelta = INVITED_FOR) -> str:
-    """The ticket of a link with which the person chooses a password; links of before lead nowhere any more."""
+async def way_in(
+    session: Session, user_id: str, *, now: datetime, email: str | None = None, ttl: timedelta = INVITED_FOR
+) -> str:
+    """The ticket of a link with which the person chooses a password; links of before lead nowhere any more.
+
+    email: where it is sent; None for one that somebody hands over.
+    """
     flow = f"reset:{user_id}"
     await bus.take_flow(session, ResetPassword, flow=flow, now=now)
-    return await bus.hand_over(session, ResetPassword(user_id=user_id), flow=flow, now=now, ttl=ttl)
+    return await bus.hand_over(session, ResetPassword(user_id=user_id, email=email), flow=flow, now=now, ttl=ttl)
 
 
 async def forget_factors(session: Session, user_id: str, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from watchword_authz.models import Credential, EndReason
 from watchword_database import bus
 from watchword_database.engine import Database, Session, transaction
 from watchword_events.contracts import CredentialChanged
-from watchword_events.handovers import SetPassword
+from watchword_events.handovers import ResetPassword, SetPassword
 from watchword_runtime.feed import Feed
 
 AMR: Final = ("pwd",)  # RFC 8176 2
@@ -43,11 +43,17 @@ async def take_handed_over(
     return await replace(session, user_id, waiting[-1].payload.password_hash, limits=limits, feed=feed, now=now)
 
 
+async def forget_links(session: Session, user_id: str, now: datetime) -> None:
+    """Links with which a password could be chosen lead nowhere any more: who has them may have read old mail."""
+    await bus.take_flow(session, ResetPassword, flow=f"reset:{user_id}", now=now)
+
+
 async def replace(
     session: Session, user_id: str, password_hash: str, *, limits: throttle.Limits, feed: Feed, now: datetime
 ) -> list[int]:
     """The password stands, and where it takes another's place everything that came of that ends, as above."""
     version = await store.put_password(session, user_id, password_hash, now)
+    await forget_links(session, user_id, now)
     announce(session, user_id, "password", now)
     if version == 1:
         return []

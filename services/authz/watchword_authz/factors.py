@@ -14,13 +14,14 @@ from typing import Final
 import structlog
 from fastapi import Request
 
-from watchword_authz import credentials, factor_store, store, throttle, totp
+from watchword_authz import credentials, factor_store, notices, store, throttle, totp
 from watchword_authz.context import Context
 from watchword_authz.devices import known_device
 from watchword_authz.models import Authenticator
 from watchword_authz.throttle import Limit
 from watchword_database.engine import Session, transaction
 from watchword_database.ids import new_id
+from watchword_events.exports import UserExport
 from watchword_web.addresses import address_prefix
 
 log = structlog.get_logger()
@@ -72,13 +73,13 @@ async def enrolment(context: Context, user_id: str, account: str) -> Enrolment |
 
 
 async def confirm(
-    context: Context, request: Request, user_id: str, typed: str, *, address: str
+    context: Context, request: Request, user: UserExport, typed: str, *, address: str
 ) -> tuple[str, ...] | WrongCode:
-    """The authenticator counts from now on; the person's new recovery codes, to be shown once.
+    """The authenticator counts from now on; the person's new recovery codes, to be shown once. The person is told.
 
     Appends CredentialChanged.
     """
-    now = context.now()
+    now, user_id = context.now(), user.id
     refused = await _count(context, request, user_id, address, now)
     if refused is not None:
         return refused
@@ -91,7 +92,9 @@ async def confirm(
             return WrongCode()
         codes = await renew_recovery_codes(session, user_id, now)
         credentials.announce(session, user_id, "totp", now)
+        await notices.tell(context, session, user, "totp")
         await _settle(context, request, session, user_id, address)
+    context.mails.look()
     log.info("factor.enrolled", user_id=user_id)
     return codes
 

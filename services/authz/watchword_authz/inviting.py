@@ -28,9 +28,12 @@ _LOOK_EVERY_S: Final = 2.0  # for what was handed over while no event came
 _AT_ONCE: Final = MAX_IDS
 
 
-async def link_for(context: Context, session: Session, user: UserExport, now: datetime) -> str:
-    """The link with which the person chooses a password; those of before lead nowhere any more."""
-    ticket = await break_glass.way_in(session, user.id, now=now)
+async def link_for(context: Context, session: Session, user: UserExport, now: datetime, *, is_sent: bool) -> str:
+    """The link with which the person chooses a password; those of before lead nowhere any more.
+
+    is_sent: to the person's address, and good for as long as it is theirs.
+    """
+    ticket = await break_glass.way_in(session, user.id, now=now, email=user.email if is_sent else None)
     return f"{context.settings.public_url}/login/reset?ticket={ticket}"
 
 
@@ -110,7 +113,7 @@ class Inviting(Rounds):
             Text(
                 "To sign in again, choose a password before %(end)s:\n%(link)s",
                 end=words.moment(now + break_glass.INVITED_FOR),
-                link=await link_for(self._context, session, user, now),
+                link=await link_for(self._context, session, user, now, is_sent=True),
             ),
         ]
         await self._context.mails.write(session, user.email or "", Text("Choose a password"), paragraphs, words=words)

@@ -81,6 +81,7 @@ async def change_own_password(context: Context, request: Request, visitor: Visit
     async with transaction(context.database) as session:
         entries = await credentials.take_handed_over(session, user_id, limits=context.limits, feed=feed, now=now)
         await store.put_password(session, user_id, password_hash, now)
+        await credentials.forget_links(session, user_id, now)
         credentials.announce(session, user_id, "password", now)
         await throttle.forget(session, context.limits.account, user_id)
         await notices.tell(context, session, visitor.user, "password")
@@ -157,12 +158,11 @@ async def _authenticator_page(
 async def _confirm(context: Context, request: Request, visitor: Visitor, form: Params) -> Response:
     """The authenticator counts from now on, and for this session, too."""
     address = address_of(context, request)
-    codes = await factors.confirm(context, request, visitor.user.id, form.get("otp", ""), address=address)
+    codes = await factors.confirm(context, request, visitor.user, form.get("otp", ""), address=address)
     if isinstance(codes, WrongCode):
         return await _authenticator_page(context, request, visitor, codes)
     async with transaction(context.database) as session:
         stepped = await sessions.step_up(session, visitor.session, factors.AMR, now=context.now())
-        await notices.tell(context, session, visitor.user, "totp")
     secret = visitor.secret if stepped is None else stepped[1]
     response = _codes_page(context, request, visitor, codes, "authenticator")
     context.cookies.set_session(response, secret)

@@ -13,7 +13,8 @@ from watchword_authz.models import Passkey
 from watchword_authz.routes import visitors
 from watchword_authz.routes.visitors import AccountPages
 from watchword_authz.steps import see_other
-from watchword_database.engine import transaction
+from watchword_database.engine import Session, transaction
+from watchword_database.turns import take_turn
 from watchword_runtime.calls import Document
 from watchword_runtime.internal import Unreachable
 from watchword_web.forms import Params
@@ -80,18 +81,30 @@ async def _page(context: Context, request: Request, visitor: Visitor, error: str
 async def _remove(context: Context, request: Request, visitor: Visitor, form: Params) -> Response:
     """The passkey is gone, unless nobody could sign in as this person without it."""
     user_id, credential_id = visitor.user.id, _id_of(form["remove"][:_MAX_ID])
+    has_provider = False
     async with transaction(context.database) as session:
-        own = await passkey_store.list_passkeys(session, user_id)
-        has_password = context.settings.local_passwords and await store.find_credential(session, user_id) is not None
-    is_last = [each.credential_id for each in own] == [credential_id] and not has_password
-    if is_last and not await _has_provider(context, visitor):
-        return await _page(context, request, visitor, error=_LAST)
+        is_last = await _is_last(context, session, user_id, credential_id)
+    if is_last:
+        has_provider = await _has_provider(context, visitor)
     async with transaction(context.database) as session:
-        if await passkey_store.delete_passkey(session, user_id, credential_id):
+        # Of two that are removed at the same time the second one is looked at when the first is gone.
+        await take_turn(session, f"authz.passkeys.{user_id}")
+        is_kept = not has_provider and await _is_last(context, session, user_id, credential_id)
+        if not is_kept and await passkey_store.delete_passkey(session, user_id, credential_id):
             credentials.announce(session, user_id, "passkey", context.now())
             await notices.tell(context, session, visitor.user, "passkey")
+    if is_kept:
+        return await _page(context, request, visitor, error=_LAST)
+    context.mails.look()
     log.info("passkey.removed", user_id=user_id)
     return see_other(context, "/account?done=passkey-removed")
+
+
+async def _is_last(context: Context, session: Session, user_id: str, credential_id: bytes) -> bool:
+    """Whether no other passkey and no password is left without this one."""
+    own = await passkey_store.list_passkeys(session, user_id)
+    has_password = context.settings.local_passwords and await store.find_credential(session, user_id) is not None
+    return [each.credential_id for each in own] == [credential_id] and not has_password
 
 
 async def _has_provider(context: Context, visitor: Visitor) -> bool:

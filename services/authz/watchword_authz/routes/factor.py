@@ -119,7 +119,7 @@ async def _enrol(
 ) -> Response:
     """The first code of a new authenticator counts as the second factor of this sign-in."""
     address = address_of(context, request)
-    codes = await factors.confirm(context, request, user.id, form.get("otp", ""), address=address)
+    codes = await factors.confirm(context, request, user, form.get("otp", ""), address=address)
     if isinstance(codes, WrongCode):
         return await _page(context, request, situation, secret, user, codes)
     await _note(context, situation, Passed(user_id=user.id, amr=factors.AMR))

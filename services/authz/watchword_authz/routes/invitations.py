@@ -63,7 +63,7 @@ def router(context: Context) -> APIRouter:
             raise Problem(409, "This cannot be sent", "There is no mail server, or the user has no verified address.")
         now = context.now()
         async with transaction(context.database) as session:
-            link = await inviting.link_for(context, session, user, now)
+            link = await inviting.link_for(context, session, user, now, is_sent=body.send)
             if body.send:
                 words = context.pages.words(user.locale)
                 text = Text(

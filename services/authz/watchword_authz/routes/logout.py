@@ -47,15 +47,15 @@ def router(context: Context) -> APIRouter:
     @api.post("/oauth2/logout", summary="Sign out, from a form", name="sign_out")
     async def sign_out(request: Request) -> Response:
         form = await read_form(request)
-        if "csrf" not in form:
+        secret = context.cookies.read_session(request)
+        if "csrf" not in form or secret is None:
             # RP-Initiated Logout 1.0 2: applications may POST, too. Our cookies (Lax) do not come with a form of
-            # another site; they do with the GET that this answer leads to.
+            # another site, whatever stands in it; they do with the GET that this answer leads to.
             params = {name: form[name] for name in logout.PARAMETERS if name in form}
             return see_other(context, f"/oauth2/logout?{urlencode(params)}")
         asked = await _read(context, request, form)
-        secret = context.cookies.read_session(request)
         session = await _session(context, secret)
-        if session is None or secret is None:
+        if session is None:
             return _signed_out(context, request, asked)
         if not same_origin(request, context.settings) or not check_form_token(
             context.forms_key, form["csrf"], _PAGE, secret

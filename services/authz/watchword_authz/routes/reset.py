@@ -122,7 +122,9 @@ async def _send(context: Context, session: Session, user: UserExport, now: datet
     """The link, after which those that were sent before lead nowhere."""
     flow = f"reset:{user.id}"
     await bus.take_flow(session, ResetPassword, flow=flow, now=now)
-    ticket = await bus.hand_over(session, ResetPassword(user_id=user.id), flow=flow, now=now, ttl=_LIFE)
+    ticket = await bus.hand_over(
+        session, ResetPassword(user_id=user.id, email=user.email), flow=flow, now=now, ttl=_LIFE
+    )
     link = f"{context.settings.public_url}/login/reset?ticket={ticket}"
     paragraphs = [
         Text("Somebody, perhaps you, asked for a new password for the account %(username)s.", username=user.username),
@@ -147,6 +149,7 @@ async def _whose(context: Context, ticket: str) -> UserExport:
         or seen.expires_at <= now
         or user is None
         or not user.active
+        or seen.payload.email not in (None, user.email)
     ):
         raise _worthless()
     return user
