@@ -305,6 +305,17 @@ async def test_a_form_of_another_site_takes_nobodys_session_away(rig: Rig) -> No
     assert visit.browser.page.has("sign-out")
 
 
+async def test_whoever_wants_to_sign_out_can_while_no_hint_can_be_read(own_rig: Rig) -> None:
+    visit, user, sid = await signed_in(own_rig)
+    own_rig.owners.keys_away = 1
+    hint = own_rig.id_token(user.id, visit.client, sid)
+    page = await visit.browser.open(f"{ISSUER}/oauth2/logout?{urlencode({'id_token_hint': hint})}")
+    assert page.status == 200
+    assert not await is_over(own_rig, sid)
+    await visit.browser.submit("csrf", "sign-out")
+    assert await is_over(own_rig, sid)
+
+
 async def test_application_may_post(rig: Rig) -> None:
     """The session's cookie does not come along; the GET that follows has it."""
     visit, user, sid = await signed_in(rig)

@@ -7,7 +7,9 @@ import asyncpg
 import pyotp
 import pytest
 from tests.authz.conftest import HASH, ISSUER, PASSWORD, Rig, Visit
+from tests.authz.test_api import call
 
+from watchword_authz import factor_store, factors
 from watchword_database import bus
 from watchword_database.engine import transaction
 from watchword_events.exports import UserExport
@@ -160,6 +162,19 @@ async def test_new_recovery_codes_replace_the_old(rig: Rig) -> None:
     assert visit.browser.page.status == 400
 
 
+async def test_of_codes_that_are_renewed_twice_at_once_one_set_counts(rig: Rig) -> None:
+    user = rig.user()
+    database = rig.db()
+
+    async def renew() -> None:
+        async with transaction(database) as session:
+            rig.canary.add("recovery code", *await factors.renew_recovery_codes(session, user.id, rig.clock()))
+
+    await asyncio.gather(*(renew() for _ in range(4)))
+    async with transaction(database) as session:
+        assert await factor_store.count_recovery_codes(session, user.id) == factors.RECOVERY_CODES
+
+
 async def test_secret_and_codes_stand_nowhere_in_the_database(rig: Rig) -> None:
     _, phone, codes = await enrolled(rig)
     connection = await asyncpg.connect(rig.site.database.admin_url)
@@ -266,6 +281,21 @@ async def test_who_guesses_waits_and_locks_no_known_device_out(rig: Rig) -> None
     again = await at_factor(rig, user, owner, prompt="login")
     await enter(again, phone.next_code())
     assert (await again.code()).user_id == user.id
+
+
+async def test_whoever_guessed_too_often_is_let_go_on_by_an_administrator(rig: Rig) -> None:
+    """The lock shows, and is taken away, whether it is of passwords or of codes."""
+    user, phone, _ = await enrolled(rig)
+    visit = await at_factor(rig, user)
+    for _ in range(6):
+        await enter(visit, phone.wrong_code())
+    assert visit.browser.page.status == 429
+    state = (await call(rig, "GET", f"/credentials/{user.id}")).json()
+    assert state["locked_until"] is not None
+    assert (await call(rig, "DELETE", f"/credentials/{user.id}/lock")).status_code == 204
+    assert (await call(rig, "GET", f"/credentials/{user.id}")).json()["locked_until"] is None
+    await enter(visit, phone.next_code())
+    assert (await visit.code()).user_id == user.id
 
 
 async def test_a_password_that_is_changed_meanwhile_signs_nobody_in(rig: Rig) -> None:

@@ -303,7 +303,6 @@ async def test_an_honest_logout_token(sign_in: SignIn, upstream: Any) -> None:
         pytest.param({"iat": ...}, "id_token_invalid", id="no iat"),
         pytest.param({"exp": 1}, "clock_skew", id="over"),
         pytest.param({"exp": "soon"}, "id_token_invalid", id="an end that is a word"),
-        pytest.param({"exp": 253_402_300_799}, "id_token_invalid", id="an end with the calendar"),
         pytest.param({"iat": 1, "exp": ...}, "clock_skew", id="old, without an end"),
         pytest.param({"exp": 253_402_300_799}, "id_token_invalid", id="an end that is the calendar's"),
         pytest.param({"iat": 253_402_300_799, "exp": ...}, "id_token_invalid", id="begun when the calendar ends"),

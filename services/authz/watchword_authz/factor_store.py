@@ -9,6 +9,7 @@ from sqlmodel import col, select
 
 from watchword_authz.models import Authenticator, RecoveryCode
 from watchword_database.engine import Session
+from watchword_database.turns import take_turn
 
 
 async def has_factor(session: Session, user_id: str) -> bool:
@@ -73,7 +74,8 @@ async def delete_authenticator(session: Session, user_id: str) -> bool:
 
 
 async def put_recovery_codes(session: Session, user_id: str, hashes: Sequence[bytes], now: datetime) -> None:
-    """The person has exactly these."""
+    """The person has exactly these: of two calls at the same time those of the later one."""
+    await take_turn(session, f"authz.recovery_codes.{user_id}")
     await delete_recovery_codes(session, user_id)
     session.add_all(RecoveryCode(user_id=user_id, code_hash=each, created_at=now) for each in hashes)
 

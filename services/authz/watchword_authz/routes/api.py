@@ -167,7 +167,10 @@ def _credentials(api: APIRouter, context: Context) -> None:
             authenticator = await factor_store.find_authenticator(session, user_id)
             codes_left = await factor_store.count_recovery_codes(session, user_id)
             passkeys = await passkey_store.list_passkeys(session, user_id)
-            locked = await throttle.locked_until(session, context.limits.account, user_id, context.now())
+            locks = [
+                await throttle.locked_until(session, limit, user_id, context.now())
+                for limit in (context.limits.account, context.limits.factor)
+            ]
         return CredentialState(
             user_id=user_id,
             has_password=credential is not None,
@@ -175,7 +178,7 @@ def _credentials(api: APIRouter, context: Context) -> None:
             authenticator_since=authenticator.confirmed_at if authenticator is not None else None,
             recovery_codes_left=codes_left,
             passkeys=len(passkeys),
-            locked_until=locked,
+            locked_until=max((each for each in locks if each is not None), default=None),
         )
 
     @api.delete("/credentials/{user_id}/factors", status_code=204, summary="Forget second factors and passkeys")
@@ -192,7 +195,8 @@ def _credentials(api: APIRouter, context: Context) -> None:
     async def unlock_account(user_id: str, caller: administrator) -> None:
         await require_reach(context, caller, user_id)
         async with transaction(context.database) as session:
-            await throttle.forget(session, context.limits.account, user_id)
+            for limit in (context.limits.account, context.limits.factor):
+                await throttle.forget(session, limit, user_id)
 
 
 async def _require_session(context: Context, caller: Caller, sid: str) -> None:

@@ -10,11 +10,13 @@ from fastapi.responses import RedirectResponse
 
 from watchword_authz import logout, sessions, store
 from watchword_authz.context import Context
+from watchword_authz.hints import Hint
 from watchword_authz.models import EndReason, UserSession
 from watchword_authz.steps import see_other
 from watchword_database import bus
 from watchword_database.engine import transaction
 from watchword_events.handovers import UpstreamLogout
+from watchword_runtime.internal import Unreachable
 from watchword_web import languages
 from watchword_web.csrf import check_form_token, form_token, same_origin
 from watchword_web.errors import PageError
@@ -71,10 +73,19 @@ def router(context: Context) -> APIRouter:
 
 async def _read(context: Context, request: Request, params: Params) -> logout.LogoutRequest:
     languages.prefer(request.scope, asked=params.get("ui_locales", "")[:_LONGEST_LOCALES].split())
-    hint = await context.hints.verify(params["id_token_hint"]) if "id_token_hint" in params else None
+    hint = await _hint_in(context, params)
     client_id = logout.named_client(params, hint)
     client = await context.clients.get(client_id) if client_id else None
     return logout.check(params, client, hint)
+
+
+async def _hint_in(context: Context, params: Params) -> Hint | None:
+    """What the hint says; nothing while the keys cannot be had: then the person is asked, and can sign out."""
+    try:
+        return await context.hints.verify(params["id_token_hint"]) if "id_token_hint" in params else None
+    except Unreachable:
+        log.warning("sign_out.hint_not_read")
+        return None
 
 
 async def _session(context: Context, secret: str | None) -> UserSession | None:
