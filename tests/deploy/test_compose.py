@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -20,6 +21,7 @@ from watchword.grants import load_grants
 from watchword.installation import BrokenInstallation, Installation, Operator
 from watchword_events.names import Service
 from watchword_runtime.settings import PREFIX, ServiceSettings
+from watchword_web.addresses import client_address
 
 ONE_SHOT = ("init", "migrate")
 OURS = (*ONE_SHOT, "provision", *SERVICES)
@@ -174,7 +176,8 @@ def test_the_settings_are_valid_and_name_the_other_services(
     assert settings.public_url == "http://localhost:8080"
     assert settings.environment == "production"
     assert settings.database_url.get_secret_value().endswith("@postgres:5432/watchword")
-    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+    subnets = [compose["networks"][each]["ipam"]["config"][0]["subnet"] for each in ("inside", "outside")]
+    assert [str(network) for network in settings.trusted_proxies] == [*subnets, "0.0.0.0/32"]
 
 
 def test_each_server_and_service_is_really_asked_whether_it_is_well(compose: Document, drawn: Path) -> None:
@@ -222,9 +225,20 @@ def test_whoever_sends_something_has_a_way_out_and_nobody_else(compose: Document
     """authz sends mail, token tells applications of sign-outs, admin sends webhooks, directory asks DNS about domains,
     federation asks providers; all behind the outbound guard. A key-management service and the public URL are the job's.
     """
-    assert compose["networks"]["inside"] == {"internal": True}
+    assert compose["networks"]["inside"]["internal"] is True
+    assert not {"internal"} & set(compose["networks"]["outside"])
     outside = {name for name, each in compose["services"].items() if "outside" in each["networks"]}
     assert outside == {"gateway", "migrate", *SERVICES}
+
+
+def test_a_client_in_a_private_network_cannot_say_from_where_it_comes() -> None:
+    """A proxy of the operator's before the gateway, which adds to X-Forwarded-For what it saw, as nginx does."""
+    told = read_compose({"WATCHWORD_GATEWAY_PROXIES": "192.168.7.2/32"})["services"]["authz"]["environment"]
+    trusted = [ip_network(each) for each in told["WATCHWORD_TRUSTED_PROXIES"].split()]
+    gateway = str(next(trusted[0].hosts()))
+    for peer in ("192.168.7.2", "10.213.77.1"):
+        said = f"203.0.113.9, 192.168.1.5, {peer}".encode()
+        assert client_address([(b"x-forwarded-for", said)], gateway, trusted) == "192.168.1.5"
 
 
 def test_every_setting_can_be_given_without_changing_the_file(compose: Document) -> None:

@@ -97,9 +97,11 @@ def test_an_unreadable_file_is_named(environment: pytest.MonkeyPatch, tmp_path: 
     assert str(path) in said
 
 
-def test_networks_are_given_with_commas(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("WATCHWORD_TRUSTED_PROXIES", "10.0.0.0/8, ::1/128")
-    assert load(ServiceSettings).trusted_proxies == [ip_network("10.0.0.0/8"), ip_network("::1/128")]
+def test_networks_are_given_with_commas_or_spaces(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("WATCHWORD_TRUSTED_PROXIES", "10.0.0.0/8, ::1/128 192.0.2.7/32")
+    assert load(ServiceSettings).trusted_proxies == [
+        ip_network(each) for each in ("10.0.0.0/8", "::1/128", "192.0.2.7/32")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class ServiceSettings(BaseSettings):
         {}, description='Where the other services listen inside: {"directory": "http://directory:8000"}'
     )
     trusted_proxies: Annotated[list[Network], NoDecode] = Field(
-        [], description="Networks whose X-Forwarded-For is believed, comma separated"
+        [], description="Networks whose X-Forwarded-For is believed, separated by commas or spaces"
     )
     client_certificate_header: str = Field(
         "",
@@ -161,7 +161,7 @@ class ServiceSettings(BaseSettings):
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return value.replace(",", " ").split()
 
     @field_validator("keys")
     @classmethod
