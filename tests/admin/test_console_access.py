@@ -168,16 +168,36 @@ async def test_a_thing_is_made_shown_and_deleted(console: Browser, api: Api, roo
     assert [each for each in listed["items"] if each[named] == shown and not each.get("revoked_at")] == []  # type: ignore[attr-defined]
 
 
-async def test_a_scim_key_is_made_where_the_address_is_copied(console: Browser) -> None:
+async def test_a_scim_token_is_made_where_the_address_is_copied_and_shows_what_it_was_refused(
+    console: Browser, api: Api
+) -> None:
+    short = name_of("acme")
+    await api.create("/organizations", short_name=short, name="Acme")
     page = await console.open(f"{console.issuer}/admin/scim")
     assert page.texts["scim-url"] == f"{console.issuer}/scim/v2"
-    await console.click("new-scim-key")
-    page = await console.submit("scope", "save", name=name_of("scim"))
-    key = page.texts["once"]
-    answer = await console.client.get(
-        f"{console.issuer}/scim/v2/Users?count=1", headers={"Authorization": f"Bearer {key}"}
-    )
-    assert answer.status_code == 200, answer.text
+    await console.click("new-scim-token")
+    page = await console.submit("organization", "save", name=name_of("scim"), organization="no-such-organization")
+    assert page.status == 400
+    page = await console.submit("organization", "save", name=name_of("scim"), organization=short, expires_at="soon")
+    assert page.status == 400
+    name = name_of("scim")
+    page = await console.submit("organization", "save", name=name, organization=short, expires_at="")
+    token = page.texts["once"]
+    headers = {"Authorization": f"Bearer {token}"}
+    for path, status in (("Users?count=1", 200), ("Users/nobody", 404)):
+        answer = await console.client.get(f"{console.issuer}/scim/v2/{path}", headers=headers, timeout=60)
+        assert answer.status_code == status, answer.text
+    page = await console.open(f"{console.issuer}/admin/scim")
+    assert name in page.body
+    assert short in page.body
+    token_id = token.partition(".")[0]
+    page = await console.click(f"look-{token_id}")
+    assert "/Users/nobody" in page.body
+    await console.open(f"{console.issuer}/admin/scim")
+    await console.click(f"revoke-{token_id}")
+    await console.submit("confirm")
+    answer = await console.client.get(f"{console.issuer}/scim/v2/Users", headers=headers)
+    assert answer.status_code == 401, answer.text
 
 
 async def test_somebody_is_invited_merged_and_has_evidence(console: Browser, api: Api) -> None:

@@ -51,6 +51,7 @@ THINGS: Final[Mapping[str, Mapping[str, object]]] = {
     "resources": {"identifier": "https://described.example", "name": "Described"},
     "verifiers": {"name": "described", "audience": "https://described.example"},
     "registration-tokens": {"name": "described"},
+    "scim-tokens": {"name": "described"},
     "issuers": {"iss": "https://described.example", "aud": ["described"]},
     "providers": {
         "id": "Described", "preset": "oidc", "display_name": "Described", "issuer": "https://described.example",

@@ -437,6 +437,22 @@ async def test_an_organization_is_administered(scene: Scene) -> None:
     await api.delete(f"/groups/{(await api.get('/groups', full_name=f'acme-{tag}/fresh'))['items'][0]['id']}")  # type: ignore[index]
 
 
+async def test_an_address_that_is_only_repeated_stays_unverified(scene: Scene) -> None:
+    """What somebody claims at a provider does not become true because their administrator sends the document back."""
+    ids = scene.ids
+    address = f"ceo-{ids['tag']}@elsewhere.example"
+    claimed = text("UPDATE directory.users SET email = :email, email_verified = false WHERE id = :id")
+    async with transaction(scene.databases[Service.DIRECTORY]) as session:
+        await (await session.connection()).execute(claimed, {"email": address, "id": ids["bob"]})
+    for method, body in (
+        ("PATCH", {"email": address}),
+        ("PATCH", {"email": address, "name": "Bob"}),
+        ("PUT", {"username": ids["bob name"], "email": address, "organization": ids["acme"]}),
+    ):
+        answer = await scene.ask(method, "/users/{bob}", body)
+        assert (answer.status_code, answer.json()["email_verified"]) == (200, False), answer.text
+
+
 async def test_who_administers_two_says_which_and_moves_nobody(scene: Scene) -> None:
     api, ids = scene.platform.api(), scene.ids
     second = await api.create("/assignments", role="organization-administrator", user=ids["boss"],

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import version
@@ -13,6 +14,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from watchword.cli import app
+from watchword_testkit.canary import Canary
 from watchword_testkit.platform import Platform
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
@@ -50,6 +52,21 @@ async def test_keys_are_listed_rotated_and_revoked(run: Run) -> None:
     code, _, err = await run("keys", "revoke", made["kid"])
     assert code == 1
     assert "Already revoked" in err
+
+
+async def test_a_scim_token_is_made_looked_at_and_revoked(run: Run, platform: Platform, canary: Canary) -> None:
+    api = platform.api(canary)
+    short = f"acme-{secrets.token_hex(4)}"
+    await api.create("/organizations", short_name=short, name="Acme")
+    code, out, _ = await run("scim", "create", "entra", "--organization", short)
+    assert code == 0
+    canary.add("SCIM token", token := out.strip())
+    token_id = token.partition(".")[0]
+    code, out, _ = await run("scim", "list", "--json")
+    assert [each["name"] for each in json.loads(out) if each["id"] == token_id] == ["entra"]
+    assert await run("scim", "failures", token_id, "--json") == (0, "[]\n", "")
+    assert (await run("scim", "revoke", token_id, "--yes"))[0] == 0
+    assert (await run("scim", "failures", token_id))[0] == 1
 
 
 async def test_what_would_end_is_counted_and_then_ended_everywhere(run: Run, platform: Platform) -> None:
@@ -100,6 +117,7 @@ LISTINGS = {
     "providers list": (),
     "providers presets": (),
     "rules list": (),
+    "scim list": (),
     "users list": (),
     "users show": ("admin",),
 }
@@ -108,6 +126,7 @@ OTHERS = {
     "apply", "clients create", "clients disable", "clients enable", "doctor", "drift", "events list", "events tail",
     "keys revoke", "keys rotate", "master-key status", "plan", "providers create", "providers dependents",
     "providers disable", "providers enable", "providers show", "providers test", "revoke", "rules dry-run",
+    "scim create", "scim failures",
     "users create", "users disable", "users enable",
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 # Nothing heavy up here: `watchword health` runs every few seconds in each container.
-from watchword.commands import admin, audit, clients, declare, events, keys, master_key, providers, rules, users
+from watchword.commands import admin, audit, clients, declare, events, keys, master_key, providers, rules, scim, users
 from watchword.commands.doctor import doctor
 from watchword.commands.login import login
 from watchword.commands.restore import restore
@@ -206,6 +206,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(clients.app, name="clients")
 app.add_typer(providers.app, name="providers")
 app.add_typer(rules.app, name="rules")
+app.add_typer(scim.app, name="scim")
 app.add_typer(keys.app, name="keys")
 app.add_typer(events.app, name="events")
 app.add_typer(audit.app, name="audit")

@@ -121,6 +121,13 @@ class Callers:
             title = "Not signed in" if denied.status == 401 else "Not allowed"
             raise Problem(denied.status, title, denied.description, headers=headers) from denied
 
+    def unknown(self, request: Request) -> Problem:
+        """The refusal of a credential that a service looked at itself. Raises Problem (429) for too many of them."""
+        self._refused.check(address_prefix(self._address(request)), self._now(), Surface.API)
+        description = "The credential is unknown, expired or revoked."
+        challenge = self._told_where(f'Bearer error="invalid_token", error_description="{description}"')
+        return Problem(401, "Not signed in", description, headers={"WWW-Authenticate": challenge})
+
     def act(self, caller: Caller, request: Request, *, via: str = "api") -> None:
         """What this request changes is audited as the caller's from now on. via: `api` or `scim`.
 
@@ -130,7 +137,7 @@ class Callers:
             return
         acting_for(
             Origin(
-                actor=caller.user_id or caller.client_id or "",
+                actor=caller.user_id or caller.client_id or caller.api_key_id or "",
                 via=_VIA.get(caller.client_id or "", via),
                 method=request.method,
                 path=request.scope["path"],

@@ -1,7 +1,7 @@
 """directory: which person an identity is, and where that person stands.
 
 Owns: users, identities (links from an upstream subject to a user), pending links; groups, organizations, roles and who
-has them; the names of further attributes.
+has them; the names of further attributes; SCIM tokens.
 Copies: providers, branding (admin), API keys (token).
 
 Endpoints:
@@ -12,6 +12,7 @@ Endpoints:
     POST GET /api/v1/organizations, GET PUT PATCH DELETE /api/v1/organizations/{id}, …/domains[/{domain}[/verify]]
     POST GET /api/v1/roles, GET PUT PATCH DELETE /api/v1/roles/{id}
     POST GET /api/v1/assignments, GET DELETE /api/v1/assignments/{id}
+    POST GET /api/v1/scim-tokens, GET DELETE /api/v1/scim-tokens/{id}, GET …/failures
     GET  /api/v1/attributes, PUT DELETE /api/v1/attributes/{name}
     /scim/v2: …/Users, …/Groups, …/Bulk, …/ServiceProviderConfig, …/ResourceTypes, …/Schemas
     GET  /internal/export/{user,organization}  for other services' copies

@@ -55,8 +55,13 @@ async def named_organization(session: Session, reference: str | None, by: Reach)
     return found
 
 
-async def check_new(session: Session, new: NewUser, organization_id: str | None, by: Reach) -> None:
-    """Raises BeyondReach for what an organization's administrator cannot say of somebody new."""
+async def check_new(
+    session: Session, new: NewUser, organization_id: str | None, by: Reach, *, vouches: bool = True
+) -> None:
+    """Raises BeyondReach for what an organization's administrator cannot say of somebody new.
+
+    vouches: whether the address counts as verified.
+    """
     if by.organizations is None:
         return
     if new.username in RESERVED:
@@ -64,14 +69,17 @@ async def check_new(session: Session, new: NewUser, organization_id: str | None,
     _check_same("attributes", new.attributes, {})
     for name in _VOUCHED:
         _check_same(name, getattr(new, name), None)
-    await _check_address(session, new.email, organization_id)
+    if vouches:
+        await _check_address(session, new.email, organization_id)
 
 
-async def check_changes(session: Session, user: User, changes: UserChanges, standing: Standing, by: Reach) -> None:
+async def check_changes(
+    session: Session, user: User, changes: UserChanges, standing: Standing, by: Reach, *, vouches: bool = True
+) -> None:
     """Raises UnknownUser, or BeyondReach for what an organization's administrator cannot change.
 
     How somebody gets in (password, address, being enabled) is changed only of those who have nothing beyond the
-    organization: whoever holds the account holds all that it may.
+    organization: whoever holds the account holds all that it may.  vouches: whether a new address counts as verified.
     """
     require_reach(user, by)
     if by.organizations is None:
@@ -89,7 +97,7 @@ async def check_changes(session: Session, user: User, changes: UserChanges, stan
     for name in given.intersection(_VOUCHED):
         _check_same(name, getattr(changes, name), user.profile.get(name))
     is_address_new = "email" in given and changes.email != user.email
-    if is_address_new:
+    if is_address_new and vouches:
         await _check_address(session, changes.email, user.organization_id)
     if is_address_new or changes.password is not None or (changes.active is True and not user.active):
         await require_nothing_beyond(session, user, standing, by)
@@ -139,12 +147,17 @@ async def within(session: Session, standings: Mapping[str, Standing], by: Reach)
     }
 
 
+async def may_vouch_for(session: Session, email: str, organization_id: str) -> bool:
+    """Whether who administers an organization says that the address is somebody's own: in a domain that it proved."""
+    domains = (await organization_table.domains_of(session, [organization_id]))[organization_id]
+    return email.rpartition("@")[2] in domains
+
+
 async def _check_address(session: Session, email: str | None, organization_id: str | None) -> None:
     """An address that somebody enters who administers counts as verified: of a proved domain, or none."""
     if email is None or organization_id is None:
         return
-    domain = email.rpartition("@")[2]
-    if domain not in (await organization_table.domains_of(session, [organization_id]))[organization_id]:
+    if not await may_vouch_for(session, email, organization_id):
         raise BeyondReach("email: only an address in a domain that the organization has proved")
 
 

@@ -29,9 +29,6 @@ WITH RECURSIVE below AS (
 )
 SELECT group_id FROM below
 """).bindparams(_IDS)
-_STANDING_GROUPS: Final = text(
-    "SELECT id FROM directory.groups WHERE id = ANY(:ids) AND deleted_at IS NULL"
-).bindparams(_IDS)
 _JOIN: Final = text("""
 INSERT INTO directory.memberships (group_id, user_id, created_at) SELECT :group_id, unnest(:ids), :now
     ON CONFLICT DO NOTHING RETURNING user_id
@@ -178,10 +175,12 @@ async def put_parents(session: Session, group_id: str, parent_ids: Sequence[str]
         await session.exec(insert(Nesting).values(rows))
 
 
-async def standing_groups(session: Session, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are a group's."""
-    connection = await session.connection()
-    return set((await connection.execute(_STANDING_GROUPS, {"ids": list(ids)})).scalars())
+async def standing_groups(session: Session, ids: Sequence[str], *, by: Reach = EVERYTHING) -> set[str]:
+    """Those of the ids that are a group's within reach."""
+    statement = select(col(Group.id)).where(col(Group.id).in_(ids), _STANDS)
+    if by.organizations is not None:
+        statement = statement.where(col(Group.organization_id).in_(by.organizations))
+    return set((await session.exec(statement)).all())
 
 
 async def children_of(session: Session, group_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -192,10 +192,11 @@ async def change_children(
 ) -> list[int]:
     """These groups lie in the group, or do not any more; returns who is due to learn of it.
 
-    add, remove: groups that exist. Raises UnknownGroup, Circle, AboveOwnRank. Appends GroupUpdated for each that moved.
+    add, remove: groups that exist, within the caller's reach. Raises UnknownGroup, Circle, AboveOwnRank. Appends
+    GroupUpdated for each that moved.
     """
     await group_table.lock_nesting(session)
-    if await group_table.find_group(session, group_id) is None:
+    if await group_table.find_group(session, group_id, by=by) is None:
         raise UnknownGroup(group_id)
     if group_id in await group_table.groups_below(session, add):
         raise Circle(group_id)

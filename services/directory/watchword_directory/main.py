@@ -49,6 +49,7 @@ PATHS: Final[tuple[str, ...]] = (
     "/api/v1/roles",
     "/api/v1/assignments",
     "/api/v1/attributes",
+    "/api/v1/scim-tokens",
     "/api/v1/me/account",
     "/api/v1/me/email",
     "/api/v1/me/identities",

@@ -50,11 +50,18 @@ class User(Base, table=True):
             postgresql_where=text("email_verified AND deleted_at IS NULL"),
         ),
         Index("ix_users_email", text("lower(email)")),
-        # The name as a SCIM client said it is unique as well; filters by it, by address and by external id are fast.
+        # The name as a SCIM client said it is unique within an organization: nobody takes one that another's directory
+        # will push. Filters by it, by address and by external id are fast.
         Index(
-            "uq_users_scim_name",
+            "uq_users_scim_name_within",
+            text("coalesce(organization_id, '')"),
             text("lower(coalesce(scim ->> 'userName', username))"),
             unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_users_scim_name",
+            text("lower(coalesce(scim ->> 'userName', username))"),
             postgresql_where=text("deleted_at IS NULL"),
         ),
         Index(
@@ -300,6 +307,45 @@ class Assignment(Base, table=True):
     created_at: datetime = Field(sa_type=TIMESTAMP)
 
 
+class ScimToken(Base, table=True):
+    """With what another system pushes people and groups. Only the SHA-256 of the secret is kept.
+
+    organization_id: whose people and groups it reaches, None for the installation's.  provider_id: a provider with
+    which it ends.  created_by: a user or client.  A revoked one stays as a tombstone.
+    """
+
+    __tablename__ = "scim_tokens"
+
+    id: str = Field(primary_key=True, sa_type=Text)
+    version: int = Field(default=1, sa_type=BigInteger)
+    name: str = Field(sa_type=Text)
+    secret_hash: str = Field(sa_type=Text)
+    organization_id: str | None = Field(
+        default=None, sa_column_args=[ForeignKey("directory.organizations.id")], sa_type=Text
+    )
+    provider_id: str | None = Field(default=None, sa_type=Text)
+    created_by: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = Field(sa_type=TIMESTAMP)
+    expires_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+    revoked_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+    last_used_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+
+
+class ScimFailure(Base, table=True):
+    """A request of a SCIM token that was refused. path: below `/scim/v2`.  detail: what the caller was told."""
+
+    __tablename__ = "scim_failures"
+    __table_args__ = (Index("ix_scim_failures_token", "token_id", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity(always=True)])
+    token_id: str = Field(sa_column_args=[ForeignKey("directory.scim_tokens.id")], sa_type=Text)
+    at: datetime = Field(sa_type=TIMESTAMP)
+    method: str = Field(sa_type=Text)
+    path: str = Field(sa_type=Text)
+    status: int = Field(sa_type=BigInteger)
+    detail: str = Field(sa_type=Text)
+
+
 class Behind(StrEnum):
     """What a set of users stands behind: those in a group, those who have a role, those of an organization."""
 
@@ -354,5 +400,6 @@ audit(
         "memberships": Audited("membership"),
         "roles": Audited("role", name="name"),
         "assignments": Audited("assignment"),
+        "scim_tokens": Audited("scim_token", name="name"),
     },
 )

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from watchword_database import Session
 from watchword_database.ids import new_id
-from watchword_directory import group_table, organization_table
+from watchword_directory import group_table, organization_table, scim_tokens
 from watchword_directory.claims import Source, rise_behind
 from watchword_directory.models import Behind, Organization, OrganizationDomain
 from watchword_directory.organization_documents import NewOrganization, OrganizationChanges
@@ -100,6 +100,7 @@ async def delete_organization(session: Session, organization_id: str, *, now: da
     if await organization_table.is_anybodys(session, organization_id):
         raise NotEmpty(organization_id)
     await organization_table.drop_domains(session, organization_id)
+    await scim_tokens.revoke_tokens_of(session, organization_id, now=now)
     organization.deleted_at = now
     await _rise(session, organization, now=now)
     session.emit(OrganizationDeleted(id=organization_id, version=organization.version))

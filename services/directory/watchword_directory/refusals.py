@@ -17,6 +17,7 @@ from watchword_directory.organizations import DomainTaken, NotEmpty, Organizatio
 from watchword_directory.ranks import AboveOwnRank
 from watchword_directory.role_table import UnknownRole
 from watchword_directory.roles import BuiltInRole, NoSuchRoles, RoleExists, WrongPlace
+from watchword_directory.scim_tokens import ExpiryPassed, UnknownToken
 from watchword_directory.store import UnknownUser
 from watchword_directory.users import LastOwner, NameTaken
 from watchword_web.errors import FieldError, Problem
@@ -43,6 +44,7 @@ _KINDS: Final[Mapping[type[Exception], str]] = {
     UnknownGroup: "group",
     UnknownOrganization: "organization",
     UnknownRole: "role",
+    UnknownToken: "SCIM token",
 }
 
 
@@ -54,7 +56,7 @@ def refusals(about: str = "user") -> Iterator[None]:
     """
     try:
         yield
-    except (UnknownUser, UnknownGroup, UnknownOrganization, UnknownRole) as unknown:
+    except (UnknownUser, UnknownGroup, UnknownOrganization, UnknownRole, UnknownToken) as unknown:
         raise _unknown(unknown, about) from None
     except (NameTaken, GroupExists, OrganizationExists, RoleExists, DomainTaken) as taken:
         raise _taken(taken) from None
@@ -69,6 +71,8 @@ def refusals(about: str = "user") -> Iterator[None]:
         raise _named_as_anothers() from None
     except WhichOrganization:
         raise _wrong("#/organization", "say which: the caller administers several") from None
+    except ExpiryPassed:
+        raise _wrong("#/expires_at", "lies in the past") from None
     except DnsAway:
         detail = "No name server answered. Try again later."
         raise Problem(503, "DNS is away", detail, headers={"Retry-After": "10"}) from None

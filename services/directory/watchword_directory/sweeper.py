@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from watchword_database import Database, transaction
-from watchword_directory import store
+from watchword_directory import scim_tokens, store
 from watchword_runtime.clock import Clock
 from watchword_runtime.rounds import Rounds
 
@@ -28,4 +28,6 @@ class Sweeper(Rounds):
     async def once(self) -> None:
         """What has expired is gone."""
         async with transaction(self._database) as session:
-            await store.delete_expired(session, now=self._now())
+            now = self._now()
+            await store.delete_expired(session, now=now)
+            await scim_tokens.delete_old_failures(session, now=now)

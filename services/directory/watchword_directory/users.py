@@ -84,21 +84,23 @@ async def create_user(
     password_hash: str | None,
     scim: dict[str, JsonValue] | None = None,
     external_id: str | None = None,
+    vouches: bool = True,
     by: Reach,
     feed: Feed,
     now: datetime,
 ) -> tuple[User, list[int]]:
     """The user exists, and may sign in at once with the password when one is given; ledger entries to settle.
 
-    scim, external_id: what a SCIM client said.  by: the caller's reach. Raises NameTaken, UnknownOrganization,
-    WhichOrganization, InvalidAttribute, AboveOwnRank, BeyondReach. Appends UserProvisioned, MembershipChanged,
-    GroupCreated, and UserDisabled for one who is created inactive.
+    scim, external_id: what a SCIM client said.  vouches: whether the address counts as verified.  by: the caller's
+    reach. Raises NameTaken, UnknownOrganization, WhichOrganization, InvalidAttribute, AboveOwnRank, BeyondReach.
+    Appends UserProvisioned, MembershipChanged, GroupCreated, and UserDisabled for one who is created inactive.
     """
     await check_attributes(session, new.attributes)
     user = user_of(new, scim=scim or {}, external_id=external_id, now=now)
     organization = await named_organization(session, new.organization, by)
     user.organization_id = organization.id if organization is not None else None
-    await check_new(session, new, user.organization_id, by)
+    user.email_verified = user.email_verified and vouches
+    await check_new(session, new, user.organization_id, by, vouches=vouches)
     user.password_set_at = now if password_hash else None
     if not await create_users(session, [user], now=now):
         taken = await store.find_user_by_username(session, user.username)
@@ -133,27 +135,29 @@ async def change_user(
     *,
     password_hash: str | None,
     end_sessions: bool = False,
+    vouches: bool = True,
     by: Reach,
     feed: Feed,
     now: datetime,
 ) -> tuple[User, list[int]]:
     """The user as changed, and the ledger entries to settle; nothing at all happens when nothing differs.
 
-    end_sessions: every session and token of the user ends too.  by: the caller's reach. Raises UnknownUser, NameTaken,
-    InvalidUsername, UnknownOrganization, InvalidAttribute, LastOwner, AboveOwnRank, BeyondReach. Appends UserUpdated,
-    MembershipChanged, GroupCreated, and UserDisabled or UserEnabled.
+    end_sessions: every session and token of the user ends too.  vouches: whether a new address counts as verified.
+    by: the caller's reach; who does not reach everything verifies nothing by repeating an address. Raises UnknownUser,
+    NameTaken, InvalidUsername, UnknownOrganization, InvalidAttribute, LastOwner, AboveOwnRank, BeyondReach. Appends
+    UserUpdated, MembershipChanged, GroupCreated, and UserDisabled or UserEnabled.
     """
     others = 1
     if changes.active is False:  # owners are locked before the user, always in one order
         others = await role_table.count_other_owners(session, user_id)
     user = await store.get_user_for_change(session, user_id)
     standing = await standing_of(session, user_id)
-    await check_changes(session, user, changes, standing, by)
+    await check_changes(session, user, changes, standing, by, vouches=vouches)
     require_rank(standing.rank(by), by)
     if changes.active is False and user.active and OWNER in standing.given and not others:
         raise LastOwner(user_id)
     await check_attributes(session, changes.attributes or {})
-    await _change_claims(session, user, changes, password_hash=password_hash, by=by, now=now)
+    await _change_claims(session, user, changes, password_hash=password_hash, vouches=vouches, by=by, now=now)
     entries: list[int] = []
     if end_sessions:
         cut = RevocationKind.CUT
@@ -164,7 +168,14 @@ async def change_user(
 
 
 async def _change_claims(
-    session: Session, user: User, changes: UserChanges, *, password_hash: str | None, by: Reach, now: datetime
+    session: Session,
+    user: User,
+    changes: UserChanges,
+    *,
+    password_hash: str | None,
+    vouches: bool,
+    by: Reach,
+    now: datetime,
 ) -> None:
     given = changes.model_fields_set
     before = _told(user)
@@ -172,18 +183,18 @@ async def _change_claims(
     user.profile = kept | changes.claims()
     if changes.attributes is not None:
         user.attributes = changes.attributes
-    if "organization" in given:
-        user.organization_id = await _organization(session, changes.organization)
+    home = await _organization(session, changes.organization) if "organization" in given else user.organization_id
     moved = _NOWHERE
     if changes.groups is not None:
         moved = await groups.put_user_in(session, user, changes.groups, by=by, now=now)
-    # Names last: a query would write them, and meet whoever has them already.
+    # Names, and where they have to be free, last: a query would write them, and meet whoever has them already.
+    user.organization_id = home
     if changes.username is not None:
         if changes.username != user.username and "userName" in user.scim:
             user.scim = {name: said for name, said in user.scim.items() if name not in ("userName", "became")}
         user.username = changes.username
-    if "email" in given:
-        user.email, user.email_verified = changes.email, changes.email is not None
+    if "email" in given and not (by.organizations is not None and changes.email == user.email):
+        user.email, user.email_verified = changes.email, changes.email is not None and vouches
     check_sign_in_names(user.username, user.email)
     changed = before != _told(user) or bool(moved)
     if not changed and password_hash is None:

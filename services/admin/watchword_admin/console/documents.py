@@ -92,6 +92,18 @@ class ApiKey(Document):
     last_used_at: datetime | None = None
 
 
+class ScimToken(Document):
+    """With what a directory pushes people and groups. organization: whose; None for all."""
+
+    id: str
+    name: str
+    organization: str | None = None
+    provider_id: str | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
 class Credentials(Document):
     """Whether a person has a password, and whether guesses have locked the account."""
 

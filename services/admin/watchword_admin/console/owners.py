@@ -23,6 +23,7 @@ OWNERS: Final[Mapping[str, Service]] = {
     "verifiers": Service.TOKEN,
     "assignments": Service.DIRECTORY,
     "attributes": Service.DIRECTORY,
+    "scim-tokens": Service.DIRECTORY,
     "groups": Service.DIRECTORY,
     "identities": Service.DIRECTORY,
     "organizations": Service.DIRECTORY,

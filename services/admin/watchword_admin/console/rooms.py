@@ -170,7 +170,7 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "POST /admin/keys/rotate": ("POST /keys/rotate",),
     "GET /admin/keys/{kid}/revoke": ("GET /keys/{kid}", "POST /keys/{kid}/revoke"),
     "POST /admin/keys/{kid}/revoke": ("POST /keys/{kid}/revoke",),
-    "GET /admin/scim": ("GET /api-keys",),
+    "GET /admin/scim": ("GET /api-keys", "GET /scim-tokens"),
 }
 
 

@@ -1,4 +1,4 @@
-"""SCIM at the console: where a directory pushes people to, and with which keys."""
+"""SCIM at the console: where a directory pushes people to, and with which tokens and keys."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,24 +8,33 @@ from fastapi import Request, Response
 from watchword_admin.console import documents as seen
 from watchword_admin.console.pages import Console, Handler, cursor_of, following
 from watchword_admin.console.sessions import Visit
+from watchword_runtime.calls import together
 
 _ROWS: Final = "200"
 SCOPE: Final = "watchword:scim"
 
 
 async def show_scim(console: Console, request: Request, visit: Visit) -> Response:
-    """The address to copy, and the keys that may push."""
-    found = await console.calls.page(visit.token, "api-keys", seen.ApiKey, limit=_ROWS, **cursor_of(request))
+    """The address to copy, and the tokens and keys that may push."""
+    tokens, found = await together(
+        console.calls.page(visit.token, "scim-tokens", seen.ScimToken, limit=_ROWS),
+        console.calls.page(visit.token, "api-keys", seen.ApiKey, limit=_ROWS, **cursor_of(request)),
+    )
     keys = [key for key in found.items if SCOPE in key.scope]
     return console.render(
         request,
         visit,
         "scim.html",
         here="scim",
+        tokens=tokens,
         keys=keys,
         scope=SCOPE,
         base_url=f"{console.parts.settings.public_url}/scim/v2",
-        names=await console.names(users=[key.user_id for key in keys]),
+        names=await console.names(
+            users=[key.user_id for key in keys],
+            organizations=[each.organization for each in tokens.items],
+            providers=[each.provider_id for each in tokens.items],
+        ),
         following=following("/admin/scim", {}, found.next),
     )
 

@@ -12,11 +12,24 @@ from watchword_directory.routes import (
     organizations,
     roles,
     scim,
+    scim_tokens,
     sign_in,
     users,
 )
 
-_MODULES = (sign_in, users, my_account, identities, groups, organizations, roles, attributes, scim, exports)
+_MODULES = (
+    sign_in,
+    users,
+    my_account,
+    identities,
+    groups,
+    organizations,
+    roles,
+    attributes,
+    scim_tokens,
+    scim,
+    exports,
+)
 
 
 def routers(parts: Parts) -> list[APIRouter]:

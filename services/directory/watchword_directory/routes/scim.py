@@ -1,4 +1,4 @@
-"""`/scim/v2`: SCIM 2.0 for whoever holds the scope `watchword:scim`. Spec: RFC 7644 3."""
+"""`/scim/v2`: SCIM 2.0 for whoever holds a SCIM token, or the scope `watchword:scim`. Spec: RFC 7644 3."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,10 +11,14 @@ import orjson
 import structlog
 from fastapi import APIRouter, Request, Response
 
+from watchword_database import transaction
+from watchword_directory import scim_tokens
 from watchword_directory.edge import Parts
+from watchword_directory.models import ScimFailure
 from watchword_directory.ranks import Rank, Reach, reach_of
+from watchword_runtime.access import API_KEY_HEADERS, Caller
 from watchword_web.errors import Problem
-from watchword_web.forms import parse_json
+from watchword_web.forms import parse_json, read_query
 
 if TYPE_CHECKING:
     from functools import _lru_cache_wrapper
@@ -27,6 +31,8 @@ PREFIX: Final = "/scim/v2"
 SCOPE: Final = "watchword:scim"
 MEDIA_TYPE: Final = "application/scim+json"
 MAX_BODY: Final = 1024 * 1024
+_MAX_PATH: Final = 128
+_MAX_DETAIL: Final = 512
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # What is told of the interface; the last route answers everything below the prefix.
 _DESCRIBED: Final = (
@@ -79,9 +85,7 @@ def _named(answer: Callable[[Request], Awaitable[Response]], name: str) -> Calla
 
 async def _answer(parts: Parts, server: "_lru_cache_wrapper[ScimServer]", request: Request) -> Response:
     try:
-        caller = await parts.callers.holder(request, SCOPE, via="scim")
-        if caller.user_id is not None and reach_of(caller).rank < Rank.ADMINISTRATOR:
-            raise Problem(403, "Not allowed", "The person behind this credential does not administer.")
+        caller, by = await _caller(parts, request)
     except Problem as refused:
         return _error(refused)
     # Made in a thread: that takes a second, in which others are answered.
@@ -100,11 +104,81 @@ async def _answer(parts: Parts, server: "_lru_cache_wrapper[ScimServer]", reques
         headers=dict(request.headers),
         body=body,
     )
-    # What happens through a system that is not a person is never above an administrator's.
-    response = await serving.answer(asked, by=Reach(min(reach_of(caller).rank, Rank.ADMINISTRATOR)))
-    log.info("scim.answered", method=request.method, status=int(response.status), by_key=caller.api_key_id)
+    response = await serving.answer(asked, by=by)
+    status = int(response.status)
+    log.info("scim.answered", method=request.method, status=status, by_key=caller.api_key_id)
     said = b"" if response.body is None else orjson.dumps(response.body)
+    if caller.user_id is None and caller.api_key_id is not None:
+        await _note(parts, caller.api_key_id, request.method, path, status, response.body)
     return Response(said, int(response.status), {"Cache-Control": "no-store", **response.headers})
+
+
+async def _caller(parts: Parts, request: Request) -> tuple[Caller, Reach]:
+    """Who calls, and how far they reach: with a SCIM token, or as an administrator's key or a client does.
+
+    What happens through a system that is not a person is never above an administrator's. Raises Problem.
+    """
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    presented = presented.strip()
+    if scheme.lower() == "bearer" and presented.startswith(scim_tokens.PREFIX):
+        return await _token_holder(parts, request, presented)
+    caller = await parts.callers.holder(request, SCOPE, via="scim")
+    if caller.user_id is not None and reach_of(caller).rank < Rank.ADMINISTRATOR:
+        raise Problem(403, "Not allowed", "The person behind this credential does not administer.")
+    return caller, Reach(min(reach_of(caller).rank, Rank.ADMINISTRATOR))
+
+
+async def _token_holder(parts: Parts, request: Request, presented: str) -> tuple[Caller, Reach]:
+    """The holder of a SCIM token, who reaches its organization; without one everything below administration.
+
+    A token of a provider ends with it, and is of its organization. Raises Problem.
+    """
+    read_query(request)  # a repeated parameter is refused before two readers could each see another value
+    if any(name in request.headers for name in API_KEY_HEADERS):
+        raise Problem(401, "Not signed in", "Send one credential, not several.")
+    async with transaction(parts.database) as session:
+        token = await scim_tokens.find_live(session, presented, now=parts.now())
+    if token is not None and token.provider_id is not None:
+        provider = await parts.providers.get(token.provider_id)
+        is_open = parts.feed.is_live({"idp": token.provider_id, "rev": parts.feed.position})
+        if provider is None or not (provider.enabled and is_open) or provider.organization != token.organization_id:
+            token = None
+    if token is None:
+        raise parts.callers.unknown(request)
+    reach = None if token.organization_id is None else frozenset({token.organization_id})
+    caller = Caller(None, None, frozenset({SCOPE}), api_key_id=token.id, name=token.name, reach=reach)
+    parts.callers.act(caller, request, via="scim")
+    return caller, Reach(Rank.NONE if reach is None else Rank.ORGANIZATION, reach)
+
+
+async def _note(parts: Parts, token_id: str, method: str, path: str, status: int, body: object) -> None:
+    """What was refused is kept for whoever looks why it does not arrive; of a bulk request, its first operation."""
+    refused: list[tuple[int, object]] = [(status, body)]
+    if status < HTTPStatus.BAD_REQUEST:
+        operations = body.get("Operations", []) if isinstance(body, dict) else []
+        answers = [(int(each.get("status", 0)), each.get("response")) for each in operations]
+        refused = [answer for answer in answers if answer[0] >= HTTPStatus.BAD_REQUEST]
+    if not refused:
+        return
+    first, told = refused[0]
+    detail = str(told.get("detail") or "") if isinstance(told, dict) else ""
+    if len(refused) > 1:
+        detail = f"{len(refused)} operations; the first: {detail}"
+    failure = ScimFailure(
+        token_id=token_id,
+        at=parts.now(),
+        method=method,
+        path=clipped(path, _MAX_PATH),
+        status=first,
+        detail=clipped(detail, _MAX_DETAIL),
+    )
+    async with transaction(parts.database) as session:
+        await scim_tokens.note_failure(session, failure)
+
+
+def clipped(text: str, most: int) -> str:
+    """As much of the text as is kept, without what PostgreSQL does not keep."""
+    return text[:most].replace("\x00", "").encode(errors="replace").decode()
 
 
 def _error(refused: Problem) -> Response:

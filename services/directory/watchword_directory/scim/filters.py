@@ -38,9 +38,11 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from watchword_directory.models import Group, Membership, Nesting, User
+from watchword_directory.ranks import Reach
 
 MAX_FILTER: Final = 2048
 _ORDERED: Final[Mapping[CompareOperator, Callable[[Any, Any], Any]]] = {
@@ -72,6 +74,7 @@ _USER: Final[Mapping[str, Any]] = {
     "name.middleName": _either(("name", "middleName"), "middle_name"),
     "nickName": _either(("nickName",), "nickname"),
 }
+# By whole names; whoever reaches one organization calls its groups by their names there.
 _GROUP: Final[Mapping[str, Any]] = {
     "id": col(Group.id),
     "externalId": col(Group.external_id),
@@ -82,7 +85,7 @@ _GROUP: Final[Mapping[str, Any]] = {
 _EMAILS: Final = case(
     (_SAID.has_key("emails"), _SAID["emails"]),
     (
-        col(User.email).is_not(None),
+        and_(col(User.email).is_not(None), col(User.email_verified)),
         func.jsonb_build_array(func.jsonb_build_object("value", col(User.email), "primary", True)),
     ),
     else_=func.jsonb_build_array(),
@@ -90,27 +93,32 @@ _EMAILS: Final = case(
 _EMAILS_IN_SMALL: Final = literal_column("lower((users.scim -> 'emails')::text)::jsonb", JSONB())
 
 
-def condition(found: ScimFilter[Any], resource: str) -> ColumnElement[bool]:
-    """The rows that the filter means. resource: `User` or `Group`. Raises InvalidFilterException."""
+def condition(found: ScimFilter[Any], resource: str, by: Reach) -> ColumnElement[bool]:
+    """The rows that the filter means, which asks for nothing beyond the caller's reach.
+
+    resource: `User` or `Group`. Raises InvalidFilterException.
+    """
     if len(str(found)) > MAX_FILTER:
         raise InvalidFilterException(detail=f"a filter has at most {MAX_FILTER} characters")
-    return _Translator(found, resource).visit(found.ast)
+    return _Translator(found, resource, by).visit(found.ast)
 
 
-def sortable(binding: AttributeBinding, resource: str) -> Any:
+def sortable(binding: AttributeBinding, resource: str, by: Reach) -> Any:
     """What the attribute is sorted by, letters compared as the attribute's are. Raises InvalidFilterException."""
     name = _name(binding)
     if (resource, name.partition(".")[0]) == ("User", "emails"):
-        return func.lower(col(User.email))  # of several values the primary one counts
+        return case((col(User.email_verified), func.lower(col(User.email))))  # of several values the primary one counts
     if binding.is_multivalued:
         raise InvalidFilterException(detail=f"{name} cannot be sorted by")
-    found = column_of(name, binding, resource)
+    found = column_of(name, binding, resource, by)
     is_text = isinstance(found.type, Text) or found.type.python_type is str
     return func.lower(found) if is_text and not binding.case_exact else found
 
 
-def column_of(name: str, binding: AttributeBinding, resource: str) -> Any:
+def column_of(name: str, binding: AttributeBinding, resource: str, by: Reach) -> Any:
     """The column with the value of an attribute that has one. Raises InvalidFilterException."""
+    if (resource, name) == ("Group", "displayName") and by.organizations is not None:
+        return col(Group.name)
     columns = _USER if resource == "User" else _GROUP
     if name in columns:
         return columns[name]
@@ -122,9 +130,12 @@ def column_of(name: str, binding: AttributeBinding, resource: str) -> Any:
 class _Translator(FilterVisitor[ColumnElement[bool]]):
     """entry: within a selection such as `emails[…]`, the attribute and the column with one of its values."""
 
-    def __init__(self, found: ScimFilter[Any], resource: str, entry: tuple[AttrPath, Any] | None = None) -> None:
+    def __init__(
+        self, found: ScimFilter[Any], resource: str, by: Reach, entry: tuple[AttrPath, Any] | None = None
+    ) -> None:
         self._filter = found
         self._resource = resource
+        self._by = by
         self._entry = entry
 
     def visit_comparison(self, node: Comparison) -> ColumnElement[bool]:
@@ -136,10 +147,11 @@ class _Translator(FilterVisitor[ColumnElement[bool]]):
         if self._entry is not None:
             return _compared(self._of_entry(self._entry[1], binding), binding, node.op, value)
         if not binding.is_multivalued:
-            return _compared(column_of(name, binding, self._resource), binding, node.op, value)
+            return _compared(column_of(name, binding, self._resource, self._by), binding, node.op, value)
         if name in ("emails", "emails.value") and node.op is CompareOperator.eq and isinstance(value, str):
             wanted = [{"value": value.lower()}]
-            return or_(func.lower(col(User.email)) == value.lower(), _EMAILS_IN_SMALL.contains(wanted))
+            is_own = and_(func.lower(col(User.email)) == value.lower(), col(User.email_verified))
+            return or_(is_own, _EMAILS_IN_SMALL.contains(wanted))
         # `ne` holds when no value is that one.
         is_not = node.op is CompareOperator.ne
         op = CompareOperator.eq if is_not else node.op
@@ -153,7 +165,7 @@ class _Translator(FilterVisitor[ColumnElement[bool]]):
         if self._entry is not None:
             return _present(self._of_entry(self._entry[1], binding))
         if not binding.is_multivalued:
-            return _present(column_of(_name(binding), binding, self._resource))
+            return _present(column_of(_name(binding), binding, self._resource, self._by))
         return self._some(binding, lambda entry: _present(self._of_entry(entry, binding)))
 
     def visit_not(self, node: Not) -> ColumnElement[bool]:
@@ -169,7 +181,7 @@ class _Translator(FilterVisitor[ColumnElement[bool]]):
             return false()
 
         def inner(entry: Any) -> ColumnElement[bool]:
-            return _Translator(self._filter, self._resource, (node.attr_path, entry)).visit(node.val_filter)
+            return _Translator(self._filter, self._resource, self._by, (node.attr_path, entry)).visit(node.val_filter)
 
         return self._some(binding, inner)
 
@@ -184,12 +196,21 @@ class _Translator(FilterVisitor[ColumnElement[bool]]):
         if (self._resource, head) == ("Group", "members"):
             person = select(Membership).where(col(Membership.group_id) == col(Group.id))
             group = select(Nesting).where(col(Nesting.parent_id) == col(Group.id))
+            if self._by.organizations is not None:
+                child = aliased(Group)
+                home = col(User.organization_id).in_(self._by.organizations)
+                person = person.join(User, col(User.id) == col(Membership.user_id)).where(home)
+                own = col(child.organization_id).in_(self._by.organizations)
+                group = group.join(child, col(child.id) == col(Nesting.child_id)).where(own)
             return or_(
                 exists(person.where(holds(col(Membership.user_id))).correlate(Group)),
                 exists(group.where(holds(col(Nesting.child_id))).correlate(Group)),
             )
         if (self._resource, head) == ("User", "groups"):
             member = select(Membership).where(col(Membership.user_id) == col(User.id))
+            if self._by.organizations is not None:
+                own = col(Group.organization_id).in_(self._by.organizations)
+                member = member.join(Group, col(Group.id) == col(Membership.group_id)).where(own)
             return exists(member.where(holds(col(Membership.group_id))).correlate(User))
         if self._resource != "User" or head not in ("emails", "phoneNumbers", "addresses"):
             raise InvalidFilterException(detail=f"{head} cannot be filtered by")

@@ -4,17 +4,17 @@ What a client said is kept as it was said (`users.scim`), and what Watchword und
 address and profile. Shown is what was said, except where the user has been changed otherwise since.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from scim2_models import InvalidValueException, Resource
 
 from watchword_directory.emails import InvalidEmail, canonical_email
-from watchword_directory.models import Group, User
-from watchword_directory.names import InvalidUsername, canonical_username
+from watchword_directory.models import User
+from watchword_directory.names import RESERVED, InvalidUsername, canonical_username
 from watchword_directory.profiles import NewUser
 from watchword_directory.texts import Link, Locale, Phone, Text, ZoneInfo
 
@@ -116,8 +116,29 @@ def claims_of(said: Mapping[str, JsonValue]) -> dict[str, str]:
     return claims
 
 
-def payload_of(user: User, groups: Sequence[Group]) -> dict[str, Any]:
-    """The user as SCIM shows it, without `schemas`."""
+def shown_email(user: User) -> str | None:
+    """The address that is shown: a verified one, or what a client itself said.
+
+    Else whoever claims somebody's address would be found by it, and taken for that person.
+    """
+    said = _canonical(_primary(user.scim.get("emails")))
+    return user.email if user.email_verified or user.email == said else None
+
+
+def of_an_organization(person: Person) -> Person:
+    """The person as the client of one organization may say it: without what would count beyond it.
+
+    A name with an @ is somebody's address, some names are an installation's own, and a phone number counts as proved.
+    """
+    is_fit = person.username is not None and "@" not in person.username and person.username not in RESERVED
+    username = person.username if is_fit else None
+    said = {name: value for name, value in person.said.items() if name != "phoneNumbers"}
+    claims = {name: value for name, value in person.claims.items() if name != "phone_number"}
+    return replace(person, username=username, said=said, claims=claims)
+
+
+def payload_of(user: User, groups: Mapping[str, str]) -> dict[str, Any]:
+    """The user as SCIM shows it, without `schemas`. groups: by id, what each is called."""
     shown: dict[str, Any] = deepcopy(dict(user.scim))
     name, became = shown.pop(_NAME, None), shown.pop(_BECAME, None)
     withdrawn = shown.pop(_WITHDRAWN, None)
@@ -127,8 +148,8 @@ def payload_of(user: User, groups: Sequence[Group]) -> dict[str, Any]:
             _put(shown, path, user.profile.get(claim))
     if user.profile.get("phone_number") != known.get("phone_number"):
         _put(shown, ("phoneNumbers",), _one(user.profile.get("phone_number")))
-    if _canonical(_primary(shown.get("emails"))) != user.email:
-        _put(shown, ("emails",), _one(user.email))
+    if _canonical(_primary(shown.get("emails"))) != shown_email(user):
+        _put(shown, ("emails",), _one(shown_email(user)))
     shown |= {
         "id": user.id,
         "userName": name if became == user.username else user.username,
@@ -145,8 +166,8 @@ def payload_of(user: User, groups: Sequence[Group]) -> dict[str, Any]:
         shown["externalId"] = user.external_id
     if groups:
         shown["groups"] = [
-            {"value": group.id, "$ref": f"Groups/{group.id}", "display": group.full_name, "type": "direct"}
-            for group in groups
+            {"value": group_id, "$ref": f"Groups/{group_id}", "display": called, "type": "direct"}
+            for group_id, called in groups.items()
         ]
     return shown
 

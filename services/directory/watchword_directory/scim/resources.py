@@ -152,7 +152,7 @@ def described() -> ScimProvider:
             AuthenticationScheme(
                 type=AuthenticationScheme.Type.oauthbearertoken,
                 name="Bearer token",
-                description="An API key or an access token with the scope watchword:scim",
+                description="A SCIM token, or an API key or access token with the scope watchword:scim",
                 primary=True,
             )
         ],

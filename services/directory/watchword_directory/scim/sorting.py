@@ -11,14 +11,18 @@ from sqlalchemy import ColumnElement, and_, literal, null, or_
 from sqlmodel import col
 
 from watchword_directory.models import Group, User
+from watchword_directory.ranks import Reach
 from watchword_directory.scim.filters import sortable
 
 
 class Order:
     """The order that a search asks for, of users or of groups."""
 
-    def __init__(self, asked: SearchRequest[Any], model: Any, resource: str) -> None:
-        """resource: `User` or `Group`. Raises InvalidValueException for what cannot be sorted by."""
+    def __init__(self, asked: SearchRequest[Any], model: Any, resource: str, by: Reach) -> None:
+        """resource: `User` or `Group`.  by: the caller's reach.
+
+        Raises InvalidValueException for what cannot be sorted by.
+        """
         self._id: Any = col(User.id if resource == "User" else Group.id)
         self._descends = asked.sort_order is SearchRequest.SortOrder.descending
         self._by: Any = None
@@ -26,7 +30,7 @@ class Order:
             binding = asked.sort_binding(model)
             if binding is None:
                 raise InvalidValueException(detail=f"{asked.sort_by} cannot be sorted by")
-            self._by = sortable(binding, resource)
+            self._by = sortable(binding, resource, by)
 
     @property
     def value(self) -> ColumnElement[Any]:

@@ -1,8 +1,9 @@
 """Where SCIM reads and writes: users and groups, changed as `/api/v1` changes them, with the same events."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -30,6 +31,7 @@ from sqlmodel import col, select
 from watchword_database import Session, transaction
 from watchword_directory import group_table, groups, store, users
 from watchword_directory.claims import lock_users
+from watchword_directory.delegation import BeyondReach, may_vouch_for, require_reach
 from watchword_directory.edge import Parts
 from watchword_directory.group_documents import GroupChanges, NewGroup
 from watchword_directory.groups import (
@@ -42,10 +44,20 @@ from watchword_directory.groups import (
 )
 from watchword_directory.models import Group, Membership, User
 from watchword_directory.names import InvalidUsername, candidates
+from watchword_directory.organization_table import UnknownOrganization
 from watchword_directory.profiles import UserChanges
 from watchword_directory.ranks import AboveOwnRank, Reach
 from watchword_directory.scim.filters import condition
-from watchword_directory.scim.people import CLAIMS, Person, new_user_of, payload_of, person_of, stored
+from watchword_directory.scim.people import (
+    CLAIMS,
+    Person,
+    new_user_of,
+    of_an_organization,
+    payload_of,
+    person_of,
+    shown_email,
+    stored,
+)
 from watchword_directory.scim.resources import MAX_RESULTS
 from watchword_directory.scim.sorting import Order
 from watchword_directory.texts import Text
@@ -61,7 +73,7 @@ _PLAN_ANEW: Final = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 class Storage(AsyncScimStorage):
-    """Made for one request. by: above whom the caller stands."""
+    """Made for one request. by: the caller's reach: what lies beyond is as if it were not there."""
 
     supports_cursors = True
 
@@ -72,6 +84,11 @@ class Storage(AsyncScimStorage):
         self._opened: Session | None = None
         self._entries: list[int] = []
         self._due: list[int] = []
+
+    @property
+    def _own(self) -> str | None:
+        """The one organization that is reached; None for everything."""
+        return None if self._by.organizations is None else next(iter(self._by.organizations))
 
     @property
     def _session(self) -> Session:
@@ -86,7 +103,7 @@ class Storage(AsyncScimStorage):
             async with transaction(self._parts.database) as session:
                 self._opened = session
                 yield
-        except (store.UnknownUser, group_table.UnknownGroup) as unknown:
+        except (store.UnknownUser, group_table.UnknownGroup, UnknownOrganization) as unknown:
             raise NotFoundException(detail="There is no such resource.") from unknown
         except (NameTaken, GroupExists, IntegrityError) as taken:
             raise UniquenessException(detail="Another resource has this name or address.") from taken
@@ -100,6 +117,8 @@ class Storage(AsyncScimStorage):
             raise InvalidValueException(detail="A value is too long, or none that can be kept or compared.") from error
         except (AboveOwnRank, LastOwner) as above:
             raise ForbiddenException(detail="It concerns somebody who stands above the caller.") from above
+        except BeyondReach as beyond:
+            raise ForbiddenException(detail=f"It would count beyond the organization: {beyond}.") from beyond
         finally:
             self._opened = None
         await self._parts.endings.here().finish(self._entries)
@@ -114,11 +133,11 @@ class Storage(AsyncScimStorage):
     ) -> Resource[Any]:
         """One user or group. Raises NotFoundException."""
         if resource_type.name == "User":
-            user = await store.find_user(self._session, resource_id)
+            user = await store.find_user(self._session, resource_id, by=self._by)
             if user is None:
                 raise NotFoundException(detail="There is no such user.")
             return (await self._shown_users([user]))[0]
-        group = await group_table.find_group(self._session, resource_id)
+        group = await group_table.find_group(self._session, resource_id, by=self._by)
         if group is None:
             raise NotFoundException(detail="There is no such group.")
         return (await self._shown_groups([group], members=_wants_members(response_parameters)))[0]
@@ -133,11 +152,13 @@ class Storage(AsyncScimStorage):
         table: Any = User if name == "User" else Group
         model: Any = self._provider.model_for(resource_types[0])
         where: list[ColumnElement[bool]] = [col(table.deleted_at).is_(None)]
+        if self._own is not None:
+            where.append(col(table.organization_id) == self._own)
         if search_request.filter is not None:
-            where.append(condition(ScimFilter[model](str(search_request.filter)), name))
+            where.append(condition(ScimFilter[model](str(search_request.filter)), name, self._by))
             await (await self._session.connection()).execute(_PLAN_ANEW)
         most = MAX_RESULTS if search_request.count is None else min(search_request.count, MAX_RESULTS)
-        order = Order(search_request, model, name)
+        order = Order(search_request, model, name, self._by)
         page = select(table, order.value).where(*where).order_by(*order.clauses).limit(most + 1)
         if search_request.cursor is not None:
             if position is not None:
@@ -175,12 +196,13 @@ class Storage(AsyncScimStorage):
         now = self._parts.now()
         if resource_type.name == "User":
             user = await store.get_user_for_change(self._session, resource_id)
+            require_reach(user, self._by)
             _check_version(f'W/"{user.version}"', expected_version)
             self._entries += await users.delete_user(
                 self._session, resource_id, by=self._by, feed=self._parts.feed, now=now
             )
             return
-        group = await group_table.get_group_for_change(self._session, resource_id)
+        group = await group_table.get_group_for_change(self._session, resource_id, by=self._by)
         _check_version(await self._group_version(group), expected_version)
         self._due += await groups.delete_group(self._session, resource_id, by=self._by, now=now)
 
@@ -193,7 +215,7 @@ class Storage(AsyncScimStorage):
         """
         if conditions.if_match is not None or conditions.if_none_match is not None:
             await lock_users(self._session, [*add, *remove])  # before groups, as everywhere
-            group = await group_table.get_group_for_change(self._session, group_id)
+            group = await group_table.get_group_for_change(self._session, group_id, by=self._by)
             conditions.check(await self._group_version(group), "PATCH")
         await self._change_members(group_id, add=add, remove=remove)
         group = await group_table.get_group_for_change(self._session, group_id)
@@ -202,18 +224,25 @@ class Storage(AsyncScimStorage):
     async def create_users(self, resources: Sequence[Resource[Any]]) -> list[Resource[Any] | None]:
         """Those of the users who exist now, as they are shown; None for each who has to be looked at alone.
 
-        That is one whose name or address somebody has, who is to be inactive, or who is called otherwise here.
+        That is one whose name or address somebody has, who is to be inactive, or who is called otherwise here; of an
+        organization everybody.
         """
+        if self._own is not None:
+            return [None] * len(resources)
         now = self._parts.now()
         wanted: list[User | None] = [self._plain(resource, now) for resource in resources]
         made = await users.create_users(self._session, [user for user in wanted if user is not None], now=now)
-        return [None if user is None or user.id not in made else self._show(user, ()) for user in wanted]
+        return [None if user is None or user.id not in made else self._show(user, {}) for user in wanted]
 
     # users -----------------------------------------------------------------------------------------------------------
 
     async def _create_user(self, person: Person) -> Resource[Any]:
-        now = self._parts.now()
-        names = [person.username] if person.username else self._names_for(person)
+        now, vouches = self._parts.now(), await self._vouches(person.email)
+        if self._own is not None:
+            person = of_an_organization(person)
+        names = [person.username] if person.username else []
+        if not names or self._own is not None:  # of an organization: a name that somebody elsewhere has stops nobody
+            names += self._names_for(person)
         for name in names:
             try:
                 user, entries = await users.create_user(
@@ -222,16 +251,17 @@ class Storage(AsyncScimStorage):
                     password_hash=None,
                     scim=stored(person, name),
                     external_id=person.external_id,
+                    vouches=vouches,
                     by=self._by,
                     feed=self._parts.feed,
                     now=now,
                 )
-            except NameTaken:
-                if name == names[-1]:
+            except NameTaken as taken:
+                if taken.field != "username" or name == names[-1]:
                     raise
             else:
                 self._entries += entries
-                return self._show(user, ())
+                return self._show(user, {})
         raise UniquenessException(detail="No free user name was found.")
 
     def _plain(self, resource: Resource[Any], now: datetime) -> User | None:
@@ -256,10 +286,16 @@ class Storage(AsyncScimStorage):
     async def _update_user(self, user_id: str, person: Person, expected_version: str | None) -> Resource[Any]:
         now, session = self._parts.now(), self._session
         user = await store.get_user_for_change(session, user_id)
+        require_reach(user, self._by)
         _check_version(f'W/"{user.version}"', expected_version)
+        if self._own is not None:  # whose people keep their names here
+            person = replace(of_an_organization(person), username=user.username)
         version, username = user.version, person.username or user.username
-        given: dict[str, Any] = {name: person.claims.get(name) for name in CLAIMS}
-        given |= {"username": username, "email": person.email}
+        told = CLAIMS if self._own is None else [name for name in CLAIMS if name != "phone_number"]
+        given: dict[str, Any] = {name: person.claims.get(name) for name in told}
+        given["username"] = username
+        if person.email != shown_email(user):  # an address that is only repeated is verified by nobody
+            given["email"] = person.email
         if person.active is not None:
             given["active"] = person.active
         user, entries = await users.change_user(
@@ -267,6 +303,7 @@ class Storage(AsyncScimStorage):
             user_id,
             UserChanges(**given),
             password_hash=None,
+            vouches=await self._vouches(person.email),
             by=self._by,
             feed=self._parts.feed,
             now=now,
@@ -281,6 +318,10 @@ class Storage(AsyncScimStorage):
             await session.flush()
         return (await self._shown_users([user]))[0]
 
+    async def _vouches(self, email: str | None) -> bool:
+        """Whether the address counts as verified because the client says it."""
+        return self._own is None or email is None or await may_vouch_for(self._session, email, self._own)
+
     async def _shown_users(self, found: Sequence[User]) -> list[Resource[Any]]:
         ids = [user.id for user in found]
         statement = (
@@ -289,12 +330,14 @@ class Storage(AsyncScimStorage):
             .where(col(Membership.user_id).in_(ids), col(Group.deleted_at).is_(None))
             .order_by(col(Group.full_name))
         )
-        belonging: dict[str, list[Group]] = {user_id: [] for user_id in ids}
+        if self._own is not None:
+            statement = statement.where(col(Group.organization_id) == self._own)
+        belonging: dict[str, dict[str, str]] = {user_id: {} for user_id in ids}
         for user_id, group in (await self._session.exec(statement)).all():
-            belonging[user_id].append(group)
+            belonging[user_id][group.id] = self._called(group)
         return [self._show(user, belonging[user.id]) for user in found]
 
-    def _show(self, user: User, groups_of_user: Sequence[Group]) -> Resource[Any]:
+    def _show(self, user: User, groups_of_user: Mapping[str, str]) -> Resource[Any]:
         model: Any = self._provider.model_for("User")
         shown: Resource[Any] = model.model_validate(payload_of(user, groups_of_user))
         return shown
@@ -316,19 +359,19 @@ class Storage(AsyncScimStorage):
 
     async def _update_group(self, group_id: str, resource: Any, expected_version: str | None) -> Resource[Any]:
         now, session = self._parts.now(), self._session
-        known = await group_table.find_group(session, group_id)
+        known = await group_table.find_group(session, group_id, by=self._by)
         if known is None:
             raise NotFoundException(detail="There is no such group.")
         _check_version(await self._group_version(known), expected_version)
         wanted = set(_member_ids(resource))
-        before = {*await self._members_of(group_id), *await group_table.child_ids_of(session, group_id)}
+        before = {*await self._members_of(group_id), *await self._children_of(group_id)}
         add, remove = sorted(wanted - before), sorted(before - wanted)
         if add or remove:  # people are locked before groups, as everywhere
             await self._change_members(group_id, add=add, remove=remove)
         group = await group_table.get_group_for_change(session, group_id)
-        if resource.display_name != group.full_name:
+        if resource.display_name != self._called(group):
             _, name = await self._place(resource.display_name)
-            prefix = group.full_name.removesuffix(group.name)
+            prefix = self._called(group).removesuffix(group.name)
             if not resource.display_name.startswith(prefix) or f"{prefix}{name}" != resource.display_name:
                 raise InvalidValueException(detail="A group stays in its organization.")
             group, due = await groups.change_group(session, group_id, GroupChanges(name=name), by=self._by, now=now)
@@ -342,7 +385,7 @@ class Storage(AsyncScimStorage):
     async def _change_members(self, group_id: str, *, add: Sequence[str], remove: Sequence[str]) -> None:
         """Members are people and groups; an id says by itself which it is."""
         session, now = self._session, self._parts.now()
-        nested = await group_table.standing_groups(session, [*add, *remove])
+        nested = await group_table.standing_groups(session, [*add, *remove], by=self._by)
         new_people = [each for each in add if each not in nested]
         old_people = [each for each in remove if each not in nested]
         await groups.change_members(session, group_id, add=new_people, remove=old_people, by=self._by, now=now)
@@ -357,11 +400,13 @@ class Storage(AsyncScimStorage):
             )
 
     async def _place(self, full_name: str) -> tuple[str | None, str]:
-        """The organization that a full name begins with, and the rest of it. Raises InvalidValueException."""
-        found, name = await organization_of_name(self._session, full_name), full_name
-        organization = found.id if found is not None else None
-        if found is not None:
-            name = full_name.partition(SEPARATOR)[2]
+        """The organization that a full name begins with, and the rest of it. Raises InvalidValueException.
+
+        For whoever reaches one organization, every name is one of its own.
+        """
+        organization, name = self._own, full_name
+        if self._own is None and (found := await organization_of_name(self._session, full_name)) is not None:
+            organization, name = found.id, full_name.partition(SEPARATOR)[2]
         try:
             _NAME.validate_python(name)
         except ValidationError as error:
@@ -371,7 +416,20 @@ class Storage(AsyncScimStorage):
 
     async def _members_of(self, group_id: str) -> Sequence[str]:
         statement = select(col(Membership.user_id)).where(col(Membership.group_id) == group_id)
+        if self._own is not None:
+            home = col(User.organization_id) == self._own
+            statement = statement.join(User, col(User.id) == col(Membership.user_id)).where(home)
         return (await self._session.exec(statement.order_by(col(Membership.user_id)))).all()
+
+    async def _children_of(self, group_id: str) -> list[str]:
+        """The ids of the groups that lie in it, sorted."""
+        found = await group_table.child_ids_of(self._session, group_id)
+        own = await group_table.standing_groups(self._session, found, by=self._by)
+        return [each for each in found if each in own]
+
+    def _called(self, group: Group) -> str:
+        """What the group is called: among those of one organization by its name there."""
+        return group.full_name if self._own is None else group.name
 
     async def _group_version(self, group: Group) -> str:
         return (await self._versions([group]))[group.id]
@@ -388,6 +446,9 @@ class Storage(AsyncScimStorage):
             .where(col(Membership.group_id).in_(ids))
             .group_by(col(Membership.group_id))
         )
+        if self._own is not None:
+            home = col(User.organization_id) == self._own
+            statement = statement.join(User, col(User.id) == col(Membership.user_id)).where(home)
         inside = {row[0]: f"{row[1]}-{row[2].timestamp():.6f}" for row in (await self._session.exec(statement)).all()}
         for group_id, children in (await group_table.children_of(self._session, ids)).items():
             named = hashlib.sha256(" ".join(children).encode()).hexdigest()[:16]
@@ -401,7 +462,7 @@ class Storage(AsyncScimStorage):
         for group in found:
             payload: dict[str, Any] = {
                 "id": group.id,
-                "displayName": group.full_name,
+                "displayName": self._called(group),
                 "externalId": group.external_id,
                 "meta": {
                     "resourceType": "Group",
@@ -417,7 +478,7 @@ class Storage(AsyncScimStorage):
 
     async def members_shown(self, group_id: str) -> list[dict[str, str]]:
         """The people and groups in a group, as they are shown."""
-        people, children = await self._members_of(group_id), await group_table.child_ids_of(self._session, group_id)
+        people, children = await self._members_of(group_id), await self._children_of(group_id)
         return [
             *({"value": each, "$ref": f"Users/{each}", "type": "User"} for each in people),
             *({"value": each, "$ref": f"Groups/{each}", "type": "Group"} for each in children),

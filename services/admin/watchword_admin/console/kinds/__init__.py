@@ -9,7 +9,7 @@ from watchword_admin.console.kinds.applications import (
     SCOPES,
     SERVICE_ACCOUNTS,
 )
-from watchword_admin.console.kinds.people import ATTRIBUTES, CONSENTS, DELIVERIES, GRANTS, SESSIONS
+from watchword_admin.console.kinds.people import ATTRIBUTES, CONSENTS, DELIVERIES, GRANTS, SCIM_TOKENS, SESSIONS
 from watchword_admin.console.kinds.safety import API_KEYS, FACTOR_REQUIREMENTS, SAML_KEYS, VERIFIERS
 from watchword_admin.console.kinds.shapes import Kind
 from watchword_admin.console.kinds.webhooks import WEBHOOKS
@@ -19,6 +19,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     GRANTS,
     CONSENTS,
     ATTRIBUTES,
+    SCIM_TOKENS,
     SCOPES,
     RESOURCES,
     SERVICE_ACCOUNTS,

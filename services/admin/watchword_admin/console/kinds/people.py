@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from watchword_admin.console.kinds.shapes import DESCRIPTION, SINCE, Column, Deed, Field, Kind, delete
+from watchword_admin.console.kinds.shapes import DESCRIPTION, SINCE, Below, Column, Deed, Field, Kind, delete
 
 ATTRIBUTES: Final = Kind(
     room="attributes",
@@ -100,6 +100,52 @@ CONSENTS: Final = Kind(
             points=("The application is asked to ask again, and what it holds for the person ends at once.",),
         ),
     ),
+)
+SCIM_TOKENS: Final = Kind(
+    room="scim-tokens",
+    path="scim-tokens",
+    title="SCIM tokens",
+    lead="With what directories push people and groups: those of one organization, or of the installation.",
+    empty="There is none.",
+    new="New SCIM token",
+    name="name",
+    once="token",
+    filters=("organization", "provider_id"),
+    columns=(
+        Column("name", "Name"),
+        Column("organization", "Organization", "organization"),
+        Column("provider_id", "Provider", "provider"),
+        Column("last_used_at", "Last request", "time"),
+        Column("expires_at", "Ends", "time"),
+        SINCE,
+    ),
+    fields=(
+        Field(name="name", label="Name", required=True, hint="Which system has it"),
+        Field(
+            name="organization",
+            label="Organization",
+            hint="Its short name: the token sees and writes its people and groups alone; empty for all",
+        ),
+        Field(
+            name="provider_id",
+            label="Provider",
+            hint="The ID of a provider with which the token ends, and whose organization is meant; may stay empty",
+        ),
+        Field(name="expires_at", label="Ends", hint="2027-01-31T00:00:00Z; empty for never"),
+    ),
+    below=Below(
+        path="failures",
+        title="Requests that were refused",
+        empty="None that is remembered.",
+        columns=(
+            Column("at", "Time", "time"),
+            Column("method", "Method", "code"),
+            Column("path", "Path", "code"),
+            Column("status", "Status"),
+            Column("detail", "What it was told"),
+        ),
+    ),
+    deeds=(delete("Whoever has it is refused at once.", label="Revoke"),),
 )
 DELIVERIES: Final = Kind(
     room="deliveries",

@@ -168,6 +168,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "grants": "grant_id",
     "registration-tokens": "token_id",
     "resources": "resource_id",
+    "scim-tokens": "token_id",
     "scopes": "scope_id",
     "service-accounts": "name",
     "sessions": "sid",
