@@ -2,9 +2,11 @@
 
 import secrets
 
+import httpx2
 import pytest
 from tests.directory.conftest import Configure, Register
 
+from watchword_policy.engine import MAX_SOURCE
 from watchword_testkit.api import Api
 
 
@@ -42,6 +44,9 @@ async def test_a_preview_says_what_would_happen_and_changes_nothing(
         "unknown_roles": ["not-there"],
         "groups": sorted([group, existing]),
         "new_groups": [group],
+        "role_rules": [1],
+        "group_rules": [],
+        "rule_failures": [],
     }
     clash = await preview(**known | {"email": user["email"]})
     assert (clash["outcome"], clash["user_id"]) == ("prove", user["id"])
@@ -55,3 +60,28 @@ async def test_a_preview_of_no_provider_is_refused(api: Api) -> None:
     answer = await api.call("POST", "/identities/preview", {"provider_id": "nowhere", "claims": {}})
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["pointer"] == "#/provider_id"
+
+
+async def test_rules_that_nobody_saved_are_tried_and_rules_that_cannot_be_are_refused(
+    api: Api, configure: Configure
+) -> None:
+    provider = await configure(default_role="stored")
+
+    async def tried(as_if: dict[str, object]) -> httpx2.Response:
+        body = {"provider_id": provider, "claims": {"sub": "s", "groups": ["A"]}, "as_if": as_if}
+        return await api.call("POST", "/identities/preview", body)
+
+    rules = [{"expression": source, "roles": ["r"]} for source in ("'b' in groups", "'a' in groups", "1 +", "true")]
+    found = (await tried({"role_mapping": {"rules": rules}, "group_sync": {"names": {"a": "here"}}})).json()
+    assert (found["role_rules"], found["unknown_roles"], found["groups"]) == ([2, 4], ["r"], ["here"])
+    assert (await tried({})).json()["unknown_roles"] == [], "what is left out is none, not what is stored"
+    assert (await tried({"role_mapping": {"strict": True}})).json()["error"] == "access_denied"
+    for wrong in (
+        {"role_mapping": {"rules": [{"expression": "true"}] * 129}},
+        {"role_mapping": {"rules": [{"expression": "x" * (MAX_SOURCE + 1)}]}},
+        {"group_sync": {"pattern": "("}},
+        {"linking": "trusted"},
+        {"role_mapping": []},
+    ):
+        answer = await tried(wrong)
+        assert answer.status_code == 400, answer.text

@@ -32,15 +32,15 @@ _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
-def parse_form(raw: bytes) -> Params:
+def parse_form(raw: bytes, most: int = _MAX_PARAMETERS) -> Params:
     """The parameters of an urlencoded body or query; those without a value are left out.
 
     Raises RepeatedParameter for a name that stands there twice, unless it is REPEATABLE, and MalformedForm for a broken
-    escape, text that is not UTF-8, a NUL (PostgreSQL stores none) or more than 100 parameters.
+    escape, text that is not UTF-8, a NUL (PostgreSQL stores none) or more parameters than `most`.
     Spec: RFC 6749 3.1 (no value means omitted; no parameter more than once), B (UTF-8); RFC 8707 2; RFC 8693 2.1.
     """
     pairs = text_of(raw).split("&")
-    if len(pairs) > _MAX_PARAMETERS:
+    if len(pairs) > most:
         raise MalformedForm("The request has too many parameters")
     params: dict[str, str] = {}
     empty: set[str] = set()
@@ -83,10 +83,10 @@ def text_of(raw: bytes) -> str:
     return text
 
 
-async def read_form(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> Params:
+async def read_form(request: Request, limit_bytes: int = BODY_LIMIT_BYTES, most: int = _MAX_PARAMETERS) -> Params:
     """The form that a request carries, as `parse_form`. Raises MalformedForm for any other content type."""
     check_form_type(request.headers.get("content-type", ""))
-    return parse_form(await body_of(request, limit_bytes))
+    return parse_form(await body_of(request, limit_bytes), most)
 
 
 def check_form_type(content_type: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from pydantic import BaseModel, ConfigDict
@@ -41,6 +41,14 @@ class Mapped(BaseModel):
 NOTHING: Final = Mapped()
 
 
+class TrueRules(NamedTuple):
+    """Rules that are true of somebody, by their places from 1. failures: those that came to no answer, and why."""
+
+    roles: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
 class NotLetIn(Exception):
     """The provider's settings do not let the person in. code: of the error page; the message is for administrators."""
 
@@ -60,17 +68,30 @@ class Mapper:
         _check_domain(provider, identity)
         sync = provider.group_sync
         named = upstream_groups(identity.claims, sync.claim if sync is not None else None)
-        facts = Facts(
-            sub=identity.subject,
-            iss=identity.issuer,
-            time=now,
-            groups=spellings(named),
-            email=identity.email or "",
-            claims=identity.claims,
-        )
+        facts = _facts(identity, named, now=now)
         roles, rule, why = self._roles(provider, facts)
         groups, taken_over = ((), ()) if sync is None else self._groups(provider, sync, named, facts)
         return Mapped(roles=roles, groups=groups, taken_over=taken_over, rule=rule, why=why)
+
+    def true_of(self, provider: ProviderExport, identity: VerifiedIdentity, *, now: datetime) -> "TrueRules":
+        """Which rules are true of the person, also those that did not decide."""
+        sync, mapping = provider.group_sync, provider.role_mapping
+        named = upstream_groups(identity.claims, sync.claim if sync is not None else None)
+        facts = _facts(identity, named, now=now)
+        roles = [rule.expression for rule in mapping.rules] if mapping is not None else []
+        groups = [rule.expression for rule in sync.rules] if sync is not None else []
+        of_roles = self._decide(f"{provider.id}/roles", roles, facts)
+        of_groups = self._decide(f"{provider.id}/groups", groups, facts)
+        failures = [
+            f"{where}, {label}: {reason}"
+            for where, decision in (("roles", of_roles), ("groups", of_groups))
+            for label, reason in decision.failures
+        ]
+        return TrueRules(
+            tuple(_place(label) + 1 for label in of_roles.policy),
+            tuple(_place(label) + 1 for label in of_groups.policy),
+            tuple(failures),
+        )
 
     def _roles(self, provider: ProviderExport, facts: Facts) -> tuple[tuple[str, ...], str | None, str]:
         """The roles, the rule that gave them, and why."""
@@ -124,6 +145,18 @@ class Mapper:
         except InvalidExpression as error:  # a newer release's: it is true of nobody
             log.error("provider.rule_not_understood", rules=named, reason=str(error))
             return self._engine.unusable(source)
+
+
+def _facts(identity: VerifiedIdentity, named: Sequence[str], *, now: datetime) -> Facts:
+    """What rules see of a person. named: the provider's groups of theirs."""
+    return Facts(
+        sub=identity.subject,
+        iss=identity.issuer,
+        time=now,
+        groups=spellings(named),
+        email=identity.email or "",
+        claims=identity.claims,
+    )
 
 
 def _check_domain(provider: ProviderExport, identity: VerifiedIdentity) -> None:

@@ -1,9 +1,9 @@
 """What would become of somebody with given claims who came through a provider: everything but the change."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from watchword_database import Session
 from watchword_directory import group_table, role_table, store
@@ -12,20 +12,48 @@ from watchword_directory.mapping import Mapped, Mapper, NotLetIn
 from watchword_directory.provisioning import email_of, vouched
 from watchword_directory.synchronizing import group_names, organization_of
 from watchword_directory.texts import Id
-from watchword_events.exports import ProviderExport
+from watchword_events.exports import GroupSyncExport, ProviderExport, RoleMappingExport
 from watchword_events.handovers import VerifiedIdentity
+from watchword_policy.engine import MAX_SOURCE
+from watchword_policy.patterns import Pattern
 
 _MAX_TEXT = 512
+_MOST_RULES: Final = 128
 _LetIn = Literal["known", "new", "linked", "prove"]
 
 
+class Settings(BaseModel):
+    """What a provider might say of roles and groups; what is left out is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default_role: Annotated[str, Field(max_length=128)] | None = None
+    role_mapping: RoleMappingExport | None = None
+    group_sync: GroupSyncExport | None = None
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        roles = self.role_mapping.rules if self.role_mapping is not None else ()
+        groups = self.group_sync.rules if self.group_sync is not None else ()
+        sources = [rule.expression for rule in (*roles, *groups)]
+        if len(sources) > _MOST_RULES or any(len(source) > MAX_SOURCE for source in sources):
+            raise ValueError("more, or longer rules than a provider may have")
+        if self.group_sync is not None and self.group_sync.pattern is not None:
+            Pattern(self.group_sync.pattern)  # InvalidPattern is a ValueError, and says why
+        return self
+
+
 class Arriving(BaseModel):
-    """Claims as the provider would send them. `iss` is the provider's when it is left out, `sub` nobody's."""
+    """Claims as the provider would send them. `iss` is the provider's when it is left out, `sub` nobody's.
+
+    as_if: other rules than the provider has, which nobody saved yet.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider_id: Id
     claims: dict[str, JsonValue] = Field(max_length=512)
+    as_if: Settings | None = None
 
 
 class Preview(BaseModel):
@@ -33,7 +61,9 @@ class Preview(BaseModel):
 
     error: the code of the page where it is refused.  rule, why: what decided about the roles.  unknown_roles: those
     that do not exist, and so are not given.  groups: full names; new_groups: those of them that would be made.
-    email_verified: whether the address would count as verified: the provider says so, and may.
+    email_verified: whether the address would count as verified: the provider says so, and may.  role_rules,
+    group_rules: the places, from 1, of the rules that are true, of those for roles also those that did not decide.
+    rule_failures: rules that came to no answer, and why.
     """
 
     outcome: _LetIn | Literal["refused"]
@@ -48,6 +78,9 @@ class Preview(BaseModel):
     unknown_roles: list[str] = []
     groups: list[str] = []
     new_groups: list[str] = []
+    role_rules: list[int] = []
+    group_rules: list[int] = []
+    rule_failures: list[str] = []
 
 
 async def preview(
@@ -60,11 +93,15 @@ async def preview(
     now: datetime,
 ) -> Preview:
     """What would become of the person; nothing is changed, and nobody is told."""
+    if arriving.as_if is not None:
+        provider = provider.model_copy(update=dict(arriving.as_if))
     identity = await vouched(session, _identity(provider, arriving, now=now), provider)
+    roles, groups, failures = mapper.true_of(provider, identity, now=now)
+    seen = {"role_rules": [*roles], "group_rules": [*groups], "rule_failures": [*failures]}
     try:
         mapped = mapper.mapped(provider, identity, now=now)
     except NotLetIn as refusal:
-        return Preview(outcome="refused", error=refusal.code, why=str(refusal))
+        return Preview.model_validate({"outcome": "refused", "error": refusal.code, "why": str(refusal), **seen})
     known = await store.find_link(session, identity)
     email = email_of(identity)
     outcome: _LetIn = "new" if known is None else "known"
@@ -75,7 +112,7 @@ async def preview(
         outcome, user_id = "linked" if at_once else "prove", owner.id
     given = await _given(session, provider, mapped, outcome, user_id)
     is_verified = email is not None and identity.email_verified
-    return given.model_copy(update={"email": email, "email_verified": is_verified})
+    return given.model_copy(update={"email": email, "email_verified": is_verified, **seen})
 
 
 def _identity(provider: ProviderExport, arriving: Arriving, *, now: datetime) -> VerifiedIdentity:

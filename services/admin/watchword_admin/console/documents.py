@@ -431,7 +431,10 @@ class Invitation(Document):
 
 
 class Resolved(Document):
-    """What would come of somebody who arrives through a provider. outcome: known, new, linked, prove or refused."""
+    """What would come of somebody who arrives through a provider. outcome: known, new, linked, prove or refused.
+
+    role_rules, group_rules: places, from 1, of the rules that are true.  rule_failures: those that came to no answer.
+    """
 
     outcome: str
     why: str
@@ -441,6 +444,12 @@ class Resolved(Document):
     groups: tuple[str, ...] = ()
     new_groups: tuple[str, ...] = ()
     unknown_roles: tuple[str, ...] = ()
+    email: str | None = None
+    email_verified: bool = False
+    rule: str | None = None
+    role_rules: tuple[int, ...] = ()
+    group_rules: tuple[int, ...] = ()
+    rule_failures: tuple[str, ...] = ()
 
 
 class Issuer(Document):

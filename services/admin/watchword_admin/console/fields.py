@@ -77,7 +77,7 @@ def provider_members(
 
 def _group_sync(form: Mapping[str, str], known: ProviderView | None) -> JsonValue:
     stored = known.group_sync.model_dump(mode="json") if known is not None and known.group_sync is not None else {}
-    sync = stored | {"pattern": form.get("group_pattern"), "names": _map(form.get("group_names", ""))}
+    sync = stored | {"pattern": form.get("group_pattern"), "names": map_of(form.get("group_names", ""))}
     return sync if any(sync.values()) else None
 
 
@@ -91,7 +91,7 @@ def _member(field: PresetField, form: Mapping[str, str]) -> JsonValue:
         case "list":
             return list(form.get(field.name, "").replace(",", " ").split())
         case "map":
-            return _map(form[field.name]) if field.name in form else None
+            return map_of(form[field.name]) if field.name in form else None
         case "number":
             return _number(form.get(field.name))
         case "switch" if field.default is not None:
@@ -110,7 +110,7 @@ def provider_values(preset: Preset, provider: ProviderView) -> Values:
     values["allowed_email_domains"] = " ".join(provider.allowed_email_domains)
     if provider.group_sync is not None:
         values["group_pattern"] = provider.group_sync.pattern or ""
-        values["group_names"] = _lines_of(provider.group_sync.names)
+        values["group_names"] = lines_of(provider.group_sync.names)
     if isinstance(provider, OAuthDocument):
         values |= exchange_values(keep_tokens=provider.keep_tokens, exchange=provider.exchange)
     return values | _shown(preset, {field.name: _stored(preset, field, provider) for field in preset.fields})
@@ -144,7 +144,7 @@ def _shown(preset: Preset, members: Mapping[str, object]) -> Values:
             case tuple() | list() as several:
                 values[field.name] = ("" if field.kind == "long" else " ").join(str(each) for each in several)
             case dict() as pairs:
-                values[field.name] = _lines_of(pairs)
+                values[field.name] = lines_of(pairs)
             case None:
                 values[field.name] = ""
             case value:
@@ -152,7 +152,8 @@ def _shown(preset: Preset, members: Mapping[str, object]) -> Values:
     return values
 
 
-def _lines_of(pairs: Mapping[str, object]) -> str:
+def lines_of(pairs: Mapping[str, object]) -> str:
+    """Lines of `name = value`."""
     return "\n".join(f"{name} = {_said(value)}" for name, value in pairs.items())
 
 
@@ -160,7 +161,7 @@ def _said(value: object) -> str:
     return ", ".join(str(each) for each in value) if isinstance(value, tuple | list) else str(value)
 
 
-def _map(text: str) -> JsonValue:
+def map_of(text: str) -> JsonValue:
     """Lines of `name = value`."""
     pairs = (line.partition("=") for line in text.splitlines() if line.strip())
     return {name.strip(): value.strip() for name, _, value in pairs}

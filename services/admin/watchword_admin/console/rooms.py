@@ -68,6 +68,8 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     f"POST {_PROVIDER}/test": ("POST /providers/{provider_id}/test",),
     f"POST {_PROVIDER}/trials": ("POST /upstream/trials",),
     f"POST {_PROVIDER}/preview": ("POST /identities/preview",),
+    f"GET {_PROVIDER}/mapping": ("GET /providers/{provider_id}",),
+    f"POST {_PROVIDER}/mapping": ("PATCH /providers/{provider_id}", "POST /identities/preview"),
     f"GET {_PROVIDER}/trials/{{trial_id}}": ("GET /upstream/trials/{trial_id}",),
     f"POST {_PROVIDER}/metadata": ("POST /upstream/saml/{provider_id}/refresh",),
     f"POST {_PROVIDER}/enable": ("PATCH /providers/{provider_id}",),

@@ -44,6 +44,7 @@ from watchword_web.uploads import read_upload
 
 log = structlog.get_logger()
 
+MOST_FIELDS: Final = 100  # of a form, unless it has rows
 HOME: Final = "/admin"
 _FLOW: Final = "console-"
 
@@ -123,9 +124,9 @@ class Sessions:
         token = self._sealer(secret).open(found.sealed_token, found.secret_hash).decode()
         return Visit(user, secret, form_token(self.key, "console", secret), token)
 
-    async def read_form(self, request: Request, visit: Visit) -> Params:
-        """The form of a request, if a page of this console sent it. Raises PageError."""
-        form = await read_form(request, PROVIDER_BODY)
+    async def read_form(self, request: Request, visit: Visit, *, most: int = MOST_FIELDS) -> Params:
+        """The form of a request, if a page of this console sent it. most: fields. Raises PageError."""
+        form = await read_form(request, PROVIDER_BODY, most)
         self._check(request, visit, form)
         return form
 
