@@ -35,7 +35,7 @@ class Settings(BaseModel):
     def _check_size(self) -> Self:
         roles = self.role_mapping.rules if self.role_mapping is not None else ()
         groups = self.group_sync.rules if self.group_sync is not None else ()
-        sources = [rule.expression for rule in (*roles, *groups)]
+        sources = [rule.expression for rule in roles] + [rule.expression for rule in groups]
         if len(sources) > _MOST_RULES or any(len(source) > MAX_SOURCE for source in sources):
             raise ValueError("more, or longer rules than a provider may have")
         if self.group_sync is not None and self.group_sync.pattern is not None:
