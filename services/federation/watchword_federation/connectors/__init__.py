@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import JsonValue
 
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.attempts import Trail
+
+if TYPE_CHECKING:
+    from watchword_federation.connectors.saml_library import PostedResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the provider sent back through the browser, as it arrived. document: a SAML response, in base64.
+    """What the provider sent back through the browser, as it arrived. posted: a SAML response.
 
     state: of the flow that was found by it.
     """
@@ -41,7 +44,7 @@ class Answer:
     code: str | None = field(default=None, repr=False)
     error: str | None = None
     issuer: str | None = None
-    document: str | None = field(default=None, repr=False)
+    posted: "PostedResponse | None" = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from watchword_federation.connectors.saml_keys import KeyStore
 from watchword_federation.connectors.saml_messages import Heading, authn_request, logout_request, redirect_url
 from watchword_federation.connectors.saml_response import (
     Accepted,
-    Envelope,
     Expected,
     NameId,
     check_response,
@@ -36,7 +35,7 @@ from watchword_federation.failures import Failure, SignInFailed
 from watchword_runtime.clock import Clock
 
 if TYPE_CHECKING:
-    from watchword_federation.connectors.saml_library import OpenedResponse
+    from watchword_federation.connectors.saml_library import OpenedResponse, PostedResponse
 
 # XML is checked outside the event loop, two at a time; who waits longer than the queue is told to come again.
 _AT_ONCE: Final = 2
@@ -96,9 +95,11 @@ class SamlConnector:
         trail: Trail,
     ) -> Arrived:
         """Whom the provider authenticated in answer to our request. Raises SignInFailed."""
+        if answer.posted is None:
+            raise SignInFailed(Failure.RESPONSE_INVALID, "no SAMLResponse")
         return await self.receive(
             provider,
-            answer.document or "",
+            answer.posted,
             request=request_id(answer.state),
             acs_url=callback,
             max_age_s=max_age_s,
@@ -109,7 +110,7 @@ class SamlConnector:
     async def receive(
         self,
         provider: ProviderExport,
-        document: str,
+        posted: "PostedResponse",
         *,
         request: str | None,
         acs_url: str,
@@ -124,9 +125,8 @@ class SamlConnector:
         idp = await self.sources.idp(provider)
         keys = (await self.keys.keys()).for_opening()
         trail.step("trust", _certificates(idp, now))
-        envelope = await self.envelope(document)
-        check_status(envelope)
-        opened, idp = await self._opened(provider, document, idp, keys, now=now, trail=trail)
+        check_status(posted.envelope)
+        opened, idp = await self._opened(provider, posted, idp, keys, now=now, trail=trail)
         trail.step("signature", f"verified with certificate {opened.signer.fingerprint[:16]}")
         trail.step("assertion", "; ".join(redacted(opened.assertion)))
         expected = Expected(
@@ -169,7 +169,7 @@ class SamlConnector:
     async def _opened(
         self,
         provider: ProviderExport,
-        document: str,
+        posted: "PostedResponse",
         idp: Idp,
         keys: Sequence[tuple[str, str]],
         *,
@@ -178,7 +178,7 @@ class SamlConnector:
     ) -> tuple["OpenedResponse", Idp]:
         """The response, its signature verified; with the provider's metadata read again if its key is new."""
         try:
-            return await self._open(provider, document, idp, keys, now), idp
+            return await self._open(provider, posted, idp, keys, now), idp
         except SignInFailed as error:
             if error.failure not in {Failure.SIGNATURE_VALIDATION_FAILED, Failure.CERTIFICATE_EXPIRED}:
                 raise
@@ -186,20 +186,24 @@ class SamlConnector:
             if again is None or again.certificates == idp.certificates:
                 raise
         trail.step("trust", f"metadata read again: {_certificates(again, now)}")
-        return await self._open(provider, document, again, keys, now), again
+        return await self._open(provider, posted, again, keys, now), again
 
     async def _open(
-        self, provider: ProviderExport, document: str, idp: Idp, keys: Sequence[tuple[str, str]], now: datetime
+        self,
+        provider: ProviderExport,
+        posted: "PostedResponse",
+        idp: Idp,
+        keys: Sequence[tuple[str, str]],
+        now: datetime,
     ) -> "OpenedResponse":
-        xml, saml = library(), saml_of(provider)
-        trust = xml.Trust(idp.usable(now), idp.expired(now), saml.signature, saml.require_encryption)
-        opened: OpenedResponse = await self.in_thread(partial(xml.open_response, document, trust, keys=keys))
-        return opened
+        saml = saml_of(provider)
+        trust = library().Trust(idp.usable(now), idp.expired(now), saml.signature, saml.require_encryption)
+        return await self.in_thread(posted.open, trust, keys=keys)
 
-    async def envelope(self, document: str) -> Envelope:
-        """The outside of a response, of which nothing is trusted yet. Raises SignInFailed."""
-        found: Envelope = await self.in_thread(library().read_envelope, document)
-        return found
+    async def read(self, document: str) -> "PostedResponse":
+        """A response as it came, of which nothing is trusted yet. Raises SignInFailed."""
+        posted: PostedResponse = await self.in_thread(library().read_response, document)
+        return posted
 
     async def log_out(self, provider: ProviderExport, kept: bytes, *, state: str, now: datetime) -> str | None:
         """The provider's logout address with a signed LogoutRequest; None where it has none. Raises SignInFailed.

@@ -9,12 +9,16 @@ Spec: SAML Core 2.3.3, 3.2.2, 5.4; XML Signature 3.2; XML Encryption 4.4; SAML B
 import base64
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import xmlsec
 from lxml import etree
+from onelogin.saml2 import xml_utils
 from onelogin.saml2.response import OneLogin_Saml2_Response
 from onelogin.saml2.settings import OneLogin_Saml2_Settings
 from onelogin.saml2.utils import OneLogin_Saml2_Utils, OneLogin_Saml2_ValidationError
@@ -47,6 +51,23 @@ _CONDITIONS: Final = frozenset(
     f"{{{SAML}}}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction")
 )
 _NOWHERE: Final = "https://idp.invalid/"  # python3-saml wants addresses that the checks of a response never use
+_SCHEMAS: Final = Path(xml_utils.__file__).with_name("schemas")
+_VALIDATING: Final = Lock()  # lxml does not say that a schema may be used by two threads at once
+
+
+@cache
+def _schema(name: str) -> Any:
+    return etree.XMLSchema(etree.parse(_SCHEMAS / name))
+
+
+def _validate_xml(xml: Any, schema: str, debug: bool = False) -> Any:
+    """As python3-saml does it, which compiles the schema anew for each message: most of what a response cost."""
+    root = xml_utils.OneLogin_Saml2_XML.to_etree(xml)
+    with _VALIDATING:
+        return root if _schema(schema).validate(root) else "invalid_xml"
+
+
+xml_utils.OneLogin_Saml2_XML.validate_xml = staticmethod(_validate_xml)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +91,9 @@ class OpenedResponse:
     assertion: Assertion
     is_encrypted: bool
     signer: Certificate
-    _encoded: str
+    _raw: bytes = field(repr=False)
     _trust: Trust
-    _keys: tuple[tuple[str, str], ...]
+    _keys: tuple[tuple[str, str], ...] = field(repr=False)
 
     def confirm(self, expected: Expected) -> None:
         """python3-saml accepts the same message as well. Raises SignInFailed."""
@@ -80,10 +101,12 @@ class OpenedResponse:
         request = {"https": "on" if parts.scheme == "https" else "off", "http_host": parts.netloc}
         request["script_name"] = parts.path
         reason = "no key"
-        for key, certificate in self._keys:
-            settings = _settings(expected, self._trust, key=key, certificate=certificate)
+        sides = expected.issuer, expected.entity_id, self._trust
+        # What came in the open needs no key of ours.
+        several = (_settings(*sides, *pair) for pair in self._keys) if self.is_encrypted else (_open_settings(*sides),)
+        for settings in several:
             try:
-                response = OneLogin_Saml2_Response(settings, self._encoded)
+                response = OneLogin_Saml2_Response(settings, base64.b64encode(self._raw))
                 response.is_valid(request, expected.request_id, raise_exceptions=True)
             except OneLogin_Saml2_ValidationError as error:
                 reason = f"validation {error.code}"
@@ -94,42 +117,40 @@ class OpenedResponse:
         raise SignInFailed(Failure.RESPONSE_INVALID, f"python3-saml: {reason}")
 
 
-def read_envelope(encoded: str) -> Envelope:
-    """The outside of a response, to find out which request it answers. Raises SignInFailed.
+@dataclass(frozen=True, slots=True)
+class PostedResponse:
+    """A response as it came, read once. Nothing of it is trusted: its shape was checked, its signature was not."""
 
-    Nothing of it is trusted: its shape was checked, its signature was not.
-    """
-    root = parse(decode(encoded))
-    check_response(root, decrypted=False)
-    return _envelope(root)
+    envelope: Envelope
+    _raw: bytes = field(repr=False)
+    _root: Element = field(repr=False)
+    _assertion: Element | None = field(repr=False)
+
+    def open(self, trust: Trust, *, keys: Sequence[tuple[str, str]]) -> OpenedResponse:
+        """The response, decrypted if need be, its signature verified. Raises SignInFailed.
+
+        keys: ours, each as private key and certificate in PEM; the one in use first.
+        """
+        whole = root = self._root  # what a signature of the response covers: the assertion as it came
+        assertion = self._assertion
+        is_encrypted = assertion is None
+        need(not (trust.require_encryption and not is_encrypted), "the assertion is not encrypted, and has to be")
+        if assertion is None:
+            need(whole.find("saml:EncryptedAssertion", NAMES) is not None, "no assertion")
+            # Serialized and parsed again: what was hidden passes the same guard as what came in the open.
+            root = parse(_decrypted(whole, keys))
+            assertion = check_response(root, decrypted=True)
+            need(assertion is not None, "no assertion was encrypted")
+        signer = _verified(whole, root, trust)
+        return OpenedResponse(self.envelope, _assertion(assertion), is_encrypted, signer, self._raw, trust, tuple(keys))
 
 
-def open_response(encoded: str, trust: Trust, *, keys: Sequence[tuple[str, str]]) -> OpenedResponse:
-    """The response in a form field, decrypted if need be, its signature verified. Raises SignInFailed.
-
-    keys: ours, each as private key and certificate in PEM; the one in use first.
-    """
-    root = parse(decode(encoded))
+def read_response(encoded: str) -> PostedResponse:
+    """The response in a form field. Raises SignInFailed."""
+    raw = decode(encoded)
+    root = parse(raw)
     assertion = check_response(root, decrypted=False)
-    whole = root  # what a signature of the response covers: the assertion as it came
-    is_encrypted = assertion is None
-    need(not (trust.require_encryption and not is_encrypted), "the assertion is not encrypted, and has to be")
-    if assertion is None:
-        need(root.find("saml:EncryptedAssertion", NAMES) is not None, "no assertion")
-        # Serialized and parsed again: what was hidden passes the same guard as what came in the open.
-        root = parse(_decrypted(root, keys))
-        assertion = check_response(root, decrypted=True)
-        need(assertion is not None, "no assertion was encrypted")
-    signer = _verified(whole, root, trust)
-    return OpenedResponse(
-        _envelope(whole),
-        _assertion(assertion),
-        is_encrypted,
-        signer,
-        base64.b64encode(decode(encoded)).decode(),
-        trust,
-        tuple(keys),
-    )
+    return PostedResponse(_envelope(root), raw, root, assertion)
 
 
 def open_message(encoded: str, trust: Trust) -> bytes:
@@ -238,20 +259,28 @@ def _is_signed_by(root: Element, xpath: str, certificate: Certificate) -> bool:
         return False
 
 
-def _settings(expected: Expected, trust: Trust, *, key: str, certificate: str) -> OneLogin_Saml2_Settings:
+@lru_cache(maxsize=64)
+def _open_settings(issuer: str, entity_id: str, trust: Trust) -> OneLogin_Saml2_Settings:
+    """Settings without a key of ours; making them costs a third of what python3-saml does."""
+    return _settings(issuer, entity_id, trust)
+
+
+def _settings(
+    issuer: str, entity_id: str, trust: Trust, key: str = "", certificate: str = ""
+) -> OneLogin_Saml2_Settings:
     by = trust.signature
     return OneLogin_Saml2_Settings(
         {
             "strict": True,
             "debug": False,
             "sp": {
-                "entityId": expected.entity_id,
+                "entityId": entity_id,
                 "assertionConsumerService": {"url": _NOWHERE},
                 "x509cert": certificate,
                 "privateKey": key,
             },
             "idp": {
-                "entityId": expected.issuer,
+                "entityId": issuer,
                 "singleSignOnService": {"url": _NOWHERE},
                 "x509certMulti": {"signing": [each.pem for each in trust.certificates], "encryption": []},
             },

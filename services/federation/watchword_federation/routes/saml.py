@@ -4,7 +4,7 @@ A response is posted from the provider's site, so that no cookie of ours comes w
 that it answers, the ticket carries the flow's binding, and the next hop, a GET, compares. Spec: SAML Bindings 3.5.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse
@@ -23,6 +23,9 @@ from watchword_federation.routes.sign_in import claim, complete, find_flow
 from watchword_web.errors import Problem
 from watchword_web.forms import read_form
 from watchword_web.surfaces import Surface
+
+if TYPE_CHECKING:
+    from watchword_federation.connectors.saml_library import PostedResponse
 
 # A response of 256 KiB in base64, percent-encoded.
 MAX_FORM: Final = 320 * 1024
@@ -72,23 +75,27 @@ async def _receive(federation: Federation, provider_id: str, request: Request, d
         raise SignInFailed(Failure.PROVIDER_DISABLED, "not a SAML provider")
     if not document:
         raise SignInFailed(Failure.RESPONSE_INVALID, "no SAMLResponse")
-    envelope = await federation.saml.envelope(document)
-    trail.step(
-        "response", f"{len(document)} characters, {'unsolicited' if envelope.in_response_to is None else 'an answer'}"
-    )
-    if envelope.in_response_to is None:
-        return await _unsolicited(federation, provider, request, document, rev, trail)
-    state = state_of(envelope.in_response_to)
+    posted = await federation.saml.read(document)
+    answered = posted.envelope.in_response_to
+    trail.step("response", f"{len(document)} characters, {'unsolicited' if answered is None else 'an answer'}")
+    if answered is None:
+        return await _unsolicited(federation, provider, request, posted, rev, trail)
+    state = state_of(answered)
     flow = await find_flow(federation, provider_id, request, state, "saml")
     trail.step("flow", "found by the request that is answered")
     if not await claim(federation, flow):
         # No cookie came with the POST, so that nobody can say whether this is the same browser again.
         raise SignInFailed(Failure.STATE_MISMATCH, "the request was answered before")
-    return await complete(federation, request, flow, Answer(state=state, document=document), trail)
+    return await complete(federation, request, flow, Answer(state=state, posted=posted), trail)
 
 
 async def _unsolicited(
-    federation: Federation, provider: ProviderExport, request: Request, document: str, rev: int, trail: Trail
+    federation: Federation,
+    provider: ProviderExport,
+    request: Request,
+    posted: "PostedResponse",
+    rev: int,
+    trail: Trail,
 ) -> Response:
     """The person is asked about a sign-in that began at the provider. Raises SignInFailed.
 
@@ -100,7 +107,7 @@ async def _unsolicited(
     provider = await federation.usable_provider(provider.id, rev)
     arrived = await federation.saml.receive(
         provider,
-        document,
+        posted,
         request=None,
         acs_url=federation.callback_of(provider),
         now=federation.now(),
