@@ -12,7 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from starlette.responses import JSONResponse
-from tests.federation.conftest import CLIENT_ID
+from tests.federation.conftest import CLIENT_ID, CLIENT_SECRET
 from tests.federation.test_consumers import rows, until
 from tests.federation.test_routes import configured
 from tests.flows.test_access_rules import eventually
@@ -131,6 +131,38 @@ async def test_many_at_once_renew_once(keeping: Keeping, browser_session: Browse
     sent = [each for each in keeping.upstream.token_requests if each["grant_type"] == "refresh_token"]
     assert len(sent) == 1
     assert set(sent[0]) == {"scheme", "grant_type", "refresh_token"}
+
+
+async def test_an_id_token_that_nobody_checks_is_neither_kept_nor_in_the_way(
+    keeping: Keeping, browser_session: Browser
+) -> None:
+    """A provider that is spoken to by OAuth 2.0 alone has no keys here."""
+    upstream = keeping.upstream
+    upstream.renewable, upstream.now = True, utc_now()
+    upstream.userinfo = {"name": "Alice"}
+    upstream.token_response = {"expires_in": 5, "id_token": "e30.eyJleHAiOjFlMzB9.AAAA"}
+    made = await keeping.api.create(
+        "/providers",
+        id=f"Plain-{secrets.token_hex(4)}",
+        preset="oauth2",
+        enabled=True,
+        display_name="Plain",
+        issuer=upstream.issuer,
+        authorization_endpoint=f"{upstream.issuer}/authorize",
+        token_endpoint=f"{upstream.issuer}/token",
+        userinfo_endpoint=f"{upstream.issuer}/userinfo",
+        scopes=["openid"],
+        claims={"sub": "sub"},
+        client_id=CLIENT_ID,
+        client_secret=CLIENT_SECRET,
+        keep_tokens=True,
+        exchange={"clients": [{"client_id": keeping.party.client_id}]},
+    )
+    keeping.provider_id = str(made["id"])
+    await keeping.sign_in(browser_session)
+    answer = await keeping.ask()
+    assert answer.status_code == 200, answer.text
+    assert [each["grant_type"] for each in upstream.token_requests] == ["authorization_code", "refresh_token"]
 
 
 @pytest.mark.parametrize(

@@ -70,12 +70,12 @@ async def keep(federation: Federation, session: Session, arrived: Arrived, *, re
         return
     whom, now = arrived.identity, federation.now()
     identity = identity_key(whom.provider_id, whom.issuer, whom.subject)
-    kept = kept_of(arrived.granted.subject, arrived.granted.document, now)
+    provider = await federation.providers.get(whom.provider_id)
+    kept = kept_of(arrived.granted.subject, arrived.granted.document, now, provider)
     earlier = await token_store.find_tokens(session, identity)
     if kept.refresh_token is None and earlier is not None and is_live(federation, earlier):
         # Some providers give one at the first sign-in only.
         kept = kept.model_copy(update={"refresh_token": opened(federation, earlier).refresh_token})
-    provider = await federation.providers.get(whom.provider_id)
     scopes = (kept.scope or "").split() if kept.scope else provider.scopes if provider is not None else ()
     row = UpstreamTokens(
         identity=identity,
@@ -159,7 +159,7 @@ async def _refresh(federation: Federation, provider: ProviderExport, kept: Kept,
     endpoints = await endpoints_of(federation, provider)
     form = {"grant_type": "refresh_token", "refresh_token": kept.refresh_token or ""}
     document = await federation.requests.ask(await federation.ways.to(provider), provider, endpoints, form, now=now)
-    renewed = kept_of(kept.subject, document, now)
+    renewed = kept_of(kept.subject, document, now, provider)
     if renewed.id_token is not None:
         await _check_same_person(federation, provider, endpoints, renewed, now)
     carried = {name: getattr(kept, name) for name in ("refresh_token", "id_token", "scope")}
@@ -189,8 +189,11 @@ async def endpoints_of(federation: Federation, provider: ProviderExport) -> Endp
     return await federation.oidc.endpoints(provider)
 
 
-def kept_of(subject: str, document: Mapping[str, JsonValue], now: datetime) -> Kept:
-    """A token response as it is kept; its access token has been looked at. Spec: RFC 6749 5.1."""
+def kept_of(subject: str, document: Mapping[str, JsonValue], now: datetime, provider: ProviderExport | None) -> Kept:
+    """A token response as it is kept; its access token has been looked at, and its ID token where that can be verified.
+
+    Spec: RFC 6749 5.1.
+    """
     life = document.get("expires_in")
     seconds = life if isinstance(life, int | float) and not isinstance(life, bool) and 0 <= life <= _LONGEST else None
     return Kept(
@@ -198,7 +201,7 @@ def kept_of(subject: str, document: Mapping[str, JsonValue], now: datetime) -> K
         access_token=str(document["access_token"]),
         expires_at=None if seconds is None else now + timedelta(seconds=seconds),
         refresh_token=_text(document, "refresh_token"),
-        id_token=_text(document, "id_token"),
+        id_token=_text(document, "id_token") if provider is not None and provider.kind == "oidc" else None,
         scope=_text(document, "scope"),
     )
 
