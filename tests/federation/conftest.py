@@ -48,7 +48,7 @@ class Upstream:
     """An OpenID provider that plays by the rules until a test changes one of its parts.
 
     Each `…_answer`, when set, replaces what that endpoint answers; `alter` changes the claims of each ID token; `sign`
-    replaces how it is signed.  renewable: whether it gives refresh tokens.
+    replaces how it is signed.  keys_gate: its keys wait for it.  renewable: whether it gives refresh tokens.
     """
 
     issuer: str = ""
@@ -62,6 +62,7 @@ class Upstream:
     sign: Callable[[Claims], str] | None = None
     token_answer: Response | None = None
     keys_answer: Response | None = None
+    keys_gate: asyncio.Event | None = None
     userinfo_answer: Response | None = None
     metadata_answer: Response | None = None
     groups_answer: Response | None = None
@@ -131,6 +132,8 @@ class Upstream:
 
     async def _keys(self, _request: Request) -> Response:
         self.asked.append("keys")
+        if self.keys_gate is not None:
+            await self.keys_gate.wait()
         return self.keys_answer or JSONResponse({"keys": [self.key.as_dict(private=False)]})
 
     async def _token(self, request: Request) -> Response:

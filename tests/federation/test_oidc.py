@@ -24,6 +24,7 @@ from watchword_federation.fetched import Fetched
 from watchword_federation.flows import new_secrets
 from watchword_federation.metadata import PlainHttp
 from watchword_federation.settings import FederationSettings
+from watchword_runtime.foreign_jwts import Header
 from watchword_testkit.databases import TestDatabase
 
 pytestmark = pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")  # the old name of Ed25519
@@ -441,6 +442,23 @@ async def test_a_new_key_is_asked_for_at_most_once_a_minute(sign_in: SignIn, ups
     _pass(sign_in, upstream, minutes=1, seconds=1)
     assert (await sign_in(upstream)).subject == "alice-1"
     assert upstream.asked.count("keys") == 1
+
+
+async def test_who_needs_no_new_key_does_not_wait_for_those_who_ask_for_one(sign_in: SignIn, upstream: Any) -> None:
+    """Anybody may post a logout token with a kid that nobody knows, and the provider may be slow."""
+    await sign_in(upstream)
+    _pass(sign_in, upstream, minutes=2)
+    upstream.asked.clear()
+    upstream.keys_gate = asyncio.Event()
+    provider = upstream.provider()
+    endpoints = await sign_in.connector.endpoints(provider)
+    asking = asyncio.create_task(sign_in.connector.key_for(provider, endpoints, Header("ES256", "nobody's")))
+    async with asyncio.timeout(4):
+        while "keys" not in upstream.asked:
+            await asyncio.sleep(0.01)
+        assert (await sign_in(upstream)).subject == "alice-1"
+    upstream.keys_gate.set()
+    await refused("id_token_invalid", asking)
 
 
 @pytest.mark.row(49)

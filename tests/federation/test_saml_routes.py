@@ -15,7 +15,6 @@ from tests.federation.saml_forge import encrypt, opened, packed, sign
 from tests.federation.saml_idp import Idp, Pair, acs, connected, pair, post
 from tests.federation.test_routes import Person
 
-from watchword_database import transaction
 from watchword_events.handovers import Identity
 from watchword_events.names import Service
 from watchword_federation import saml_store
@@ -423,6 +422,9 @@ async def test_a_certificate_that_has_expired_is_refused_by_name(
 ) -> None:
     provider_id = await connected(api, person.platform, idp)
     await api.change(f"/providers/{provider_id}", certificates=[idp.keys.certificate, expired_keys.certificate])
+    async with asyncio.timeout(10):  # who left before the change was heard of would be told that the settings changed
+        while len((await api.get(f"/upstream/saml/{provider_id}"))["certificates"]) != 2:  # type: ignore[arg-type]
+            await asyncio.sleep(0.05)
     idp.keys = expired_keys
     assert (await refused(person, provider_id, idp)).error_code == "certificate_expired"
     await api.change(f"/providers/{provider_id}", certificates=[expired_keys.certificate])
@@ -483,8 +485,7 @@ async def test_metadata_of_a_provider_that_is_no_saml_one(platform: Platform, ap
 async def test_our_private_key_is_sealed(platform: Platform, api: Api, idp: Idp, canary: Canary) -> None:
     await connected(api, platform, idp)
     database = platform.database.open(Service.FEDERATION, pool_size=1)
-    async with transaction(database) as session:
-        rows = await saml_store.list_keys(session)
+    rows = await saml_store.list_keys(database)
     assert rows
     assert all(b"PRIVATE KEY" not in row.sealed and not row.sealed.startswith(b"0\x82") for row in rows)
     await platform.database.close()

@@ -46,20 +46,16 @@ async def test_a_flow_is_claimed_by_one_of_fifty(federation: Database) -> None:
     row = flow("f", NOW + timedelta(minutes=10))
     await added(federation, row)
 
-    async def claim() -> bool:
-        async with transaction(federation) as session:
-            return await store.claim_flow(session, row.state_hash, now=NOW)
-
-    assert sum(await asyncio.gather(*[claim() for _ in range(50)])) == 1
+    claims = [store.claim_flow(federation, row.state_hash, now=NOW) for _ in range(50)]
+    assert sum(await asyncio.gather(*claims)) == 1
 
 
 async def test_a_flow_that_is_over_is_claimed_by_nobody(federation: Database) -> None:
     row = flow("f", NOW)
     await added(federation, row)
-    async with transaction(federation) as session:
-        assert not await store.claim_flow(session, row.state_hash, now=NOW)
-        assert await store.find_flow(session, row.state_hash) is not None, "it is still recognised"
-        assert not await store.claim_flow(session, secrets.token_bytes(32), now=NOW)
+    assert not await store.claim_flow(federation, row.state_hash, now=NOW)
+    assert await store.find_flow(federation, row.state_hash) is not None, "it is still recognised"
+    assert not await store.claim_flow(federation, secrets.token_bytes(32), now=NOW)
 
 
 async def test_of_two_documents_the_one_that_was_asked_for_later_is_kept(federation: Database) -> None:
@@ -68,15 +64,15 @@ async def test_of_two_documents_the_one_that_was_asked_for_later_is_kept(federat
         async with transaction(federation) as session:
             asked_at = NOW - timedelta(seconds=age)
             await store.put_document(session, "acme", kind, url, {"keys": keys}, fetched_at=asked_at)
+    assert await store.find_document(federation, "acme", kind, url, fresh_since=NOW) == {"keys": "new"}
+    assert await store.find_document(federation, "acme", kind, url + "/", fresh_since=NOW) is None
+    assert await store.find_document(federation, "acme", DocumentKind.METADATA, url, fresh_since=NOW) is None
+    assert await store.find_document(federation, "other", kind, url, fresh_since=NOW) is None
+    later = NOW + timedelta(microseconds=1)
+    assert await store.find_document(federation, "acme", kind, url, fresh_since=later) is None
     async with transaction(federation) as session:
-        assert await store.find_document(session, "acme", kind, url, fresh_since=NOW) == {"keys": "new"}
-        assert await store.find_document(session, "acme", kind, url + "/", fresh_since=NOW) is None
-        assert await store.find_document(session, "acme", DocumentKind.METADATA, url, fresh_since=NOW) is None
-        assert await store.find_document(session, "other", kind, url, fresh_since=NOW) is None
-        later = NOW + timedelta(microseconds=1)
-        assert await store.find_document(session, "acme", kind, url, fresh_since=later) is None
         await store.drop_documents(session, ["acme"])
-        assert await store.find_document(session, "acme", kind, url, fresh_since=NOW) is None
+    assert await store.find_document(federation, "acme", kind, url, fresh_since=NOW) is None
 
 
 PERSON, OTHER, SESSION = b"person", b"other", b"session"

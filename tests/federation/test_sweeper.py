@@ -25,10 +25,9 @@ async def test_what_is_long_over_is_swept_and_the_rest_stays(fetched_nothing: Te
             payload = UpstreamStart(provider_id="acme", binding="b")
             tickets.append(await bus.hand_over(session, payload, flow="f", now=NOW - age))
     await sweep(federation, now=NOW)
-    async with transaction(federation) as session:
-        assert await store.find_flow(session, old.state_hash) is None
-        assert await store.find_flow(session, late.state_hash) is not None
-        assert [await bus.peek(session, UpstreamStart, ticket) is not None for ticket in tickets] == [False, True]
+    assert await store.find_flow(federation, old.state_hash) is None
+    assert await store.find_flow(federation, late.state_hash) is not None
+    assert [await bus.look(federation, UpstreamStart, ticket) is not None for ticket in tickets] == [False, True]
 
 
 async def test_what_directory_refused_is_told_once_without_anybody_signing_in(fetched_nothing: TestDatabase) -> None:

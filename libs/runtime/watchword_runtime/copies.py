@@ -258,7 +258,8 @@ class Copy(Generic[E]):
     async def _pull_with(self, params: dict[str, str] | dict[str, list[str]]) -> set[str]:
         """Pulls what is asked for; the ids that came."""
         page = await self._internal.export(self._owner, self._entity, params)
-        await self._write(page.items)
+        known = await self._versions(item.id for item in page.items)
+        await self._write([item for item in page.items if known.get(item.id, 0) < item.version])
         return {item.id for item in page.items}
 
     async def _write(self, items: Sequence[Exported[Any]]) -> None:

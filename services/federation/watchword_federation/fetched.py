@@ -59,11 +59,16 @@ class Fetched:
         check: raises ValueError for a document that may not be used; such a one is not kept.
         Raises SignInFailed(provider_unreachable) when it cannot be had.
         """
+
+        async def find(now: datetime) -> dict[str, JsonValue] | None:
+            return await store.find_document(self._database, provider_id, kind, url, fresh_since=now - max_age)
+
+        # Whoever finds what is fresh enough does not wait for those who ask for something fresher.
+        if (known := await find(self.now())) is not None:
+            return known
         async with self._asking.setdefault((provider_id, kind), asyncio.Lock()):
             asked_at = self.now()
-            async with transaction(self._database) as session:
-                known = await store.find_document(session, provider_id, kind, url, fresh_since=asked_at - max_age)
-            if known is not None:
+            if (known := await find(asked_at)) is not None:
                 return known
             # Whoever waited while the provider did not answer learns the same, instead of waiting as long again.
             failed = self._failed.get((provider_id, kind))

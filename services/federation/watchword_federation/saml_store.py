@@ -2,21 +2,24 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
 from pydantic import JsonValue
 from sqlalchemy import case, delete, func, null, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from watchword_database import Session
+from watchword_database import Database, Session
 from watchword_federation.models import SamlKey, SamlProvider
+
+_LIST_KEYS: Final = f"SELECT {', '.join(SamlKey.model_fields)} FROM federation.saml_key ORDER BY id DESC"
 
 # keys ----------------------------------------------------------------------------------------------------------------
 
 
-async def list_keys(session: Session) -> list[SamlKey]:
+async def list_keys(database: Database) -> list[SamlKey]:
     """All keys, newest first."""
-    return list(await session.exec(select(SamlKey).order_by(col(SamlKey.id).desc())))
+    return [SamlKey(**row) for row in await (await database.raw_pool()).fetch(_LIST_KEYS)]
 
 
 async def claim_new_key(session: Session, row: SamlKey) -> bool:

@@ -91,10 +91,10 @@ class KeyStore:
 
     async def keys(self) -> SpKeys:
         """Our keys; the first time that anybody asks, one is made."""
-        rows = await self._rows()
+        rows = await saml_store.list_keys(self._database)
         if not any(row.state == KeyState.ACTIVE for row in rows):
             await self._make(KeyState.ACTIVE)
-            rows = await self._rows()
+            rows = await saml_store.list_keys(self._database)
         opened = [await self._open(row) for row in rows]
         self._loaded = {key.id: self._loaded[key.id] for key in opened}
         active = next(key for key in opened if key.state is KeyState.ACTIVE)
@@ -117,10 +117,6 @@ class KeyStore:
         """True when a next or previous key is gone; the active one stays."""
         async with transaction(self._database) as session:
             return await saml_store.claim_removal(session, key_id)
-
-    async def _rows(self) -> list[SamlKey]:
-        async with transaction(self._database) as session:
-            return await saml_store.list_keys(session)
 
     async def _make(self, state: KeyState) -> SpKey | None:
         """A new key; None when another instance made one for this place a moment ago."""

@@ -78,8 +78,7 @@ async def _leave(federation: Federation, provider_id: str, request: Request, tra
     ticket = read_query(request).get("ticket")
     if ticket is None:
         return federation.redirect("/login")
-    async with transaction(federation.database) as session:
-        found = await bus.peek(session, UpstreamStart, ticket) if _TICKET.fullmatch(ticket) else None
+    found = await bus.look(federation.database, UpstreamStart, ticket) if _TICKET.fullmatch(ticket) else None
     if found is not None:
         languages.prefer(request.scope, asked=found.payload.ui_locales)
     cookie = federation.cookies.read_flow(request, found.flow) if found is not None else None
@@ -124,8 +123,7 @@ async def _return(
 
 async def find_flow(federation: Federation, provider_id: str, request: Request, state: str, mode: Mode) -> UpstreamFlow:
     """The flow that an answer belongs to. Raises SignInFailed(state_mismatch)."""
-    async with transaction(federation.database) as session:
-        found = await store.find_flow(session, hash_of(state)) if _TICKET.fullmatch(state) else None
+    found = await store.find_flow(federation.database, hash_of(state)) if _TICKET.fullmatch(state) else None
     if found is not None:
         languages.prefer(request.scope, asked=found.ui_locales)
     cookie = federation.cookies.read_flow(request, found.flow) if found is not None else None
@@ -135,8 +133,7 @@ async def find_flow(federation: Federation, provider_id: str, request: Request, 
 async def claim(federation: Federation, flow: UpstreamFlow) -> bool:
     """True for the one request that may go on with the flow. Raises SignInFailed(state_mismatch) when it is over."""
     now = federation.now()
-    async with transaction(federation.database) as session:
-        claimed = await store.claim_flow(session, flow.state_hash, now=now)
+    claimed = await store.claim_flow(federation.database, flow.state_hash, now=now)
     if not claimed and flow.expires_at <= now:
         raise SignInFailed(Failure.STATE_MISMATCH, "the ten minutes are over")
     return claimed
