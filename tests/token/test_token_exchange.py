@@ -224,6 +224,15 @@ REVOKED = [
 
 
 @pytest.mark.row(22)
+async def test_what_came_of_two_tokens_ends_with_the_first_of_them(site: Site) -> None:
+    app, shop = await pair(site, policy(actor="required"), access_token_lifetime_s=600)
+    helper = await site.client(audience=[app.id], access_token_lifetime_s=60)
+    token, acting = (await signed_in(site, shop))["access_token"], await site.machine_token(helper)
+    said = await exchange(site, app, token, actor_token=acting, actor_token_type=ACCESS)
+    assert (await site.claims(said["access_token"]))["exp"] == (await site.claims(acting))["exp"]
+
+
+@pytest.mark.row(22)
 @pytest.mark.parametrize("named", REVOKED)
 async def test_a_revoked_subject_is_not_exchanged_and_takes_what_was_exchanged_along(site: Site, named: Any) -> None:
     """Casdoor CVE-2026-9097; the token itself excepted, whose revocation ends no other."""

@@ -105,7 +105,7 @@ class TokenExchangeGrant:
             resource=targets,
             lineage=lineage(client, subject, actor),
             access=access,
-            not_after=datetime.fromtimestamp(subject.exp, UTC),
+            not_after=datetime.fromtimestamp(subject.exp if actor is None else min(subject.exp, actor.exp), UTC),
             address=subject.grant.address if subject.grant is not None else "",
         )
         log.info(
