@@ -57,6 +57,17 @@ def test_nothing_commits_but_the_database_library() -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("service", Service)
+def test_a_service_with_words_of_its_own_has_them_on_its_pages(service: Service) -> None:
+    package = ROOT / "services" / service / f"watchword_{service}"
+    (made,) = [
+        ast.unparse(call)
+        for call in calls(ast.parse((package / "main.py").read_text()))
+        if isinstance(call.func, ast.Name) and call.func.id == "Pages"
+    ]
+    assert not (package / "locale").exists() or f"'{package.name}'" in made
+
+
 def test_only_settings_and_the_command_line_read_the_environment() -> None:
     allowed = {
         "libs/runtime/watchword_runtime/settings.py",

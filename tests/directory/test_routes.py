@@ -48,6 +48,7 @@ async def test_the_page_is_in_the_language_that_the_application_asked_for(person
     page = await person.send(ticket)
     assert page.error == "invalid_identity"
     assert '<html lang="de">' in page.response.text
+    assert "Der Anbieter hat keine brauchbare Identität geschickt" in page.response.text
 
 
 async def test_a_ticket_is_taken_once_by_parallel_requests(person: Person, identity: Describe) -> None:

@@ -205,7 +205,7 @@ class PageError(Exception):
     code: short and stable, for support and tests (`invalid_request`).  title and message: what happened, in plain
     words: literals, which are translated, or `Text` where something stands in them.  detail: for the log alone.
     advice: what the person can do, instead of the general advice.  retry: a path of ours (without the base path)
-    for a button "Try again".
+    for a button "Try again".  leave: one for a button "Back", where trying again is of no use.
     """
 
     def __init__(
@@ -219,6 +219,7 @@ class PageError(Exception):
         *,
         advice: Sequence[str] = (),
         retry: str = "",
+        leave: str = "",
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -229,3 +230,4 @@ class PageError(Exception):
         self.headers = dict(headers or {})
         self.advice = tuple(advice)
         self.retry = retry
+        self.leave = leave

@@ -31,7 +31,7 @@ class Pages:
     `["watchword_web", "watchword_authz"]` lets the service add pages and replace ours; their catalogues likewise.
     static_path: where `assets` is mounted, without the base path; a service with static files of its own needs a path
     of its own.  languages: those in which its pages are complete, the first for whoever asks for none of them.
-    branding: what its pages look like.
+    speaks: packages without templates, whose words are on its pages all the same.  branding: what its pages look like.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Pages:
         *,
         static_path: str = "/static",
         languages: Sequence[str] = LANGUAGES,
+        speaks: Sequence[str] = (),
     ) -> None:
         self._settings = settings
         self.static_path = static_path
@@ -48,7 +49,7 @@ class Pages:
         self.assets = Assets(templates_packages, f"{settings.base_path}{static_path}")
         self.branding = Branding(f"{settings.base_path}{static_path}/brand")
         self._cookies = Cookies(settings)
-        self._words = {language: Words(language, templates_packages) for language in languages}
+        self._words = {language: Words(language, [*templates_packages, *speaks]) for language in languages}
         self._environments = {
             language: self._environment(templates_packages, words) for language, words in self._words.items()
         }
@@ -161,6 +162,7 @@ class Pages:
             message=_words(error.message),
             advice=[_words(line) for line in error.advice],
             retry=error.retry,
+            leave=error.leave,
             reference=reference_of(request.scope),
         )
 

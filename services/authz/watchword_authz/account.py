@@ -1,6 +1,5 @@
 """What a person sees of their own account: where they are signed in, and which applications use it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,19 +11,9 @@ from watchword_authz.models import EndReason, UserSession
 from watchword_database.engine import Session, transaction
 from watchword_events.exports import UserExport
 from watchword_runtime.callers import ACCOUNT
+from watchword_web.devices import device_of
 
 _MOST_SHOWN: Final = 100
-_BROWSERS: Final = (
-    ("Edg", "Edge"),
-    ("OPR", "Opera"),
-    ("Firefox", "Firefox"),
-    ("Chrome", "Chrome"),
-    ("Safari", "Safari"),
-)
-_SYSTEMS: Final = (
-    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("CrOS", "ChromeOS"),
-    ("Mac OS X", "macOS"), ("Linux", "Linux"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +97,3 @@ async def used_by(context: Context, visitor: Visitor, signed_in: Sequence[Place]
             }
             used.append(Used(client_id, client.client_name, client.main_uri, allowed, since))
     return sorted(used, key=lambda each: (each.name.casefold(), each.client_id))
-
-
-def device_of(user_agent: str) -> str:
-    """`Firefox on Linux`, as far as a browser says it of itself."""
-    browser = next((name for mark, name in _BROWSERS if re.search(rf"\b{mark}[A-Za-z]*/", user_agent)), "")
-    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    return f"{browser} on {system}" if browser and system else browser or system or "Unknown device"

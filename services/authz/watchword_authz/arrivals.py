@@ -7,7 +7,6 @@ import structlog
 from fastapi import Request, Response
 
 from watchword_authz import credentials, notices, remembered, requirements, sessions, store, throttle
-from watchword_authz.account import device_of
 from watchword_authz.context import Context
 from watchword_authz.devices import known_device, remember_device
 from watchword_authz.flows import request_of
@@ -20,6 +19,7 @@ from watchword_database import bus
 from watchword_database.engine import Session, transaction
 from watchword_events.exports import UserExport
 from watchword_events.handovers import AccountProved, ProveAccount
+from watchword_web.devices import device_of
 from watchword_web.errors import PageError
 
 log = structlog.get_logger()

@@ -74,7 +74,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
     database, broker, pulls = backbone.database, backbone.broker, backbone.pulls
     providers = backbone.copy("provider", ProviderCopy, ProviderExport)
     api_keys = backbone.copy("api_key", ApiKeyCopy, ApiKeyExport)
-    pages = Pages(["watchword_web"], settings)
+    pages = Pages(["watchword_web"], settings, speaks=["watchword_directory"])
     branding = follow_branding(backbone, BrandingCopy, pages)
     consumers.subscribe(broker, providers=providers, api_keys=api_keys, branding=branding)
 

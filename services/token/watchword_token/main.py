@@ -126,7 +126,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     rules = backbone.rules(rules_copy)
     resources = backbone.book("resource", resources_copy, resources_of)
     scopes = backbone.book("scope", scopes_copy, scopes_of)
-    pages = Pages(["watchword_web"], settings)
+    pages = Pages(["watchword_web"], settings, speaks=["watchword_token"])
     branding = follow_branding(backbone, BrandingCopy, pages)
     decisions = backbone.runs(DecisionLog(database, keyring.key(DECISION_KEY)))
     keys = Keys(database, keyring, now=now)

@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from watchword_runtime.calls import Document
+from watchword_web.devices import device_of
 from watchword_web.texts import Text
 
 # What directory says of the roles that every installation has.
@@ -56,6 +57,11 @@ class UserSession(Document):
     user_agent: str
     seen_at: datetime
     expires_at: datetime
+
+    @property
+    def device(self) -> str:
+        """What people call it."""
+        return device_of(self.user_agent)
 
 
 class Grant(Document):

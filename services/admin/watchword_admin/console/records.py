@@ -16,6 +16,7 @@ from watchword_admin.console.kinds.shapes import Column, Deed, Field, Kind
 from watchword_admin.console.pages import Console, Handler, Names, cursor_of, following
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Document, Listed, Refused
+from watchword_web.devices import device_of
 from watchword_web.forms import read_query
 from watchword_web.texts import Text
 
@@ -143,7 +144,9 @@ def _save(kind: Kind) -> Handler:
 def _ask(kind: Kind, deed: Deed) -> Handler:
     async def ask(console: Console, request: Request, visit: Visit) -> Response:
         key = _key(request)
-        name = (await _one(console, request, visit, kind)).member(kind.name) if kind.has_page else key
+        thing = await _asked_about(console, request, visit, kind)
+        known = [column for column in kind.columns if thing is not None and thing.member(column.name)]
+        facts = _cells(kind, known, thing, await _names(console, known, [thing])) if thing else ()
         path = _below(kind, key)
         return console.render(
             request,
@@ -152,7 +155,9 @@ def _ask(kind: Kind, deed: Deed) -> Handler:
             here=kind.room,
             kind=kind,
             deed=deed,
-            name=name,
+            name=thing.member(kind.name) if thing and kind.name != "id" else None,
+            facts=() if kind.has_page else facts,
+            key=key,
             path=path,
             cancel=path if kind.has_page else kind.home,
         )
@@ -234,6 +239,18 @@ async def _one(console: Console, request: Request, visit: Visit, kind: Kind) -> 
     return await console.calls.get(visit.token, _api_path(kind, request), Thing)
 
 
+async def _asked_about(console: Console, request: Request, visit: Visit, kind: Kind) -> Thing | None:
+    """The thing that a deed is about, so that its question can say which; None where it is not among the newest.
+
+    Where the API shows none alone, it is looked for in the list that the question was asked from.
+    """
+    if kind.has_page:
+        return await _one(console, request, visit, kind)
+    paging = {} if kind.is_short else {"limit": _ROWS}
+    found = await console.calls.page(visit.token, kind.path, Thing, **paging)
+    return next((each for each in found.items if str(each.member(kind.key)) == _key(request)), None)
+
+
 def _api_path(kind: Kind, request: Request) -> str:
     return f"{kind.path}/{quote(_key(request), safe='')}"
 
@@ -276,7 +293,10 @@ async def _names(console: Console, columns: Sequence[Column], things: Sequence[T
         return [each for each in found if isinstance(each, str)]
 
     return await console.names(
-        users=ids("user"), clients=ids("client"), providers=ids("provider"), organizations=ids("organization")
+        users=ids("user"),
+        clients=[*ids("client"), *ids("entity")],
+        providers=ids("provider"),
+        organizations=[*ids("organization"), *ids("entity")],
     )
 
 
@@ -287,7 +307,12 @@ def _cells(kind: Kind, columns: Sequence[Column], thing: Thing, names: Names) ->
 def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, str]) -> Cell:
     shown: object = value
     link = ""
-    match column.shape:
+    shape = column.shape
+    if shape == "entity":
+        shape = "organization" if str(value) in names.organizations else "client"
+    match shape:
+        case "device":
+            shown = device_of(str(value or ""))
         case "time":
             shown = datetime.fromisoformat(value) if isinstance(value, str) else None
         case "list":

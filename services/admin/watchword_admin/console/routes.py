@@ -38,6 +38,12 @@ from watchword_web.texts import Text
 
 _APPLICATION: Final = "/admin/applications/{client_id}"
 _PROVIDER: Final = "/admin/providers/{provider_id}"
+ADVICE: Final = (
+    Text("Go back to the console: its menu has what your role is for."),
+    Text(
+        "What you look for may be gone, or belong to another organization. Ask whoever administers this installation."
+    ),
+)
 
 GET: Final[Mapping[str, Handler]] = {
     **overview.GET,
@@ -127,15 +133,21 @@ def console_router(console: Console) -> APIRouter:
             limit(request)
             visit = await console.sessions.visit(request)
             if visit is not None and not may_enter(visit.roles, method, path):
-                raise PageError("not_allowed", "You may not do that", "Your role does not allow it.", 403, retry=HOME)
+                raise PageError(
+                    "not_allowed", "You may not do that", "Your role does not allow it.", 403, advice=ADVICE, leave=HOME
+                )
             try:
                 if visit is not None:
                     return await handler(console, request, visit)
             except SessionOver:
                 pass  # the sign-in that it came from is over
+            except PageError as error:  # what an owner does not let the visitor see
+                if error.status in {403, 404} and not error.advice:
+                    error.advice, error.leave = ADVICE, HOME
+                raise
             except Refused as refused:
                 text = " ".join(refused.errors.values())
-                raise PageError("refused", refused.title, text, refused.status) from refused
+                raise PageError("refused", refused.title, text, refused.status, advice=ADVICE, leave=HOME) from refused
             if request.method == "GET" and request.headers.get("accept", "") != "text/event-stream":
                 return console.sessions.begin(request)
             raise PageError(

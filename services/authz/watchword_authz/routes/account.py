@@ -12,6 +12,7 @@ from watchword_authz.routes import visitors
 from watchword_authz.routes.visitors import AccountPages
 from watchword_authz.steps import see_other
 from watchword_database.engine import transaction
+from watchword_web.devices import device_of
 from watchword_web.forms import Params
 
 log = structlog.get_logger()
@@ -75,6 +76,6 @@ async def show_account(context: Context, request: Request, visitor: Visitor) -> 
         has_passwords=context.settings.local_passwords,
         codes_left=codes_left,
         passkey_count=len(passkeys),
-        devices=[(account.device_of(each.user_agent), each) for each in devices],
+        devices=[(device_of(each.user_agent), each) for each in devices],
         places=places,
     )

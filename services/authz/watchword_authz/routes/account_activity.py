@@ -6,12 +6,13 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
-from watchword_authz import account, own_calls
+from watchword_authz import own_calls
 from watchword_authz.account import Visitor
 from watchword_authz.context import Context
 from watchword_authz.routes import visitors
 from watchword_authz.routes.visitors import AccountPages
 from watchword_runtime.calls import Document
+from watchword_web.devices import device_of
 from watchword_web.forms import read_query
 from watchword_web.texts import Text
 
@@ -38,6 +39,11 @@ WORDS: Final = {
     "api_key.updated": Text("An API key changed"),
     "user.created": Text("The account was made"),
     "user.updated": Text("The account changed"),
+    "revocation.created": Text("Sessions or tokens were ended"),
+    "assignment.created": Text("A role was given"),
+    "assignment.deleted": Text("A role was taken away"),
+    "membership.created": Text("The account was put into a group"),
+    "membership.deleted": Text("The account was taken out of a group"),
 }
 
 
@@ -78,4 +84,4 @@ async def show_own_activity(context: Context, request: Request, visitor: Visitor
 
 
 def _device(entry: Activity) -> str | None:
-    return account.device_of(entry.user_agent) if entry.user_agent else None
+    return device_of(entry.user_agent) if entry.user_agent else None

@@ -70,6 +70,8 @@ async def change_own_profile(context: Context, request: Request, visitor: Visito
     own = await own_calls.read(context, visitor, "account", OwnAccount)
     typed = {name: form[name].strip() or None for name in FIELDS if name in form}
     changes = {name: value for name, value in typed.items() if value != getattr(own, name)}
+    if (zone := changes.get("zoneinfo")) and visitors.find_zone(zone) is None:
+        return await _profile_page(context, request, visitor, typed=typed, errors={"zoneinfo": _WRONG})
     try:
         await own_calls.send(context, visitor, "PATCH", "account", changes)
     except Refused as refused:

@@ -146,10 +146,15 @@ def render(
 
 def _zone_of(visitor: Visitor) -> tzinfo:
     """Where the person's clock stands, as far as they said so."""
+    return find_zone(str(visitor.user.claims.get("zoneinfo") or "UTC")) or UTC
+
+
+def find_zone(name: str) -> tzinfo | None:
+    """The time zone of this name; None where there is none."""
     try:
-        return ZoneInfo(str(visitor.user.claims.get("zoneinfo") or "UTC"))
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
+        return None
 
 
 def _csrf_of(context: Context, page: str, visitor: Visitor) -> str:

@@ -38,7 +38,7 @@ SESSIONS: Final = Kind(
     columns=(
         Column("user_id", "Who", "user"),
         Column("address", "Address", "code"),
-        Column("user_agent", "Browser"),
+        Column("user_agent", "Browser", "device"),
         Column("provider_id", "Through", "provider"),
         Column("auth_time", "Signed in", "time"),
         Column("seen_at", "Last seen", "time"),

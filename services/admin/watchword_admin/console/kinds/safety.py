@@ -43,7 +43,7 @@ FACTOR_REQUIREMENTS: Final = Kind(
     empty="Nobody has to have one.",
     new="Demand a second factor",
     is_short=True,
-    columns=(Column("applies_to", "Of whom"), Column("entity_id", "Which", "code"), SINCE),
+    columns=(Column("applies_to", "Of whom"), Column("entity_id", "Which", "entity"), SINCE),
     fields=(
         Field(
             name="applies_to",
