@@ -2,7 +2,7 @@
 
 authz says who is signed in anyway, so it takes what any sign-in ends with: a code for the client of the account pages,
 which `token` turns into an access token. It is kept in memory for its five minutes, and dies with the session.
-See docs/adr/0038.
+See docs/adr/0036.
 """
 
 import base64
