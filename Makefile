@@ -8,8 +8,9 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 RUN := .venv/bin
 PORT ?= 8080
-# two processes, each with servers of its own; a file's tests stay together
-SPREAD := -n 2 --dist loadfile
+# Processes, each with servers of its own; a file's tests stay together. Three where many tests wait, two where servers
+# are killed and browsers clicked.
+SPREAD := --dist loadfile
 REST := "chaos or browser or image or interop or fuzz"
 MOST := "not (chaos or browser or image or interop or fuzz)"
 # client libraries from npm, by their lock
@@ -35,12 +36,12 @@ ONCE_MORE = || { [ $$? -eq 1 ] && echo "Once more, alone: what failed above." &&
 	$(RUN)/pytest --last-failed --last-failed-no-failures none --maxfail 1
 
 test: setup ## the test suite against real servers
-	@$(RUN)/pytest $(SPREAD) -m $(MOST) $(ONCE_MORE) -m $(MOST); }
+	@$(RUN)/pytest -n 3 $(SPREAD) -m $(MOST) $(ONCE_MORE) -m $(MOST); }
 
 test-all: test test-rest ## everything: also what kills processes and drives a browser
 
 test-rest: setup tools $(CLIENTS) # what `make test` leaves out, so that both together are `make test-all`
-	@$(RUN)/pytest $(SPREAD) -m $(REST) $(ONCE_MORE) -m $(REST); }
+	@$(RUN)/pytest -n 2 $(SPREAD) -m $(REST) $(ONCE_MORE) -m $(REST); }
 
 $(CLIENTS): tests/interop/package-lock.json | tools
 	cd tests/interop && npm ci --ignore-scripts --no-audit --no-fund --silent
