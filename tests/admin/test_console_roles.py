@@ -185,6 +185,7 @@ async def things(module_platform: Platform, organization: str) -> list[str]:
     await api.create("/factor-requirements", applies_to="client", entity_id=off["client_id"])
     await api.create("/verifiers", name=f"shown-{name}", audience=f"https://{name}.example")
     await api.create("/registration-tokens", name=f"shown-{name}")
+    await api.create("/scim-tokens", name=f"shown-{name}")
     await api.create("/api-keys", name=f"shown-{name}", scope=["watchword:scim"])
     ended = await api.create("/revocations", claim="sub", value=user["id"])
     return [

@@ -288,7 +288,7 @@ async def test_an_unverified_address_is_verified_by_its_mailbox(
     before = await api.get(f"/users/{person.id}")
     assert before["email_verified"] is False
     page = (await person.open("/email")).page
-    assert "(not verified)" in page.texts["email"]
+    assert "(not verified)" in page.texts["own-email"]
     assert "changed there" in page.body
     party = await Party.registered(api, platform.issuer, canary, scope="openid email")
     sign_in = SignIn(person.browser, party, scope="openid email")
