@@ -1,11 +1,8 @@
 """What all tests share beyond the fixtures of `libs/testkit`."""
 
-import asyncio
 import gc
-from collections.abc import Callable
 
 import pytest
-import uvloop
 from hypothesis import settings
 
 # A slow machine is no failure; `tests/bench` measures. The same examples each time: a change is what turns a test red.
@@ -15,11 +12,6 @@ settings.load_profile("watchword")
 # The status of a run in which a secret leaked: `make` runs what failed once more, and one test alone would not leak it.
 LEAKED = 6
 _leaks: list[str] = []
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loop that workers run on."""
-    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_collection_finish() -> None:
