@@ -226,6 +226,15 @@ async def connected(api: Api, platform: Platform, idp: Idp, **settings: object) 
     return str(made["id"])
 
 
+async def reconfigured(api: Api, provider_id: str, **change: object) -> None:
+    """The provider is changed and federation has heard of it: who left before is told that the settings changed."""
+    changed = await api.call("PATCH", f"/providers/{provider_id}", change)
+    assert changed.status_code == 200, changed.text
+    demanded = {"Watchword-Position": changed.headers["Watchword-Position"]}
+    heard = await api.client.get(f"/upstream/saml/{provider_id}", headers=demanded)
+    assert heard.status_code == 200, heard.text
+
+
 async def post(issuer: str, provider_id: str, response: str, **more: str) -> Page:
     """What the provider's page posts: from another site, so that no cookie of ours comes with it."""
     headers = {"Origin": "https://idp.acme.test", "Sec-Fetch-Site": "cross-site"}

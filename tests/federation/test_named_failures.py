@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 from tests.federation.saml_forge import Node, changed, one
-from tests.federation.saml_idp import Idp, Pair, connected, post
+from tests.federation.saml_idp import Idp, Pair, connected, post, reconfigured
 from tests.federation.test_routes import Person, configured, person
 
 from watchword_federation.failures import WORDS, Failure
@@ -190,7 +190,7 @@ async def test_through_saml(person: Person, api: Api, idp: Idp, expired_keys: Pa
     provider_id = await connected(api, person.platform, idp)
     url = "" if case.unasked else (await person.leave(provider_id)).location
     if case.expired:
-        await api.change(f"/providers/{provider_id}", certificates=[idp.keys.certificate, expired_keys.certificate])
+        await reconfigured(api, provider_id, certificates=[idp.keys.certificate, expired_keys.certificate])
         idp.keys = expired_keys
         url = (await person.leave(provider_id)).location
     response = idp.respond(url, **case.how)

@@ -12,7 +12,7 @@ import pytest
 import xmlsec
 from saml2.saml import NAMEID_FORMAT_PERSISTENT, NAMEID_FORMAT_TRANSIENT, NameID
 from tests.federation.saml_forge import encrypt, opened, packed, sign
-from tests.federation.saml_idp import Idp, Pair, acs, connected, pair, post
+from tests.federation.saml_idp import Idp, Pair, acs, connected, pair, post, reconfigured
 from tests.federation.test_routes import Person
 
 from watchword_events.handovers import Identity
@@ -263,7 +263,7 @@ async def test_a_transient_name_recognises_nobody(person: Person, api: Api, idp:
     idp.name_id = NameID(format=NAMEID_FORMAT_TRANSIENT, text="once")
     idp.attributes = {**idp.attributes, "uid": ["alice-7"]}
     assert (await refused(person, provider_id, idp)).error_code == "account_not_found"
-    await api.change(f"/providers/{provider_id}", subject_attribute="urn:mace:dir:attribute-def:uid")
+    await reconfigured(api, provider_id, subject_attribute="urn:mace:dir:attribute-def:uid")
     assert (await signed_in(person, provider_id, idp)).identity.subject == "alice-7"
 
 
@@ -421,10 +421,7 @@ async def test_a_certificate_that_has_expired_is_refused_by_name(
     person: Person, api: Api, idp: Idp, expired_keys: Pair
 ) -> None:
     provider_id = await connected(api, person.platform, idp)
-    await api.change(f"/providers/{provider_id}", certificates=[idp.keys.certificate, expired_keys.certificate])
-    async with asyncio.timeout(10):  # who left before the change was heard of would be told that the settings changed
-        while len((await api.get(f"/upstream/saml/{provider_id}"))["certificates"]) != 2:  # type: ignore[arg-type]
-            await asyncio.sleep(0.05)
+    await reconfigured(api, provider_id, certificates=[idp.keys.certificate, expired_keys.certificate])
     idp.keys = expired_keys
     assert (await refused(person, provider_id, idp)).error_code == "certificate_expired"
     await api.change(f"/providers/{provider_id}", certificates=[expired_keys.certificate])
