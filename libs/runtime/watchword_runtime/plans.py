@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
-from sqlalchemy import text
 
 from watchword_database import Database, Session, transaction
+from watchword_database.turns import take_turn
 from watchword_runtime.access import Caller
 from watchword_runtime.clock import Clock
 from watchword_runtime.declared import (
@@ -34,8 +34,6 @@ from watchword_runtime.receipts import Ending
 from watchword_web.errors import FieldError, Problem
 
 _PAGE: Final = 500
-# One plan or application after the other: they compare, then write.
-_ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:schema || '.documents', 0))")
 
 
 class Plans:
@@ -58,7 +56,7 @@ class Plans:
                 raise _invalid(FieldError(pointer="#/prune", detail=f"there is no kind {name}"))
         try:
             async with transaction(self._database) as session:
-                await (await session.connection()).execute(_ONE_AT_A_TIME, {"schema": self._database.schema})
+                await take_turn(session, f"{self._database.schema}.documents")  # they compare, then write
                 feed = Rehearsal() if asked.dry_run else self._feed
                 run = Run(session, caller, feed, self._now(), asked.set_secrets)
                 plan = await self._run(run, documents, asked)

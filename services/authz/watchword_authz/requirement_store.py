@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import bindparam, delete, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -10,6 +11,7 @@ from sqlmodel import col, select
 
 from watchword_authz.models import FactorRequirement
 from watchword_database.engine import Session
+from watchword_database.turns import share_turn, take_turn
 
 _LOOK_UP = text("""
 SELECT EXISTS (SELECT 1 FROM authz.authenticator WHERE user_id = :user_id AND confirmed_at IS NOT NULL),
@@ -36,13 +38,12 @@ RETURNING g.gid, g.keep_until
 """)
 
 # What is granted on one factor is granted beside other such; while a requirement is set, none is.
-_GRANTING = text("SELECT pg_advisory_xact_lock_shared(hashtextextended('authz.factor_requirement', 0))")
-_DEMANDING = text("SELECT pg_advisory_xact_lock(hashtextextended('authz.factor_requirement', 0))")
+_TURN: Final = "authz.factor_requirement"
 
 
 async def hold(session: Session) -> None:
     """No requirement is set before the transaction ends; one that is being set stands when this returns."""
-    await (await session.connection()).execute(_GRANTING)
+    await share_turn(session, _TURN)
 
 
 async def look_up(
@@ -60,8 +61,8 @@ async def claim_new(session: Session, row: FactorRequirement) -> bool:
 
     What was granted before stands by then, and is seen.
     """
+    await take_turn(session, _TURN)
     connection = await session.connection()
-    await connection.execute(_DEMANDING)
     result = await connection.execute(insert(FactorRequirement).values(**row.model_dump()).on_conflict_do_nothing())
     return result.rowcount == 1
 

@@ -19,8 +19,7 @@ _IDS: Final = bindparam("ids", type_=ARRAY(Text))
 # Nesting is changed by one at a time: two changes that are each harmless could make a circle together.
 _LOCK_NESTING: Final = text("SELECT pg_advisory_xact_lock(hashtext('directory.nestings'))")
 # What a group is called, and whose groups are called so: one of them waits until the other stands.
-_LOCK_NAMES: Final = text("SELECT pg_advisory_xact_lock(hashtext('directory.full_names'))")
-_LOCK_NAMES_SHARED: Final = text("SELECT pg_advisory_xact_lock_shared(hashtext('directory.full_names'))")
+NAMES: Final = "directory.full_names"
 _BELOW: Final = text("""
 WITH RECURSIVE below AS (
     SELECT unnest(:ids) AS group_id
@@ -112,11 +111,6 @@ async def has_groups(session: Session, organization_id: str) -> bool:
     """Whether the organization has a group."""
     statement = select(col(Group.id)).where(col(Group.organization_id) == organization_id, _STANDS).limit(1)
     return (await session.exec(statement)).one_or_none() is not None
-
-
-async def lock_names(session: Session, *, shared: bool) -> None:
-    """Nobody else makes an organization until the transaction ends; unless shared, nor a group called as one's."""
-    await (await session.connection()).execute(_LOCK_NAMES_SHARED if shared else _LOCK_NAMES)
 
 
 async def has_groups_named_under(session: Session, short_name: str) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from watchword_database import Session
 from watchword_database.ids import new_id
+from watchword_database.turns import share_turn
 from watchword_directory import group_table, organization_table, store
 from watchword_directory.claims import Source, announce_members, lock_users, rise_behind, rise_together
 from watchword_directory.delegation import named_organization, require_below, require_groups
@@ -252,7 +253,7 @@ async def organization_of_name(session: Session, full_name: str) -> Organization
     short_name, separator, _ = full_name.partition(SEPARATOR)
     if not separator:
         return None
-    await group_table.lock_names(session, shared=True)
+    await share_turn(session, group_table.NAMES)
     return await organization_table.find_by_short_name(session, short_name)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from watchword_database import Session
 from watchword_database.ids import new_id
+from watchword_database.turns import take_turn
 from watchword_directory import group_table, organization_table, scim_tokens
 from watchword_directory.claims import Source, rise_behind
 from watchword_directory.models import Behind, Organization, OrganizationDomain
@@ -37,7 +38,7 @@ class DomainTaken(Exception):
 
 async def create_organization(session: Session, new: NewOrganization, *, now: datetime) -> Organization:
     """The organization exists. Raises OrganizationExists. Appends OrganizationCreated."""
-    await group_table.lock_names(session, shared=False)
+    await take_turn(session, group_table.NAMES)
     if await group_table.has_groups_named_under(session, new.short_name):
         raise OrganizationExists("short_name")  # a group of before would pass for one of the organization's
     organization = Organization(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, or_, update
+from sqlalchemy import ColumnElement, delete, or_, update
 from sqlmodel import col, select
 
 from watchword_database import Session
@@ -119,14 +119,15 @@ async def revoke_tokens_of(session: Session, organization_id: str, *, now: datet
     await _claim_revoked(session, col(ScimToken.organization_id) == organization_id, now=now)
 
 
-async def _claim_revoked(session: Session, which: object, *, now: datetime) -> list[str]:
+async def _claim_revoked(session: Session, which: ColumnElement[bool], *, now: datetime) -> bool:
+    """Whether there was one."""
     statement = (
         update(ScimToken)
-        .where(which, _STANDS)  # type: ignore[arg-type]  # a condition
+        .where(which, _STANDS)
         .values(revoked_at=now, version=col(ScimToken.version) + 1)
         .returning(col(ScimToken.id))
     )
-    return list((await session.exec(statement.execution_options(synchronize_session=False))).scalars())
+    return (await session.exec(statement.execution_options(synchronize_session=False))).first() is not None
 
 
 async def note_failure(session: Session, failure: ScimFailure) -> None:

@@ -6,12 +6,13 @@ from enum import StrEnum
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, delete, text, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from watchword_database import Database, Session
 from watchword_database.ids import new_id
+from watchword_database.turns import share_turn, take_turn
 from watchword_events.exports import ProviderExport
 from watchword_federation.models import (
     EndedUpstreamSession,
@@ -39,8 +40,7 @@ SELECT document FROM federation.upstream_document
  WHERE provider_id = $1 AND kind = $2 AND url = $3 AND fetched_at >= $4
 """
 # Sessions of a provider begin beside each other; while some end, none begins.
-_BEGINNING: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended('federation.session:' || :provider, 0))")
-_ENDING: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('federation.session:' || :provider, 0))")
+_TURN: Final = "federation.session:"  # and the provider
 
 
 class DocumentKind(StrEnum):
@@ -251,7 +251,7 @@ async def note_ended(
     session: Session, provider_id: str, *, subject_hash: bytes | None, session_hash: bytes | None, now: datetime
 ) -> None:
     """Sign-ins that come from what the provider ended, and begin here before this commits, have begun or never do."""
-    await (await session.connection()).execute(_ENDING, {"provider": provider_id})
+    await take_turn(session, _TURN + provider_id)
     session.add(
         EndedUpstreamSession(
             id=new_id(),
@@ -271,7 +271,7 @@ async def has_ended(
 
     A session without a name counts as the one that is named.
     """
-    await (await session.connection()).execute(_BEGINNING, {"provider": provider_id})
+    await share_turn(session, _TURN + provider_id)
     ended = EndedUpstreamSession
     the_person: ColumnElement[bool] = col(ended.subject_hash).is_(None) | (col(ended.subject_hash) == subject_hash)
     named: ColumnElement[bool] = col(ended.session_hash).is_(None)

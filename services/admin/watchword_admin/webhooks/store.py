@@ -12,9 +12,10 @@ from sqlmodel import col, delete, select
 from watchword_admin.models import Webhook, WebhookDeadLetter, WebhookEvent
 from watchword_admin.store import Unknown
 from watchword_database import Database, Session
+from watchword_database.turns import take_turn
 
 # Numbers must become visible in their order: who follows them never looks back.
-_IN_ORDER: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('admin.webhook_events', 0))")
+_IN_ORDER: Final = "admin.webhook_events"
 _ADD_EVENT: Final = text("""
 INSERT INTO admin.webhook_events (event_id, type, subject, body, at)
 SELECT :event_id, :type, :subject, CAST(:body AS jsonb), :at
@@ -60,8 +61,8 @@ async def end_of(session: Session, about: str) -> int:
 
 async def add_events(session: Session, events: Sequence[WebhookEvent]) -> None:
     """The events are there, each once, where somebody wants events."""
+    await take_turn(session, _IN_ORDER)
     connection = await session.connection()
-    await connection.execute(_IN_ORDER)
     for event in events:
         values = event.model_dump(exclude={"id"}) | {"body": orjson.dumps(event.body).decode()}
         await connection.execute(_ADD_EVENT, values)
