@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, ConsoleMessage, Page
 from tests.admin.conftest import Make
 from tests.admin.test_console import PAGES
-from tests.chromium import chromium
 from tests.flows.pictures import picture
 from tests.web.pictures import png
 
@@ -21,13 +19,6 @@ pytestmark = pytest.mark.browser
 
 SMALLEST_PICTURE = 10_000  # bytes of a PNG: an empty page of this size has less
 PATHS = [*PAGES, "/admin/providers/new?preset=entra"]
-
-
-@pytest.fixture(name="chromium")
-async def started() -> AsyncIterator[Browser]:
-    """A browser."""
-    async with chromium() as browser:
-        yield browser
 
 
 async def at_the_console(browser: Browser, platform: Platform, **context: object) -> tuple[Page, list[str]]:

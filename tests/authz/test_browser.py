@@ -19,7 +19,6 @@ import pyotp
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
-from tests.chromium import chromium
 
 from watchword_database import bus
 from watchword_database.engine import transaction
@@ -35,13 +34,6 @@ pytestmark = pytest.mark.browser
 PASSWORD = "correct horse battery staple"
 Theme = Literal["dark", "light"]
 LOOKS: list[tuple[Theme, int]] = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
-
-
-@pytest.fixture(scope="module", name="chromium")
-async def started() -> AsyncIterator[Browser]:
-    """The system's Chromium."""
-    async with chromium() as browser:
-        yield browser
 
 
 @dataclass

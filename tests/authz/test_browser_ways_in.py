@@ -5,7 +5,6 @@ WATCHWORD_TEST_SHOTS names a directory for pictures of each page.
 """
 
 import asyncio
-import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from aiosmtpd.smtp import SMTP
 from playwright.async_api import Browser, Page
 from tests.authz.test_browser import LOOKS, Theme, look, tab
 from tests.authz.test_reset import Post
-from tests.chromium import chromium
 
 from watchword_events.names import Service
 from watchword_runtime.clock import utc_now
@@ -30,13 +28,6 @@ pytestmark = pytest.mark.browser
 
 FIRST, SECOND = "the first words of this person", "other words of this person"
 Look = Callable[[Page, str], Awaitable[None]]
-
-
-@pytest.fixture(scope="module", name="chromium")
-async def started() -> AsyncIterator[Browser]:
-    """The system's Chromium."""
-    async with chromium() as browser:
-        yield browser
 
 
 @dataclass
@@ -54,14 +45,8 @@ class Site:
         return SignIn(self.platform.browser(), self.party).url
 
     async def link_to(self, email: str, path: str) -> str:
-        """The link to a page, of the mail that has it."""
-        async with asyncio.timeout(30):
-            while True:
-                for mail in [each for each in self.post.mails if each["To"] == email]:
-                    if found := re.search(rf"http\S+{path}\?ticket=(\S+)", mail.get_content()):
-                        self.platform.canary.add("ticket", found[1])
-                        return found[0]
-                await asyncio.sleep(0.02)
+        """The link to a page, of the last mail that has one."""
+        return await self.post.link_to(email, path, self.platform.canary)
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,13 @@ from watchword_testkit.servers import Postgres
 FROM = "Sign-in <sso@demo.test>"
 
 
+def text_of(mail: EmailMessage) -> str:
+    """What is written there, for who reads no HTML."""
+    body = mail.get_body(("plain",))
+    assert body is not None
+    return str(body.get_content())
+
+
 @dataclass
 class Post:
     """What a mail server received. away: it refuses for now."""
@@ -60,6 +67,16 @@ class Post:
             while len(found := [mail for mail in self.mails if mail["To"] == address]) < count:
                 await asyncio.sleep(0.02)
         return found
+
+    async def link_to(self, address: str, path: str, canary: Canary) -> str:
+        """The link to a page, of the last mail to an address that has one, as soon as there is one."""
+        async with asyncio.timeout(30):
+            while True:
+                for mail in reversed([each for each in self.mails if each["To"] == address]):
+                    if found := re.search(rf"http\S+{path}\?ticket=(\S+)", text_of(mail)):
+                        canary.add("ticket", found[1])
+                        return found[0]
+                await asyncio.sleep(0.02)
 
 
 @dataclass

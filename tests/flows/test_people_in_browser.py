@@ -13,7 +13,6 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.message import EmailMessage
 from typing import Any
 
 import httpx2
@@ -24,7 +23,6 @@ from aiosmtpd.smtp import SMTP
 from playwright.async_api import Browser, Page
 from tests.authz.test_browser import Theme, look
 from tests.authz.test_reset import Post
-from tests.chromium import chromium
 
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
@@ -38,13 +36,6 @@ pytestmark = pytest.mark.browser
 
 FIRST, SECOND = "the first words of this person", "other words of this person"
 LOOKS: list[tuple[Theme, int]] = [("light", 1280), ("dark", 360)]
-
-
-@pytest.fixture(scope="module", name="chromium")
-async def started() -> AsyncIterator[Browser]:
-    """The system's Chromium."""
-    async with chromium() as browser:
-        yield browser
 
 
 @dataclass
@@ -84,19 +75,7 @@ class Site:
 
     async def mailed(self, address: str, path: str) -> str:
         """The link to a page, of the last mail to an address that has one."""
-        async with asyncio.timeout(30):
-            while True:
-                for mail in reversed([each for each in self.post.mails if each["To"] == address]):
-                    if found := re.search(rf"http\S+{path}\?ticket=(\S+)", text_of(mail)):
-                        self.platform.canary.add("ticket", found[1])
-                        return found[0]
-                await asyncio.sleep(0.02)
-
-
-def text_of(mail: EmailMessage) -> str:
-    body = mail.get_body(("plain",))
-    assert body is not None
-    return str(body.get_content())
+        return await self.post.link_to(address, path, self.platform.canary)
 
 
 @pytest.fixture(scope="module")
