@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
 from typing import Final
 
 from fastapi.responses import StreamingResponse
@@ -42,27 +41,25 @@ def event_stream(live: Live, types: frozenset[str], may_read: MayRead, *, named:
 
 
 async def _lines(live: Live, types: frozenset[str], may_read: MayRead, named: bool) -> AsyncIterator[bytes]:
-    with ExitStack() as stack:
-        try:
-            follower = stack.enter_context(live.following(types))
-        except Full:  # the last place went to a stream that was asked for at the same time
-            yield b"retry: 10000\n\n"
-            return
-        yield b"retry: 2000\n: connected\n\n"
-        checked_at = time.monotonic()
-        while True:
-            try:
-                seen = await follower.next(HEARTBEAT_S)
-            except Missed:
-                yield b"event: resync\ndata: {}\n\n"
-                continue
-            except Ended:
-                return
-            if time.monotonic() - checked_at >= _RECHECK_S:
-                checked_at = time.monotonic()
-                if not await may_read():
+    try:
+        with live.following(types) as follower:
+            yield b"retry: 2000\n: connected\n\n"
+            checked_at = time.monotonic()
+            while True:
+                try:
+                    seen = await follower.next(HEARTBEAT_S)
+                except Missed:
+                    yield b"event: resync\ndata: {}\n\n"
+                    continue
+                except Ended:
                     return
-            yield b": still here\n\n" if seen is None else _message(seen, named)
+                if time.monotonic() - checked_at >= _RECHECK_S:
+                    checked_at = time.monotonic()
+                    if not await may_read():
+                        return
+                yield b": still here\n\n" if seen is None else _message(seen, named)
+    except Full:  # the last place went to a stream that was asked for at the same time
+        yield b"retry: 10000\n\n"
 
 
 def _message(seen: Seen, named: bool) -> bytes:

@@ -147,17 +147,11 @@ async def within(session: Session, standings: Mapping[str, Standing], by: Reach)
     }
 
 
-async def may_vouch_for(session: Session, email: str, organization_id: str) -> bool:
-    """Whether who administers an organization says that the address is somebody's own: in a domain that it proved."""
-    domains = (await organization_table.domains_of(session, [organization_id]))[organization_id]
-    return email.rpartition("@")[2] in domains
-
-
 async def _check_address(session: Session, email: str | None, organization_id: str | None) -> None:
     """An address that somebody enters who administers counts as verified: of a proved domain, or none."""
     if email is None or organization_id is None:
         return
-    if not await may_vouch_for(session, email, organization_id):
+    if not await organization_table.has_proved(session, organization_id, email):
         raise BeyondReach("email: only an address in a domain that the organization has proved")
 
 

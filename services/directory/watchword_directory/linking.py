@@ -127,8 +127,7 @@ async def is_linked_unproved(
         return False
     if await store.list_links(session, after="", limit=1, user_id=user.id):
         return False
-    domains = (await organization_table.domains_of(session, [provider.organization]))[provider.organization]
-    if user.email.rpartition("@")[2] not in domains:
+    if not await organization_table.has_proved(session, provider.organization, user.email):
         return False
     try:
         return not await has_way_in(user.id)

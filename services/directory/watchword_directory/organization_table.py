@@ -114,6 +114,11 @@ async def domains_of(session: Session, organization_ids: Sequence[str]) -> dict[
     return found
 
 
+async def has_proved(session: Session, organization_id: str, email: str) -> bool:
+    """Whether the address is in a domain that the organization has proved to control."""
+    return email.rpartition("@")[2] in (await domains_of(session, [organization_id]))[organization_id]
+
+
 async def list_domains(session: Session, organization_id: str) -> Sequence[OrganizationDomain]:
     """Every domain that the organization says is its own, sorted."""
     statement = (

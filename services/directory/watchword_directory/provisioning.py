@@ -83,8 +83,7 @@ async def may_vouch(session: Session, provider: ProviderExport, email: str) -> b
     """
     if provider.organization is None or is_in(email, provider.allowed_email_domains):
         return True
-    proved = await organization_table.domains_of(session, [provider.organization])
-    return email.rpartition("@")[2] in proved[provider.organization]
+    return await organization_table.has_proved(session, provider.organization, email)
 
 
 async def vouched(session: Session, identity: VerifiedIdentity, provider: ProviderExport) -> VerifiedIdentity:

@@ -161,6 +161,11 @@ def _said(value: object) -> str:
     return ", ".join(str(each) for each in value) if isinstance(value, tuple | list) else str(value)
 
 
+def items_of(text: str) -> list[JsonValue]:
+    """What stands in the lines, but in empty ones."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def map_of(text: str) -> JsonValue:
     """Lines of `name = value`."""
     pairs = (line.partition("=") for line in text.splitlines() if line.strip())

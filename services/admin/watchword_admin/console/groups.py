@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import Request, Response
 
 from watchword_admin.console import documents as seen
+from watchword_admin.console.fields import items_of
 from watchword_admin.console.pages import Console, Handler, cursor_of, following, named
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Refused, together, unless_away
@@ -47,7 +48,7 @@ async def save_group(console: Console, request: Request, visit: Visit) -> Respon
     form = await console.sessions.read_form(request, visit)
     known = await _group(console, request, visit) if "group_id" in request.path_params else None
     members: dict[str, object] = {"name": form.get("name", ""), "description": form.get("description")}
-    members["parents"] = [line.strip() for line in form.get("parents", "").splitlines() if line.strip()]
+    members["parents"] = items_of(form.get("parents", ""))
     try:
         if known:
             await console.calls.send(visit.token, "PATCH", f"groups/{known.id}", members)

@@ -14,7 +14,7 @@ from pydantic import JsonValue, ValidationError
 
 from watchword_admin import changes
 from watchword_admin.console import documents as seen
-from watchword_admin.console.fields import Errors, lines_of, map_of
+from watchword_admin.console.fields import Errors, items_of, lines_of, map_of
 from watchword_admin.console.pages import Console, Handler, read_provider
 from watchword_admin.console.sessions import Visit
 from watchword_admin.provider_kinds import ProviderView
@@ -52,9 +52,9 @@ class Typed:
     def members(self) -> dict[str, JsonValue]:
         """The members of a provider that it says."""
         roles: list[JsonValue] = [
-            {"name": row.name or None, "expression": row.expression, "roles": _listed(row.given)} for row in self.roles
+            {"name": row.name or None, "expression": row.expression, "roles": items_of(row.given)} for row in self.roles
         ]
-        groups: list[JsonValue] = [{"expression": row.expression, "groups": _listed(row.given)} for row in self.groups]
+        groups: list[JsonValue] = [{"expression": row.expression, "groups": items_of(row.given)} for row in self.groups]
         strict = "strict" in self.plain
         sync: dict[str, JsonValue] = {
             "claim": self.plain.get("claim") or None,
@@ -209,10 +209,6 @@ def _page(
         errors=errors,
         tried=tried,
     )
-
-
-def _listed(text: str) -> list[JsonValue]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 GET: Final[Mapping[str, Handler]] = {_PATH: show}

@@ -8,6 +8,7 @@ from fastapi import Request, Response
 
 from watchword_admin.console import documents as seen
 from watchword_admin.console.answers import worded
+from watchword_admin.console.fields import items_of
 from watchword_admin.console.pages import Console, Handler, Names, cursor_of, following, named
 from watchword_admin.console.sessions import Visit
 from watchword_admin.organizations import NoSuchOrganization, organization_id
@@ -246,7 +247,7 @@ def _members(form: Mapping[str, str]) -> dict[str, object]:
 def _facts(form: Mapping[str, str]) -> dict[str, object]:
     """The facts that a form describes. Raises Refused when the claims are no JSON object."""
     facts: dict[str, object] = {name: form[name] for name in ("email", "sub", "ip") if name in form}
-    facts["groups"] = [line.strip() for line in form.get("groups", "").splitlines() if line.strip()]
+    facts["groups"] = items_of(form.get("groups", ""))
     try:
         claims = orjson.loads(form.get("claims", "{}"))
     except orjson.JSONDecodeError as error:

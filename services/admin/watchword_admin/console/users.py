@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import Request, Response
 
 from watchword_admin.console import documents as seen
+from watchword_admin.console.fields import items_of
 from watchword_admin.console.groups import user_named
 from watchword_admin.console.pages import Console, Handler, cursor_of, following, named
 from watchword_admin.console.revocations import evidence_file
@@ -236,7 +237,7 @@ def _form(
 def _members(form: Mapping[str, str]) -> dict[str, object]:
     """The members of a user that a form says; what is empty is removed."""
     members: dict[str, object] = {name: form.get(name) for name in (*_TEXTS, "organization", "password")}
-    members["groups"] = [line.strip() for line in form.get("groups", "").splitlines() if line.strip()]
+    members["groups"] = items_of(form.get("groups", ""))
     return members
 
 

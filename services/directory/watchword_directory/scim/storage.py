@@ -29,9 +29,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import col, select
 
 from watchword_database import Session, transaction
-from watchword_directory import group_table, groups, store, users
+from watchword_directory import group_table, groups, organization_table, store, users
 from watchword_directory.claims import lock_users
-from watchword_directory.delegation import BeyondReach, may_vouch_for, require_reach
+from watchword_directory.delegation import BeyondReach, require_reach
 from watchword_directory.edge import Parts
 from watchword_directory.group_documents import GroupChanges, NewGroup
 from watchword_directory.groups import (
@@ -320,7 +320,9 @@ class Storage(AsyncScimStorage):
 
     async def _vouches(self, email: str | None) -> bool:
         """Whether the address counts as verified because the client says it."""
-        return self._own is None or email is None or await may_vouch_for(self._session, email, self._own)
+        return (
+            self._own is None or email is None or await organization_table.has_proved(self._session, self._own, email)
+        )
 
     async def _shown_users(self, found: Sequence[User]) -> list[Resource[Any]]:
         ids = [user.id for user in found]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from watchword_admin.console.kinds.shapes import DESCRIPTION, SINCE, Below, Column, Deed, Field, Kind, delete
+from watchword_admin.console.kinds.shapes import DESCRIPTION, ENDS, SINCE, Below, Column, Deed, Field, Kind, delete
 
 ATTRIBUTES: Final = Kind(
     room="attributes",
@@ -131,7 +131,7 @@ SCIM_TOKENS: Final = Kind(
             label="Provider",
             hint="The ID of a provider with which the token ends, and whose organization is meant; may stay empty",
         ),
-        Field(name="expires_at", label="Ends", hint="2027-01-31T00:00:00Z; empty for never"),
+        ENDS,
     ),
     below=Below(
         path="failures",

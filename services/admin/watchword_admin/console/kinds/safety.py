@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from watchword_admin.console.kinds.shapes import SINCE, Column, Deed, Field, Kind, delete
+from watchword_admin.console.kinds.shapes import ENDS, SINCE, Column, Deed, Field, Kind, delete
 
 API_KEYS: Final = Kind(
     room="api-keys",
@@ -31,7 +31,7 @@ API_KEYS: Final = Kind(
             first="watchword:admin",
             hint="watchword:admin to administer, watchword:scim for a directory that pushes people",
         ),
-        Field(name="expires_at", label="Ends", hint="2027-01-31T00:00:00Z; empty for never"),
+        ENDS,
     ),
     deeds=(delete("Whoever has it is refused at once, everywhere.", label="Revoke"),),
 )

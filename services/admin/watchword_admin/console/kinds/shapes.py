@@ -181,6 +181,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
 }
 SINCE: Final = Column("created_at", "Since", "time")
 CHANGED: Final = Column("updated_at", "Changed", "time")
+ENDS: Final = Field(name="expires_at", label="Ends", hint="2027-01-31T00:00:00Z; empty for never")
 DESCRIPTION: Final = Field(name="description", label="Description")
 
 
