@@ -1,18 +1,23 @@
 """token-exchange: for less, for somebody else, in another's name; by policy only (security.md 3, row 22)."""
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import orjson
 import pytest
-from tests.token.conftest import ISSUER, App, Site
+from tests.token.conftest import ISSUER, MASTER, App, Site
 from tests.token.test_resources import known_to
 
 from watchword_database.ids import new_id
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.keyring import Keyring, derive_service_keys
 from watchword_testkit.clock import TestClock
+from watchword_token.keys import Keys
+from watchword_token.tokens import compact
 
 GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
 TYPE = "urn:ietf:params:oauth:token-type:"
@@ -230,6 +235,54 @@ async def test_what_came_of_two_tokens_ends_with_the_first_of_them(site: Site) -
     token, acting = (await signed_in(site, shop))["access_token"], await site.machine_token(helper)
     said = await exchange(site, app, token, actor_token=acting, actor_token_type=ACCESS)
     assert (await site.claims(said["access_token"]))["exp"] == (await site.claims(acting))["exp"]
+
+
+@pytest.mark.row(22)
+@pytest.mark.spec("RFC 8693 4.1")
+@pytest.mark.parametrize("named", REVOKED)
+async def test_what_was_exchanged_in_anothers_name_ends_with_what_the_actor_came_of(site: Site, named: Any) -> None:
+    """As with the subject: whatever ends the actor, its session, grant, client or provider ends what was made of it."""
+    app, shop = await pair(site, policy(actor="required"))
+    desk = await site.client(audience=[app.id])
+    acting = (await signed_in(site, desk, idp=f"idp-{new_id()}"))["access_token"]
+    subject = (await signed_in(site, shop))["access_token"]
+    made = (await exchange(site, app, subject, actor_token=acting, actor_token_type=ACCESS))["access_token"]
+    again = await exchanger(site, policy(subject_clients=[app.id]))
+    passed_on = (await exchange(site, again, made))["access_token"]
+    claim, value = named(await site.claims(acting))
+    for token, client in ((made, app), (passed_on, again)):
+        assert await site.is_active(client, token)
+    await site.revoke(claim, value)
+    for token, client in ((made, app), (passed_on, again)):
+        assert await site.is_active(client, token) == (claim is Claim.JTI)
+    assert await site.is_active(shop, subject), "the person for whom somebody acted loses nothing"
+
+
+async def test_who_acts_acts_for_itself(site: Site) -> None:
+    """An actor that somebody acts for would hide who that is."""
+    app, shop = await pair(site, policy(actor="required", audiences=["next"]))
+    acting = await site.machine_token(app)
+    token = (await signed_in(site, shop))["access_token"]
+    acted = (await exchange(site, app, token, actor_token=acting, actor_token_type=ACCESS))["access_token"]
+    said = await exchange(site, app, token, actor_token=acted, actor_token_type=ACCESS)
+    assert (said["status"], said["error"]) == (400, "invalid_request")
+
+
+async def test_an_instance_that_lags_behind_the_actor_catches_up_before_it_mints(site: Site) -> None:
+    """Or what the actor's token was made after would end the new one on arrival."""
+    app, shop = await pair(site, policy(actor="required"))
+    subject, ahead = (await signed_in(site, shop))["access_token"], site.feed.position + 1
+    keys = Keys(site.db(Service.TOKEN), Keyring(json.dumps(derive_service_keys(MASTER, Service.TOKEN))), now=site.clock)
+    await keys.start()
+    claims = {**await site.claims(await site.machine_token(app)), "rev": ahead}
+    acting = compact(keys.signing("ES256"), keys.signing("ES256").access_header, orjson.dumps(claims)).decode()
+    site.canary.add("token", acting)
+    exchanging = asyncio.create_task(exchange(site, app, subject, actor_token=acting, actor_token_type=ACCESS))
+    await asyncio.sleep(0.1)
+    assert not exchanging.done()
+    await site.revoke(Claim.SUB, new_id())
+    said = await exchanging
+    assert (await site.claims(said["access_token"]))["rev"] >= ahead
 
 
 @pytest.mark.row(22)

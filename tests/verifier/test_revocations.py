@@ -51,6 +51,9 @@ def carried(claims: Mapping[str, object], kid: str | None) -> set[tuple[str, obj
     via = claims.get("via", [])
     assert isinstance(via, list)
     named |= {("client_id", each) for each in via}
+    act = claims.get("act", {})
+    assert isinstance(act, dict)
+    named |= carried(act, None) if act else set()
     return named | ({("kid", kid)} if kid is not None else set())
 
 
@@ -78,12 +81,18 @@ def model_says_live(entries: Sequence[RevocationEntry], claims: Mapping[str, obj
 
 
 values = st.sampled_from(["a", "b"])
+acts = st.recursive(
+    st.fixed_dictionaries({"sub": values}, optional=dict.fromkeys(("gid", "sid", "idp"), values)),
+    lambda earlier: st.fixed_dictionaries({"act": earlier, "via": st.lists(values, max_size=2)}),
+    max_leaves=2,
+)
 claim_sets = st.fixed_dictionaries(
     {},
     optional={
         "rev": st.integers(0, 25),
         "iat": st.integers(-20, 20).map(lambda s: int(START.timestamp()) + s),
         "via": st.lists(values, max_size=2),
+        "act": acts,
         **dict.fromkeys(TOKEN_CLAIMS, values),
     },
 )
@@ -319,3 +328,24 @@ def test_what_is_under_way_is_no_cut() -> None:
     assert not revoked.is_cut(Claim.JTI, "a", 9), "made later"
     revoked.pend("jti", "a", 8)
     assert revoked.is_cut(Claim.JTI, "a", 5)
+
+
+ACTOR = {"sub": "robot", "gid": "g-robot", "sid": "s-robot", "idp": "corp", "via": ["helper"]}
+
+
+@pytest.mark.spec("RFC 8693 4.1")
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [("sub", "robot"), ("gid", "g-robot"), ("sid", "s-robot"), ("idp", "corp"), ("client_id", "helper")],
+)
+@pytest.mark.parametrize("act", [ACTOR, {"sub": "later", "act": ACTOR}], ids=["acts", "acted before"])
+def test_what_ends_who_acts_ends_the_token(claim: str, value: str, act: dict[str, object]) -> None:
+    revoked = set_of(entry(7, claim, value))
+    assert not revoked.is_live({"rev": 6, "sub": "alice", "act": act})
+    assert revoked.is_live({"rev": 7, "sub": "alice", "act": act})
+    assert revoked.is_live({"rev": 6, "sub": "alice", "act": {"sub": "another"}})
+
+
+@pytest.mark.parametrize("act", ["robot", ["robot"], 7, {"sub": 7}, {"sub": "x", "act": "robot"}, {"via": "x"}])
+def test_an_actor_that_cannot_be_compared_is_dead(act: object) -> None:
+    assert not set_of(entry(7)).is_live({"rev": 9, "sub": "alice", "act": act})

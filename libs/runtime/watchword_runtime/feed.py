@@ -130,7 +130,7 @@ class Feed:
             raise FeedAway
 
     def is_live(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
-        """Whether nothing revoked matches. claims: `rev`, `iat`, `jti`, `gid`, `sid`, `sub`, `client_id`, `idp`.
+        """Whether nothing revoked matches. claims: as `RevocationSet.is_live`.
 
         A claim that is missing is not matched; without `rev` any cut that matches kills. False while not ready.
         """

@@ -119,9 +119,9 @@ class RevocationSet:
     def is_live(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
         """Whether nothing that was revoked matches these claims (rev, iat, jti, gid, sid, sub, client_id, via, idp).
 
-        `via` are the clients whose tokens were exchanged on the way: what ends one of those ends the token. A missing
-        claim matches nothing. A missing or malformed `rev` counts as 0, so that every cut kills; a claim that
-        is not text cannot be compared and is dead.
+        `via` are the clients whose tokens were exchanged on the way, `act` is who acts, with what that came of and who
+        acted before: what ends one of those ends the token. A missing claim matches nothing. A missing or malformed
+        `rev` counts as 0, so that every cut kills; a claim that is not text cannot be compared and is dead.
         """
         get = claims.get
         rev = get("rev")
@@ -141,6 +141,9 @@ class RevocationSet:
         via = get("via")
         if via is not None and not self._is_way_live(via, rev):
             return False
+        act = get("act")
+        if act is not None and not self._is_actor_live(act, rev, get("iat")):
+            return False
         if kid is not None:
             packed = self._tables["kid"].get(kid)
             if packed is not None and rev < packed & _CEILING:
@@ -155,6 +158,10 @@ class RevocationSet:
             if client_id.__class__ is not str or rev < table.get(client_id, 0) & _CEILING:
                 return False
         return True
+
+    def _is_actor_live(self, act: object, rev: int, iat: object) -> bool:
+        """As of a token that was made at the same moment."""
+        return isinstance(act, dict) and self.is_live({**act, "rev": rev, "iat": iat})
 
     def _is_narrowly_dead(self, claims: Mapping[str, object], rev: int, kid: str | None) -> bool:
         """Whether a cut that is narrowed by `issued_before` matches; what does not say when it was issued is older."""

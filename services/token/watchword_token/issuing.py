@@ -117,6 +117,11 @@ class Issuing:
         """Resource servers by identifier. Raises BookAway (503)."""
         return self._resources.page
 
+    def check_reached(self, request: TokenRequest, source: Mapping[str, JsonValue]) -> None:
+        """Raises Behind where the source was made from newer state than the request is answered from."""
+        if source["rev"] > request.position:  # type: ignore[operator]  # a position, always
+            raise Behind(source["rev"])  # type: ignore[arg-type]  # as above
+
     async def key_for(
         self, request: TokenRequest, source: Mapping[str, JsonValue], resource: tuple[str, ...] = ()
     ) -> MintKey | None:
@@ -125,8 +130,7 @@ class Issuing:
         resource: what the token is for. None when the source is dead. Raises Behind, ConnectionError while no key is
         loaded, and OAuthError invalid_target for resources that take different tokens.
         """
-        if source["rev"] > request.position:  # type: ignore[operator]  # a position, always
-            raise Behind(source["rev"])  # type: ignore[arg-type]  # as above
+        self.check_reached(request, source)
         shape = shape_of(request.client, resource, self.resources)
         key: MintKey = self.keys.encryption if shape.opaque else self.keys.signing(shape.alg)
         if self.feed.is_live(source, key.kid):

@@ -23,8 +23,9 @@ ACCESS_TOKEN: Final = f"{_URN}access_token"
 ID_TOKEN: Final = f"{_URN}id_token"
 JWT: Final = f"{_URN}jwt"
 TOKEN_TYPES: Final = (ACCESS_TOKEN, ID_TOKEN, JWT)
+DESCENT: Final = ("gid", "sid", "idp")  # what the ledger ends a token by, beside its subject and clients
 # What goes on into whatever a token is exchanged for: with these it is revoked, and says whose it is.
-_CARRIED: Final = ("gid", "sid", "idp", "auth_time", "acr", "act", "fed:iss")
+_CARRIED: Final = (*DESCENT, "auth_time", "acr", "act", "fed:iss")
 
 TokenType = Literal["access_token", "id_token"]
 

@@ -20,6 +20,7 @@ from watchword_token.clients import Client
 from watchword_token.issuing import Issuing, NotAllowed, TokenRequest, answer, requested_scope
 from watchword_token.subjects import (
     ACCESS_TOKEN,
+    DESCENT,
     ID_TOKEN,
     JWT,
     TOKEN_TYPES,
@@ -93,6 +94,8 @@ class TokenExchangeGrant:
         check_actor(client, subject, actor)
         targets, scope = choose(policies, asked, client=client, subject=subject, has_actor=actor is not None)
         access = await self._let_in(request, subject)
+        if actor is not None:
+            self._issuing.check_reached(request, actor.source)
         key = await self._issuing.key_for(request, subject.source, targets)
         if key is None:
             raise _unusable("subject_token", "revoked meanwhile")
@@ -212,6 +215,8 @@ def check_actor(client: Client, subject: Subject, actor: Subject | None) -> None
     """
     if actor is not None and not actor.is_for(client.client_id):
         raise OAuthError("invalid_request", "The actor_token is neither this client's nor meant for it")
+    if actor is not None and "act" in actor.carried:
+        raise OAuthError("invalid_request", "The actor_token says that somebody else acts")
     if _depth(subject.carried.get("act")) >= LONGEST_CHAIN or len(subject.via) >= LONGEST_CHAIN:
         raise OAuthError("invalid_request", f"Tokens are passed on at most {LONGEST_CHAIN} times")
     if subject.may_act is None:
@@ -261,21 +266,26 @@ def _only_target(policies: Sequence[ExchangePolicy]) -> tuple[str, ...]:
 
 
 def lineage(client: Client, subject: Subject, actor: Subject | None) -> dict[str, JsonValue]:
-    """What the new token descends from: all that the subject's did, and the client to which that was issued.
+    """What the new token descends from: all that the subject's did, and the client to which that was issued; the same
+    of the actor, within `act`.
 
     Spec: RFC 8693 4.1 (`act`: the current actor, with those before it inside).
     """
-    result: dict[str, JsonValue] = dict(subject.carried)
-    way = dict.fromkeys((*subject.via, subject.client_id))
-    way.pop(client.client_id, None)
-    if way:
-        result["via"] = list(way)
+    result: dict[str, JsonValue] = {**subject.carried, **_way(client, subject)}
     if actor is not None:
-        act: dict[str, JsonValue] = {"sub": actor.sub}
+        act: dict[str, JsonValue] = {"sub": actor.sub, **_way(client, actor)}
+        act |= {name: actor.carried[name] for name in DESCENT if name in actor.carried}
         if "act" in result:
             act["act"] = result["act"]
         result["act"] = act
     return result
+
+
+def _way(client: Client, shown: Subject) -> dict[str, JsonValue]:
+    """`via`: the clients to which a token, and those that it was exchanged for, were issued; not the one that asks."""
+    way = dict.fromkeys((*shown.via, shown.client_id))
+    way.pop(client.client_id, None)
+    return {"via": list(way)} if way else {}
 
 
 def _unusable(name: str, detail: str) -> OAuthError:
