@@ -254,7 +254,7 @@ async def organization_of_name(session: Session, full_name: str) -> Organization
     if not separator:
         return None
     await share_turn(session, group_table.NAMES)
-    return await organization_table.find_by_short_name(session, short_name)
+    return await organization_table.find_by_short_name(session, short_name, stays=True)
 
 
 async def _check_nobodys(session: Session, full_name: str) -> None:

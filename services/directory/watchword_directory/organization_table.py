@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from watchword_database import Session
 from watchword_directory.models import Assignment, Organization, OrganizationDomain, User
@@ -19,30 +20,48 @@ class UnknownOrganization(LookupError):
     """There is no such organization, or no more."""
 
 
-async def find_organization(session: Session, organization_id: str, *, by: Reach = EVERYTHING) -> Organization | None:
-    """The organization, unless unknown, deleted or beyond reach."""
+async def find_organization(
+    session: Session, organization_id: str, *, by: Reach = EVERYTHING, stays: bool = False
+) -> Organization | None:
+    """The organization, unless unknown, deleted or beyond reach.
+
+    stays: it is not deleted before the end of the transaction, so that something may be made that belongs to it.
+    """
     statement = select(Organization).where(col(Organization.id) == organization_id, _STANDS)
-    return (await session.exec(statement)).one_or_none() if by.has(organization_id) else None
+    return await _found(session, statement, stays=stays) if by.has(organization_id) else None
 
 
-async def find_by_short_name(session: Session, short_name: str) -> Organization | None:
-    """The organization with this short name, in whatever letters."""
+async def find_by_short_name(session: Session, short_name: str, *, stays: bool = False) -> Organization | None:
+    """The organization with this short name, in whatever letters. stays: as for `find_organization`."""
     statement = select(Organization).where(func.lower(col(Organization.short_name)) == short_name.lower(), _STANDS)
-    return (await session.exec(statement)).one_or_none()
+    return await _found(session, statement, stays=stays)
+
+
+async def _found(session: Session, statement: SelectOfScalar[Organization], *, stays: bool) -> Organization | None:
+    # Whoever makes something of it waits for whoever deletes it and finds none then, or is waited for and found.
+    lasting = statement.with_for_update(read=True, key_share=True) if stays else statement
+    return (await session.exec(lasting)).one_or_none()
 
 
 async def get_organization(session: Session, reference: str) -> Organization:
-    """The organization with this id or else short name. Raises UnknownOrganization."""
-    found = await find_organization(session, reference) or await find_by_short_name(session, reference)
+    """The organization with this id or else short name, which is not deleted before the end of the transaction.
+
+    Raises UnknownOrganization.
+    """
+    found = await find_organization(session, reference, stays=True)
+    found = found or await find_by_short_name(session, reference, stays=True)
     if found is None:
         raise UnknownOrganization(reference)
     return found
 
 
-async def get_organization_for_change(session: Session, organization_id: str) -> Organization:
-    """The organization, locked until the end of the transaction. Raises UnknownOrganization."""
+async def get_organization_for_change(session: Session, organization_id: str, *, deletes: bool = False) -> Organization:
+    """The organization, locked until the end of the transaction. Raises UnknownOrganization.
+
+    deletes: after everybody who makes something that belongs to it.
+    """
     statement = select(Organization).where(col(Organization.id) == organization_id, _STANDS)
-    organization = (await session.exec(statement.with_for_update(key_share=True))).one_or_none()
+    organization = (await session.exec(statement.with_for_update(key_share=not deletes))).one_or_none()
     if organization is None:
         raise UnknownOrganization(organization_id)
     return organization

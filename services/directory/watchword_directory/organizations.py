@@ -91,7 +91,7 @@ async def delete_organization(session: Session, organization_id: str, *, now: da
     Raises UnknownOrganization for one that never was, NotEmpty. Appends OrganizationDeleted.
     """
     try:
-        organization = await organization_table.get_organization_for_change(session, organization_id)
+        organization = await organization_table.get_organization_for_change(session, organization_id, deletes=True)
     except UnknownOrganization:
         if await organization_table.is_deleted_organization(session, organization_id):
             return

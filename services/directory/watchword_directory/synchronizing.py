@@ -69,10 +69,10 @@ async def synchronize(
 
 
 async def organization_of(session: Session, provider: ProviderExport) -> Organization | None:
-    """The organization that the provider belongs to."""
+    """The organization that the provider belongs to, which is not deleted before the end of the transaction."""
     if provider.organization is None:
         return None
-    found = await organization_table.find_organization(session, provider.organization)
+    found = await organization_table.find_organization(session, provider.organization, stays=True)
     if found is None:
         log.warning("provider.organization_unknown", provider_id=provider.id)
     return found

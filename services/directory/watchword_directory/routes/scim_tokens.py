@@ -5,7 +5,7 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Depends, Query, Response
 
-from watchword_database import transaction
+from watchword_database import Session, transaction
 from watchword_directory import organization_table, scim_tokens
 from watchword_directory.edge import Listing, Parts
 from watchword_directory.refusals import refusals
@@ -38,7 +38,7 @@ def routers(parts: Parts) -> list[APIRouter]:
     router = APIRouter(prefix="/api/v1/scim-tokens")
     administrator = Annotated[Caller, Depends(parts.callers.administrator)]
 
-    async def organization_meant(body: NewScimToken) -> str | None:
+    async def organization_meant(session: Session, body: NewScimToken) -> str | None:
         """The organization of a new token, by its id. Raises Problem, UnknownOrganization."""
         of_provider = None
         if body.provider_id is not None:
@@ -46,10 +46,10 @@ def routers(parts: Parts) -> list[APIRouter]:
             if provider is None:
                 raise _wrong("#/provider_id", "there is no such provider")
             of_provider = provider.organization
-        if body.organization is None:
-            return of_provider
-        async with transaction(parts.database) as session:
-            named = (await organization_table.get_organization(session, body.organization)).id
+        meant = of_provider if body.organization is None else body.organization
+        if meant is None:
+            return None
+        named = (await organization_table.get_organization(session, meant)).id
         if body.provider_id is not None and named != of_provider:
             raise _wrong("#/organization", "the provider does not belong to it")
         return named
@@ -58,8 +58,8 @@ def routers(parts: Parts) -> list[APIRouter]:
     async def create_scim_token(body: NewScimToken, caller: administrator, response: Response) -> CreatedScimToken:
         """A new token; its text is in this answer and nowhere else."""
         with refusals("SCIM token"):
-            organization_id = await organization_meant(body)
             async with transaction(parts.database) as session:
+                organization_id = await organization_meant(session, body)
                 token, shown = scim_tokens.create_token(
                     session,
                     name=body.name,
