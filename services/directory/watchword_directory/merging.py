@@ -13,7 +13,7 @@ from watchword_directory.models import Assignment, IdentityLink, Membership, Use
 from watchword_directory.ranks import Reach, require_rank
 from watchword_directory.roles import announce
 from watchword_directory.standing import standing_of
-from watchword_directory.users import delete_user, rise
+from watchword_directory.users import delete_user, release_emails, rise
 from watchword_events.contracts import IdentityLinked, UserUpdated
 from watchword_runtime.feed import Feed
 
@@ -27,10 +27,11 @@ async def merge_users(
 ) -> tuple[User, list[int]]:
     """The user, to whom the other's identities lead now, in the other's groups and with its roles; the other is gone.
 
-    Name, address and password stay the user's own; an address is taken over where there was none. Returns the ledger
-    entries to settle: everything that the other had started is refused.  by: the caller's reach, above which neither
-    may stand. Raises UnknownUser, SameUser, LastOwner, AboveOwnRank. Appends UserUpdated, IdentityLinked,
-    MembershipChanged and AssignmentChanged for what came over, and what a deletion appends.
+    Name, address and password stay the user's own; an address that the other had proved is taken over where there was
+    none, and is proved where it is the same. Returns the ledger entries to settle: everything that the other had
+    started is refused.  by: the caller's reach, above which neither may stand. Raises UnknownUser, SameUser, LastOwner,
+    AboveOwnRank. Appends UserUpdated, IdentityLinked, MembershipChanged and AssignmentChanged for what came over, and
+    what a deletion appends.
     """
     if user_id == other_id:
         raise SameUser(user_id)
@@ -45,10 +46,11 @@ async def merge_users(
     entries = await delete_user(session, other_id, by=by, feed=feed, now=now)
     for link in links:
         await _link(session, link, user_id, now=now)
-    if user.email is None and email is not None:
+    if email is not None and user.email in (None, email):
         user.email, user.email_verified = email, True
     rise(user, claims=True, now=now)
     await session.flush()
+    await release_emails(session, [user], now=now)
     Moved(frozenset(joined), frozenset()).announce(session, user)
     for assignment in given:
         announce(session, assignment, is_given=True)
