@@ -49,6 +49,7 @@ class Upstream:
 
     Each `…_answer`, when set, replaces what that endpoint answers; `alter` changes the claims of each ID token; `sign`
     replaces how it is signed.  keys_gate: its keys wait for it.  renewable: whether it gives refresh tokens.
+    binds: its tokens are bound to the key of a proof.  resource_nonce: what its resources want in one.
     """
 
     issuer: str = ""
@@ -71,10 +72,14 @@ class Upstream:
     asked: list[str] = field(default_factory=list)
     token_requests: list[dict[str, str]] = field(default_factory=list)
     renewable: bool = False
+    binds: bool = False
+    resource_nonce: str = ""
+    proofs: list[Claims] = field(default_factory=list)
     exchanges: list[dict[str, str]] = field(default_factory=list)
     exchange_answer: Response | None = None
     _codes: dict[str, Claims] = field(default_factory=dict)
     _tokens: dict[str, str] = field(default_factory=dict)
+    _bound: dict[str, str] = field(default_factory=dict)
     _refresh: set[str] = field(default_factory=set)
 
     def authorize(self, url: str, **answer: str) -> dict[str, str]:
@@ -164,6 +169,9 @@ class Upstream:
             "refresh_token": self._refresh_token(),
             **self.token_response,
         }
+        if self.binds:
+            self._bound[access_token] = proof_of(request)[0].thumbprint()
+            answer["token_type"] = "DPoP"
         return self.token_answer or JSONResponse({name: value for name, value in answer.items() if value != ""})
 
     def _refresh_token(self) -> str:
@@ -199,16 +207,37 @@ class Upstream:
 
     async def _userinfo(self, request: Request) -> Response:
         self.asked.append("userinfo")
-        subject = self._tokens.get(request.headers["authorization"].removeprefix("Bearer "))
-        if subject is None:
-            return Response(status_code=401)
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        subject = self._tokens[request.headers["authorization"].partition(" ")[2]]
         return self.userinfo_answer or JSONResponse({"sub": subject, **(self.userinfo or {})})
 
     async def _groups(self, request: Request) -> Response:
         self.asked.append("groups")
-        if request.headers["authorization"].removeprefix("Bearer ") not in self._tokens:
-            return Response(status_code=401)
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        if request.query_params.get("page", "last") == "1":
+            following = f"{self.issuer}/groups?page=2"
+            return JSONResponse({"value": ["g1"]}, headers={"Link": f'<{following}>; rel="next"'})
         return self.groups_answer or Response(status_code=404)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """None for a token of this provider that is shown as its kind demands. Spec: RFC 9449 4.3, 7.1, 9."""
+        scheme, _, token = request.headers["authorization"].partition(" ")
+        if token not in self._tokens or scheme != ("DPoP" if self.binds else "Bearer"):
+            return Response(status_code=401)
+        if self.binds:
+            key, claims = proof_of(request)
+            half = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+            url = f"{self.issuer}{request.url.path}"
+            is_right = (claims["htm"], claims["htu"], claims.get("ath")) == (request.method, url, half)
+            is_new = claims["jti"] not in {each["jti"] for each in self.proofs}
+            self.proofs.append(claims)
+            if not is_right or not is_new or key.thumbprint() != self._bound[token]:
+                return Response(status_code=401)
+            if self.resource_nonce and claims.get("nonce") != self.resource_nonce:
+                return Response(status_code=401, headers={"DPoP-Nonce": self.resource_nonce})
+        return None
 
     def app(self) -> Starlette:
         """The provider as a web application."""
@@ -220,7 +249,7 @@ class Upstream:
                 Route("/token", self._token, methods=["POST"]),
                 Route("/exchange", self._exchange, methods=["POST"]),
                 Route("/userinfo", self._userinfo),
-                Route("/groups", self._groups, methods=["POST"]),
+                Route("/groups", self._groups, methods=["GET", "POST"]),
             ]
         )
 
@@ -237,6 +266,14 @@ class Upstream:
             **settings,
         }
         return ProviderExport.model_validate(values)
+
+
+def proof_of(request: Request) -> tuple[ECKey, Claims]:
+    """The key and the claims of a request's DPoP proof, whose signature holds."""
+    proof = request.headers["dpop"]
+    header = json.loads(base64.urlsafe_b64decode(proof.partition(".")[0] + "=="))
+    key = ECKey.import_key(header["jwk"])
+    return key, jwt.decode(proof, key, algorithms=["ES256"]).claims
 
 
 class _Server(uvicorn.Server):

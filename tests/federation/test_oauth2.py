@@ -23,7 +23,7 @@ from watchword_federation.attempts import Trail
 from watchword_federation.claim_paths import find, renamed, text_of
 from watchword_federation.connectors import Answer, Secrets, Wishes
 from watchword_federation.connectors.oauth2 import OAuth2Connector
-from watchword_federation.connectors.token_requests import TokenRequests
+from watchword_federation.connectors.token_requests import TokenRequests, Tokens
 from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import SignInFailed
 from watchword_federation.flows import new_secrets
@@ -253,7 +253,7 @@ async def listed(answer: Callable[[httpx2.Request], httpx2.Response]) -> list[An
     lookup = {"endpoint": "https://api.test/list", "items": "values"}
     members = {"id": "P", "preset": "p", "kind": "oauth2", "display_name": "P", "oauth": {"group_lookups": [lookup]}}
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
-        found = await with_groups(client, ProviderExport.model_validate(members), {}, {})
+        found = await with_groups(client, ProviderExport.model_validate(members), {}, Tokens("x", {}))
     assert isinstance(found["groups"], list)
     return found["groups"]
 

@@ -231,6 +231,24 @@ async def test_a_token_that_is_not_bound_is_refused_where_that_is_required(sign_
     assert (await sign_in(upstream, with_oauth(upstream, dpop="auto"))).subject == "alice-1"
 
 
+@pytest.mark.spec("RFC 9449 7.1; RFC 9449 9")
+@pytest.mark.parametrize("nonce", ["", "n-1"], ids=["no nonce", "a nonce of the resource's"])
+async def test_a_bound_token_is_shown_with_a_fresh_proof_at_every_look_up(
+    sign_in: SignIn, upstream: Any, nonce: str
+) -> None:
+    upstream.binds, upstream.resource_nonce = True, nonce
+    upstream.metadata["dpop_signing_alg_values_supported"] = ["ES256"]
+    upstream.groups_answer = JSONResponse({"value": ["g2"]})
+    lookups = [
+        {"endpoint": f"{upstream.issuer}/groups?page=1", "items": "value"},
+        {"endpoint": f"{upstream.issuer}/groups", "items": "value", "body": {}},
+    ]
+    identity = await sign_in(upstream, with_oauth(upstream, {"groups_claim": "groups"}, group_lookups=lookups))
+    assert identity.claims["groups"] == ["g1", "g2"]
+    # With a nonce each list is asked for once more; the second page of the first one knows it.
+    assert upstream.asked.count("groups") == (5 if nonce else 3)
+
+
 @pytest.mark.parametrize("key", [ECKey.generate_key("P-256"), RSAKey.generate_key(2048)], ids=["ES256", "RS256"])
 @pytest.mark.parametrize("method", ["private_key_jwt", "apple_jwt"])
 async def test_the_client_signs_for_itself(sign_in: SignIn, upstream: Any, method: str, key: ECKey | RSAKey) -> None:

@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from httpx2 import URL, AsyncClient, HTTPError, InvalidURL, Response
+from httpx2 import URL, AsyncClient, HTTPError, InvalidURL, Response, codes
 from pydantic import JsonValue
 
 from watchword_events.exports import EmailLookup, ProviderExport
 from watchword_federation.claim_paths import find, text_of
+from watchword_federation.connectors.token_requests import Tokens
 from watchword_federation.failures import Failure, SignInFailed
 from watchword_federation.fetched import reason_of
 from watchword_runtime.documents import UnusableDocument, parse_object
@@ -29,16 +30,14 @@ _NEXT: Final = re.compile(r'<([^<>]*)>\s*;[^,]*\brel="?next"?')
 Claims = dict[str, JsonValue]
 
 
-async def with_addresses(
-    client: AsyncClient, lookup: EmailLookup, claims: Claims, headers: Mapping[str, str]
-) -> Claims:
+async def with_addresses(client: AsyncClient, lookup: EmailLookup, claims: Claims, tokens: Tokens) -> Claims:
     """The claims with the person's primary address, as the provider vouches for it.
 
     A verified address that is not the primary one counts only where no address is called primary.
     Raises SignInFailed(userinfo_failed).
     """
     async with _in_time():
-        found = [each async for each in _listed(client, lookup.endpoint, lookup.items, headers)]
+        found = [each async for each in _listed(client, lookup.endpoint, lookup.items, tokens)]
     listed = [each for each in found if isinstance(each, dict)]
     primary = [each for each in listed if lookup.primary is not None and find(each, lookup.primary) is True]
     for each in primary or listed:
@@ -49,9 +48,7 @@ async def with_addresses(
     return {name: value for name, value in claims.items() if name not in {"email", "email_verified"}}
 
 
-async def with_groups(
-    client: AsyncClient, provider: ProviderExport, claims: Claims, headers: Mapping[str, str]
-) -> Claims:
+async def with_groups(client: AsyncClient, provider: ProviderExport, claims: Claims, tokens: Tokens) -> Claims:
     """The claims with the groups that have to be asked for. Raises SignInFailed: groups_overage, userinfo_failed.
 
     A lookup that needs a scope is done where that scope is asked for.
@@ -69,7 +66,7 @@ async def with_groups(
     names: dict[str, None] = {}
     async with _in_time():
         for lookup in asked:
-            async for each in _listed(client, lookup.endpoint, lookup.items, headers, body=lookup.body):
+            async for each in _listed(client, lookup.endpoint, lookup.items, tokens, body=lookup.body):
                 if (name := text_of(each, lookup.name)) is not None:
                     names[name] = None
                 if len(names) > MAX_GROUPS:
@@ -99,17 +96,20 @@ async def _listed(
     client: AsyncClient,
     endpoint: str,
     items: str,
-    headers: Mapping[str, str],
+    tokens: Tokens,
     *,
     body: dict[str, JsonValue] | None = None,
 ) -> AsyncIterator[JsonValue]:
     """Every item of an answer and of the pages that follow it."""
     url: str | None = endpoint
-    for _ in range(_MAX_PAGES):
+    for page in range(_MAX_PAGES):
         if url is None:
             return
         try:
-            response = await _ask(client, url, headers, body)
+            method = "GET" if body is None else "POST"
+            response = await tokens.show(client, method, url, json=body, again=page > 0)
+            if response.status_code != codes.OK:
+                raise BadAnswer(f"answered {response.status_code}")
             # An answer may be a list; within an object it is checked as every other document.
             document = parse_object(b'{"items":' + response.content + b"}", max_bytes=MAX_BYTES)["items"]
         except (HTTPError, InvalidURL, TimeoutError, UnusableDocument) as error:
@@ -121,18 +121,6 @@ async def _listed(
             yield each
         url = _next(response, document, endpoint)
     raise SignInFailed(Failure.GROUPS_OVERAGE, f"more than {_MAX_PAGES} pages")
-
-
-async def _ask(
-    client: AsyncClient, url: str, headers: Mapping[str, str], body: dict[str, JsonValue] | None
-) -> Response:
-    accepted = {"Accept": "application/json", **headers}
-    response = await (
-        client.get(url, headers=accepted) if body is None else client.post(url, json=body, headers=accepted)
-    )
-    if response.status_code != 200:
-        raise BadAnswer(f"answered {response.status_code}")
-    return response
 
 
 def _next(response: Response, document: JsonValue, endpoint: str) -> str | None:

@@ -66,18 +66,17 @@ class OAuth2Connector:
             client, provider, endpoints, code, verifier=secrets.verifier, callback=callback, prover=None, now=now
         )
         trail.step("exchange", f"a token from {endpoints.token_endpoint}")
-        said = await userinfo(client, endpoints.userinfo_endpoint or "", tokens, None)
+        said = await userinfo(client, endpoints.userinfo_endpoint or "", tokens)
         trail.step("userinfo", f"claims {', '.join(sorted(said))}")
         claims = renamed(said, provider.oauth.claims)
         subject = claims.get("sub")
         if not is_subject(subject):
             raise SignInFailed(Failure.ACCOUNT_NOT_FOUND, f"no usable {provider.oauth.claims.get('sub', 'sub')}")
         check_required(provider, claims)
-        headers = tokens.headers(None, "GET", "")
         if provider.oauth.emails is not None:
-            claims = await with_addresses(client, provider.oauth.emails, claims, headers)
+            claims = await with_addresses(client, provider.oauth.emails, claims, tokens)
             trail.step("emails", "an address" if "email" in claims else "none that counts")
-        claims = await with_groups(client, provider, claims, headers)
+        claims = await with_groups(client, provider, claims, tokens)
         if provider.oauth.group_lookups:
             trail.step("groups", "asked for where the scopes allow it")
         # When the person signed in there is not told: what is known is that they did before now.

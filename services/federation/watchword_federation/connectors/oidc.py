@@ -100,7 +100,7 @@ class OidcConnector:
         tokens = await self._requests.redeem(
             client, provider, endpoints, code, verifier=secrets.verifier, callback=callback, prover=prover, now=now
         )
-        bound = "bound by DPoP" if tokens.is_bound else "bearer"
+        bound = "bearer" if tokens.prover is None else "bound by DPoP"
         trail.step("exchange", f"tokens from {endpoints.token_endpoint}, {bound}")
         id_token = _id_token(tokens)
         claims = verify_id_token(
@@ -111,7 +111,7 @@ class OidcConnector:
             now=now,
         )
         trail.step("id_token", f"verified; claims {', '.join(sorted(claims))}")
-        more = await self._userinfo(client, provider, endpoints, tokens, prover, subject=str(claims["sub"]))
+        more = await self._userinfo(client, provider, endpoints, tokens, subject=str(claims["sub"]))
         trail.step("userinfo", f"claims {', '.join(sorted(more))}" if more else "not asked")
         return await self._arrived(client, provider, endpoints, tokens, claims, more, now=now, trail=trail)
 
@@ -135,7 +135,7 @@ class OidcConnector:
         if merged["iss"] in provider.oauth.issuer_aliases:
             merged["iss"] = provider.issuer  # the same person, however the provider spells itself
         check_required(provider, merged)
-        merged = await with_groups(client, provider, merged, {"Authorization": f"Bearer {tokens.access_token}"})
+        merged = await with_groups(client, provider, merged, tokens)
         trail.step("groups", f"claim {provider.groups_claim}" if provider.groups_claim else "not asked")
         identity = identity_of(provider.id, merged, now, email_trust=provider.oauth.email_trust)
         return Arrived(
@@ -212,7 +212,6 @@ class OidcConnector:
         provider: ProviderExport,
         endpoints: Endpoints,
         tokens: Tokens,
-        prover: Prover | None,
         *,
         subject: str,
     ) -> Claims:
@@ -226,9 +225,7 @@ class OidcConnector:
             if provider.userinfo == "required":
                 raise SignInFailed(Failure.USERINFO_FAILED, "required, but there is no userinfo endpoint")
             return {}
-        if prover is not None:
-            prover.nonce = None  # RFC 9449 9: a resource server's nonce is its own
-        document = await userinfo(client, endpoints.userinfo_endpoint, tokens, prover)
+        document = await userinfo(client, endpoints.userinfo_endpoint, tokens)
         # OpenID Connect Core 5.3.2: without an equal sub the answer may be about another person (token substitution).
         if document.get("sub") != subject:
             raise SignInFailed(Failure.USERINFO_FAILED, "sub is not the one of the ID token")

@@ -16,7 +16,6 @@ from pydantic import JsonValue
 from watchword_events.exports import ProviderExport
 from watchword_federation.claim_paths import find
 from watchword_federation.connectors import Answer, Secrets, Wishes
-from watchword_federation.connectors.proofs import Prover
 from watchword_federation.connectors.token_requests import Tokens, error_code
 from watchword_federation.failures import Failure, SignInFailed, failure_of
 from watchword_federation.fetched import reason_of
@@ -24,7 +23,6 @@ from watchword_federation.metadata import Endpoints
 from watchword_runtime.documents import UnusableDocument, parse_object
 from watchword_runtime.outbound import MAX_BYTES, BadAnswer
 
-_UNAUTHORIZED: Final = 401
 _TENANT: Final = "[A-Za-z0-9_.-]+"
 _PLACE: Final = re.compile(r"\\\{\w+\\\}")
 
@@ -81,18 +79,13 @@ def code_of(answer: Answer) -> str:
     return answer.code
 
 
-async def userinfo(client: AsyncClient, url: str, tokens: Tokens, prover: Prover | None) -> dict[str, JsonValue]:
+async def userinfo(client: AsyncClient, url: str, tokens: Tokens) -> dict[str, JsonValue]:
     """What an endpoint says of the access token's owner. Raises SignInFailed(userinfo_failed).
 
-    Spec: OpenID Connect Core 5.3.1; RFC 9449 7.1, 9.
+    Spec: OpenID Connect Core 5.3.1.
     """
     try:
-        for is_last in (False, True):
-            headers = {"Accept": "application/json", **tokens.headers(prover, "GET", url)}
-            response = await client.get(url, headers=headers)
-            wants_nonce = prover is not None and response.status_code == _UNAUTHORIZED and prover.learn(response)
-            if is_last or not wants_nonce:
-                break
+        response = await tokens.show(client, "GET", url)
         if not response.is_success:
             raise BadAnswer(f"answered {response.status_code}")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from httpx2 import AsyncClient, HTTPError, Response
+from httpx2 import AsyncClient, HTTPError, Response, codes
 from pydantic import JsonValue
 
 from watchword_events.exports import ProviderExport
@@ -38,18 +38,33 @@ Document = dict[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the token endpoint gave for the code. is_bound: to the key of this sign-in's proofs."""
+    """What the token endpoint gave for the code. prover: of the key that the access token is bound to, if it is."""
 
     access_token: str = field(repr=False)
     document: Document = field(repr=False)
-    is_bound: bool = False
+    prover: Prover | None = None
 
-    def headers(self, prover: Prover | None, method: str, url: str) -> dict[str, str]:
-        """How a request shows the access token. Spec: RFC 6750 2.1; RFC 9449 7.1."""
-        if not self.is_bound or prover is None:
-            return {"Authorization": f"Bearer {self.access_token}"}
-        proof = prover.proof(method, url, access_token=self.access_token)
-        return {"Authorization": f"DPoP {self.access_token}", "DPoP": proof}
+    async def show(
+        self, client: AsyncClient, method: str, url: str, *, json: JsonValue = None, again: bool = False
+    ) -> Response:
+        """What a resource of the provider answers to the access token. Raises HTTPError, TimeoutError.
+
+        again: the server was asked before; each one's nonce is its own.  Spec: RFC 6750 2.1; RFC 9449 7.1, 9.
+        """
+        prover = self.prover
+        if prover is not None and not again:
+            prover.nonce = None
+        response = await client.request(method, url, json=json, headers=self._headers(method, url))
+        if prover is not None and response.status_code == codes.UNAUTHORIZED and prover.learn(response):
+            response = await client.request(method, url, json=json, headers=self._headers(method, url))
+        return response
+
+    def _headers(self, method: str, url: str) -> dict[str, str]:
+        accepted = {"Accept": "application/json"}
+        if self.prover is None:
+            return {**accepted, "Authorization": f"Bearer {self.access_token}"}
+        proof = self.prover.proof(method, url, access_token=self.access_token)
+        return {**accepted, "Authorization": f"DPoP {self.access_token}", "DPoP": proof}
 
 
 class TokenRequests:
@@ -192,4 +207,4 @@ def _tokens(
         raise SignInFailed(Failure.TOKEN_EXCHANGE_FAILED, "the access token is bound to a key, without a proof")
     if is_binding_needed and not is_bound:
         raise SignInFailed(Failure.INVALID_DPOP_PROOF, "the access token is not bound to the proof's key")
-    return Tokens(access_token, answer, is_bound)
+    return Tokens(access_token, answer, prover if is_bound else None)
