@@ -102,6 +102,15 @@ def check_issuer(claims: dict[str, JsonValue], expected: Expected) -> None:
         raise SignInFailed(Failure.ISSUER_MISMATCH, "iss of the ID token")
 
 
+def named(name: str, claims: dict[str, JsonValue], expected: Expected) -> str:
+    """How the person or session is called that a verified token names: two tenants may use one name for two.
+
+    Spec: OpenID Connect Core 2 (a subject is unique within its issuer).
+    """
+    issuer = claims["iss"]
+    return name if issuer in (expected.issuer, *expected.aliases) else f"{issuer}\n{name}"
+
+
 def _filled(claims: dict[str, JsonValue], expected: Expected) -> str:
     """The issuer that a token of this tenant has; "" where there is no pattern, or the tenant is no plain word."""
     tenant = claims.get(expected.pattern_claim)

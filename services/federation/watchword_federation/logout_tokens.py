@@ -13,7 +13,7 @@ from watchword_events.exports import ProviderExport
 from watchword_federation.connectors import Once
 from watchword_federation.connectors.oidc import OidcConnector, expected_of
 from watchword_federation.failures import Failure, SignInFailed
-from watchword_federation.id_tokens import check_audience, check_issuer, check_times
+from watchword_federation.id_tokens import check_audience, check_issuer, check_times, named
 from watchword_runtime import foreign_jwts
 from watchword_runtime.foreign_jwts import UnusableJwt
 
@@ -25,7 +25,10 @@ _LIFE: Final = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SessionsEnded:
-    """Whose sessions ended at the provider: all of a subject's, or the one that is named. once: spent then."""
+    """Whose sessions ended at the provider: all of a subject's, or the one that is named. once: spent then.
+
+    subject, session: as in ProviderSession.
+    """
 
     subject: str | None = field(repr=False)
     session: str | None = field(repr=False)
@@ -61,6 +64,7 @@ async def read_logout_token(
     jti, subject, session = (_text(claims, name) for name in ("jti", "sub", "sid"))
     if jti is None or (subject is None and session is None):
         raise _invalid("jti, or both sub and sid are missing")
+    subject, session = (None if each is None else named(each, claims, expected) for each in (subject, session))
     return SessionsEnded(subject, session, Once("oidc-logout", f"{provider.id}\n{jti}", until))
 
 

@@ -24,7 +24,7 @@ from watchword_federation.connectors.oidc import expected_of
 from watchword_federation.edge import Federation
 from watchword_federation.failures import Failure, SignInFailed
 from watchword_federation.flows import hash_of
-from watchword_federation.id_tokens import read_header, verify_id_token
+from watchword_federation.id_tokens import named, read_header, verify_id_token
 from watchword_federation.metadata import Endpoints
 from watchword_federation.models import UpstreamTokens
 from watchword_runtime.foreign_jwts import UnusableJwt, unverified_claims
@@ -178,7 +178,7 @@ async def _check_same_person(
     key = await federation.oidc.key_for(provider, endpoints, read_header(token))
     expected = replace(expected_of(provider, endpoints), nonce_policy="off")
     claims = verify_id_token(token, key, expected=expected, access_token=renewed.access_token, now=now)
-    if claims["sub"] != renewed.subject:
+    if named(str(claims["sub"]), claims, expected) != renewed.subject:
         raise SignInFailed(Failure.ID_TOKEN_INVALID, "the renewed ID token is about somebody else")
 
 

@@ -60,7 +60,8 @@ class Once:
 class ProviderSession:
     """The person's session at the provider, where one can end with the other.
 
-    subject, session: how the provider names person and session when it ends it.  kept: what `log_out` needs.
+    subject, session: how the provider names person and session when it ends it, with the issuer where it has several.
+    kept: what `log_out` needs.
     """
 
     subject: str = field(repr=False)

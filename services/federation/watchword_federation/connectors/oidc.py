@@ -26,7 +26,7 @@ from watchword_federation.connectors.token_requests import TokenRequests, Tokens
 from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import Failure, SignInFailed
 from watchword_federation.fetched import Fetched
-from watchword_federation.id_tokens import Expected, read_header, verify_id_token
+from watchword_federation.id_tokens import Expected, named, read_header, verify_id_token
 from watchword_federation.identities import identity_of, is_subject, merge_userinfo
 from watchword_federation.lookups import with_groups
 from watchword_federation.metadata import Endpoints, PlainHttp, discovery_url, endpoints_of
@@ -138,10 +138,11 @@ class OidcConnector:
         merged = await with_groups(client, provider, merged, tokens)
         trail.step("groups", f"claim {provider.groups_claim}" if provider.groups_claim else "not asked")
         identity = identity_of(provider.id, merged, now, email_trust=provider.oauth.email_trust)
+        subject = named(str(claims["sub"]), claims, expected_of(provider, endpoints))
         return Arrived(
             identity,
-            session=_session(provider, endpoints, claims, _id_token(tokens)),
-            granted=Granted(str(claims["sub"]), tokens.document) if provider.oauth.keep_tokens else None,
+            session=_session(provider, endpoints, claims, subject, _id_token(tokens)),
+            granted=Granted(subject, tokens.document) if provider.oauth.keep_tokens else None,
         )
 
     async def log_out(self, provider: ProviderExport, kept: bytes, *, state: str, now: datetime) -> str | None:
@@ -271,9 +272,12 @@ def expected_of(
     )
 
 
-def _session(provider: ProviderExport, endpoints: Endpoints, claims: Claims, id_token: str) -> ProviderSession | None:
+def _session(
+    provider: ProviderExport, endpoints: Endpoints, claims: Claims, subject: str, id_token: str
+) -> ProviderSession | None:
     """The session at the provider, where one can end with the other."""
     if not provider.oauth.single_logout or not endpoints.logs_out:
         return None
     sid = claims.get("sid")
-    return ProviderSession(str(claims["sub"]), sid if isinstance(sid, str) and sid else None, id_token.encode())
+    session = named(sid, claims, expected_of(provider, endpoints)) if isinstance(sid, str) and sid else None
+    return ProviderSession(subject, session, id_token.encode())
