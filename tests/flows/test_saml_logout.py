@@ -10,7 +10,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from saml2 import BINDING_HTTP_REDIRECT, xmldsig
+from saml2.s_utils import error_status_factory
 from saml2.saml import NAMEID_FORMAT_PERSISTENT, NameID
+from saml2.samlp import STATUS_REQUEST_DENIED
 from tests.federation.saml_forge import opened, packed, sign
 from tests.federation.saml_idp import Idp, Pair, connected, pair, post
 
@@ -158,6 +160,25 @@ async def test_signing_out_here_signs_out_there_and_comes_back(platform: Platfor
     page = await someone.browser.open(answer)
     assert page.location == f"{APP}?state=s1"
     assert (await someone.browser.open(answer)).error_code == "state_mismatch", "an answer counts once"
+
+
+@pytest.mark.spec("SAML Core 3.7.3")
+@pytest.mark.parametrize("refused", [True, False])
+async def test_the_page_says_when_the_provider_refused(platform: Platform, someone: Someone, *, refused: bool) -> None:
+    await someone.browser.open(f"{platform.issuer}/oauth2/logout")
+    await someone.browser.submit("csrf", "sign-out")
+    page = await someone.browser.click("continue-sign-out")
+    server = someone.idp.server
+    request = server.parse_logout_request(query_of(page.location)["SAMLRequest"], BINDING_HTTP_REDIRECT).message
+    status = error_status_factory(("no", STATUS_REQUEST_DENIED)) if refused else None
+    response = server.create_logout_response(request, [BINDING_HTTP_REDIRECT], status=status, sign=False)
+    address = slo(platform, someone.provider_id)
+    named = {"response": True, "sign": True, "sigalg": xmldsig.SIG_RSA_SHA256}
+    bound = server.apply_binding(BINDING_HTTP_REDIRECT, str(response), address, **named)
+    page = await someone.browser.open(str(dict(bound["headers"])["Location"]))
+    assert page.status == 200, page.error_code
+    assert ("Here, and at your identity provider." in page.body) is not refused
+    assert ("you may still be signed in" in page.body) is refused
 
 
 async def test_a_form_goes_on_by_itself_to_the_provider(platform: Platform, someone: Someone) -> None:

@@ -32,6 +32,10 @@ from watchword_federation.models import UpstreamLogout
 from watchword_web.texts import Text
 
 LOGOUT_LIFE: Final = timedelta(minutes=5)
+_THERE: Final = Text("Here, and at your identity provider.")
+_HERE: Final = Text(
+    "Here. At your identity provider you may still be signed in: sign out there, too, if others use this device."
+)
 
 log = structlog.get_logger()
 
@@ -63,10 +67,10 @@ async def begin(federation: Federation, request: Request, provider_id: str, tick
     return RedirectResponse(target, 303)
 
 
-def done(federation: Federation, request: Request, return_to: str | None) -> Response:
-    """Where the person wanted to go, or a page that says that they are signed out.
+def done(federation: Federation, request: Request, return_to: str | None, *, there: bool = False) -> Response:
+    """Where the person wanted to go, or a page that says where they are signed out.
 
-    return_to: authz has checked it.
+    return_to: authz has checked it.  there: whether the provider said that its session is over, too.
     """
     if return_to is not None:
         return RedirectResponse(return_to, 303)
@@ -74,7 +78,7 @@ def done(federation: Federation, request: Request, return_to: str | None) -> Res
         request,
         "message.html",
         title=Text("You are signed out"),
-        message=Text("Here, and at your identity provider."),
+        message=_THERE if there else _HERE,
         action={"label": Text("Sign in again"), "href": "/login", "id": "sign-in-again"},
     )
 

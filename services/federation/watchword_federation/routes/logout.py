@@ -31,7 +31,8 @@ def router(federation: Federation) -> APIRouter:
         """Takes people back whom an OpenID provider has signed out, to where they wanted to go."""
         federation.limit(request)
         found = await logouts.claim(federation, provider_id, read_query(request).get("state", ""))
-        return logouts.done(federation, request, None if found is None else found.return_to)
+        return_to = None if found is None else found.return_to
+        return logouts.done(federation, request, return_to, there=found is not None)
 
     @routes.post("/api/auth/sso/backchannel-logout/{provider_id}", status_code=200, response_class=JSONResponse)
     async def backchannel_logout(provider_id: str, request: Request) -> Response:
@@ -99,7 +100,7 @@ async def _obey(
             if found is None:
                 raise SignInFailed(Failure.STATE_MISMATCH, "an answer to no logout request of ours, or to an old one")
             log.info("upstream_logout.answered", provider_id=provider.id, success=said.is_success)
-            return logouts.done(federation, request, found.return_to)
+            return logouts.done(federation, request, found.return_to, there=said.is_success)
         case LogoutAsked():
             return await logouts.end_here(federation, provider, said, back=logouts.path_of(BASE, provider.id))
 
