@@ -149,6 +149,18 @@ async def test_a_second_sign_in_needs_neither_metadata_nor_keys(sign_in: SignIn,
     assert upstream.asked == ["token", "userinfo"]
 
 
+async def test_what_nobody_vouched_for_is_fetched_again_when_somebody_has_to(sign_in: SignIn, upstream: Any) -> None:
+    """Without waiting for an event that says so."""
+    unverified = upstream.provider(insecure_skip_verify=True)
+    await sign_in(upstream, unverified)
+    upstream.asked.clear()
+    await sign_in(upstream)
+    assert upstream.asked == ["metadata", "token", "keys", "userinfo"]
+    upstream.asked.clear()
+    await sign_in(upstream, unverified)
+    assert upstream.asked == ["token", "userinfo"]
+
+
 async def test_twenty_sign_ins_at_once_ask_for_metadata_and_keys_once(sign_in: SignIn, upstream: Any) -> None:
     await asyncio.gather(*[sign_in(upstream) for _ in range(20)])
     assert (upstream.asked.count("metadata"), upstream.asked.count("keys")) == (1, 1)

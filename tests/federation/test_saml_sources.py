@@ -126,7 +126,7 @@ async def test_what_cannot_be_had_keeps_what_was_known(
         manual_clock.tick(minutes=2)
         assert not await sources.refresh(one, unless_since=manual_clock())
         assert (await sources.idp(one)).entity_id == "urn:idp"
-    known = await sources.known("Acme")
+    known = await sources.known(one)
     assert known is not None
     assert known.failure == "it names another entity than before"
     manual_clock.tick(hours=2)
@@ -157,6 +157,26 @@ async def test_another_address_or_entity_starts_anew(sources: Sources, published
         await sources.idp(other)
 
 
+async def test_what_nobody_vouched_for_does_not_outlive_the_permission(
+    sources: Sources, published: Published, manual_clock: Any
+) -> None:
+    """Whoever could answer in the provider's place while certificates were not checked is not believed afterwards."""
+    verified = provider(published)
+    unverified = verified.model_copy(update={"insecure_skip_verify": True})
+    assert await sources.idp(unverified)
+    published.status = 500
+    with pytest.raises(SignInFailed, match="provider_unreachable"):
+        await sources.idp(verified)
+    assert published.asked == 2
+    published.status = 200
+    manual_clock.tick(minutes=2)
+    assert await sources.idp(verified)
+    assert await sources.idp(unverified), "what is vouched for counts always"
+    assert published.asked == 3
+    assert await sources.refresh(unverified, unless_since=manual_clock())
+    assert is_due(await sources.known(verified), manual_clock())
+
+
 @pytest.mark.spec("SAML Metadata 2.3.1; SAML Metadata 4.3")
 async def test_metadata_that_is_not_valid_any_more_is_not_used(
     sources: Sources, published: Published, manual_clock: Any, keys: Pair
@@ -165,7 +185,7 @@ async def test_metadata_that_is_not_valid_any_more_is_not_used(
     published.body = entity(key_of(keys.bare), more=f'validUntil="{until:%Y-%m-%dT%H:%M:%SZ}"')
     one = provider(published)
     assert await sources.idp(one)
-    assert [each.code for each in troubles_of(one, await sources.known("Acme"), manual_clock())] == ["metadata_expires"]
+    assert [each.code for each in troubles_of(one, await sources.known(one), manual_clock())] == ["metadata_expires"]
     manual_clock.tick(hours=1)
     with pytest.raises(SignInFailed, match="provider_unreachable"):
         await sources.idp(one)
@@ -231,9 +251,9 @@ async def test_metadata_that_is_not_valid_for_long_is_read_again_before_it_ends(
     published.body = entity(key_of(keys.bare), more=more)
     await sources.idp(one)
     manual_clock.tick(hours=1)
-    assert not is_due(await sources.known("Acme"), manual_clock())
+    assert not is_due(await sources.known(one), manual_clock())
     manual_clock.tick(hours=1, minutes=1)
-    assert is_due(await sources.known("Acme"), manual_clock())
+    assert is_due(await sources.known(one), manual_clock())
 
 
 async def test_our_key_is_one_however_many_ask(nothing_known: TestDatabase, manual_clock: Any) -> None:

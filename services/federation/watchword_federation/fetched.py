@@ -10,6 +10,7 @@ from httpx2 import AsyncClient, HTTPError
 from pydantic import JsonValue
 
 from watchword_database import Database, transaction
+from watchword_events.exports import ProviderExport
 from watchword_federation import store
 from watchword_federation.failures import Failure, SignInFailed
 from watchword_federation.metadata import UnusableMetadata
@@ -45,7 +46,7 @@ class Fetched:
 
     async def get(
         self,
-        provider_id: str,
+        provider: ProviderExport,
         kind: DocumentKind,
         url: str,
         *,
@@ -60,8 +61,12 @@ class Fetched:
         Raises SignInFailed(provider_unreachable) when it cannot be had.
         """
 
+        provider_id, unverified = provider.id, provider.insecure_skip_verify
+
         async def find(now: datetime) -> dict[str, JsonValue] | None:
-            return await store.find_document(self._database, provider_id, kind, url, fresh_since=now - max_age)
+            return await store.find_document(
+                self._database, provider_id, kind, url, fresh_since=now - max_age, unverified=unverified
+            )
 
         # Whoever finds what is fresh enough does not wait for those who ask for something fresher.
         if (known := await find(self.now())) is not None:
@@ -80,7 +85,9 @@ class Fetched:
                 self._failed[provider_id, kind] = _Failed(url, self.now(), error.reason)
                 raise
             async with transaction(self._database) as session:
-                await store.put_document(session, provider_id, kind, url, document, fetched_at=asked_at)
+                await store.put_document(
+                    session, provider_id, kind, url, document, fetched_at=asked_at, unverified=unverified
+                )
             return document
 
     async def _fetch(

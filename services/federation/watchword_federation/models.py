@@ -1,6 +1,7 @@
 """Tables of the federation service: what it owns first, then its copy of providers."""
 
 from datetime import datetime
+from typing import Final
 
 from pydantic import JsonValue
 from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, MetaData, Text, text
@@ -10,6 +11,8 @@ from sqlmodel import Field, SQLModel
 
 from watchword_database.audit import Audited, audit
 from watchword_database.base import TIMESTAMP, CopyColumns, backbone
+
+_FALSE: Final = {"server_default": text("false")}
 
 
 class Base(SQLModel, registry=registry(metadata=MetaData(schema="federation"))):
@@ -48,7 +51,10 @@ class UpstreamFlow(Base, table=True):
 
 
 class UpstreamDocument(Base, table=True):
-    """A provider's discovery document or key set as last fetched; what is stored for another URL counts as absent."""
+    """A provider's discovery document or key set as last fetched; what is stored for another URL counts as absent.
+
+    unverified: nobody vouched for the server, so that it counts only while the settings allow that.
+    """
 
     __tablename__ = "upstream_document"
 
@@ -57,6 +63,7 @@ class UpstreamDocument(Base, table=True):
     url: str = Field(sa_type=Text)
     document: dict[str, JsonValue] = Field(sa_type=JSONB)
     fetched_at: datetime = Field(sa_type=TIMESTAMP)
+    unverified: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
 
 
 class UpstreamArrival(Base, table=True):
@@ -250,6 +257,7 @@ class SamlProvider(Base, table=True):
 
     document: as `IdpMetadata`; what is stored for another URL counts as absent.  failed_since, failure: of refreshing;
     the metadata of before stays in use.  alarmed_at: when it was last said that something needs an administrator.
+    unverified: as in UpstreamDocument.
     """
 
     __tablename__ = "saml_provider"
@@ -262,6 +270,7 @@ class SamlProvider(Base, table=True):
     failed_since: datetime | None = Field(default=None, sa_type=TIMESTAMP)
     failure: str | None = Field(default=None, sa_type=Text)
     alarmed_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
+    unverified: bool = Field(default=False, sa_type=Boolean, sa_column_kwargs=_FALSE)
 
 
 class ProviderCopy(CopyColumns, Base, table=True):

@@ -166,7 +166,7 @@ async def _callback(federation: Federation, provider: ProviderExport, found: _Fo
 async def _saml(federation: Federation, provider: ProviderExport, found: _Found) -> None:
     sources, now = federation.saml.sources, federation.now()
     await sources.refresh(provider, unless_since=now)
-    known = await sources.known(provider.id)
+    known = await sources.known(provider)
     idp = idp_of(provider, metadata_in(known))
     if idp is None:
         reason = (known.failure if known else None) or "neither metadata nor fields say where the provider is"

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import case, delete, func, null, or_, update
+from sqlalchemy import case, delete, false, func, null, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -53,13 +53,18 @@ async def find_provider(session: Session, provider_id: str) -> SamlProvider | No
     return await session.get(SamlProvider, provider_id, populate_existing=True)
 
 
-async def claim_fetch(session: Session, provider_id: str, url: str, *, unless_since: datetime, now: datetime) -> bool:
+async def claim_fetch(
+    session: Session, provider_id: str, url: str, *, unverified: bool, unless_since: datetime, now: datetime
+) -> bool:
     """True for the one caller that fetches metadata from this URL; False when somebody tried after `unless_since`.
 
-    What was fetched from another URL is forgotten.
+    What was fetched from another URL is forgotten, and what came from a server that nobody vouched for, unless it may
+    still come so.
     """
     statement = insert(SamlProvider).values(provider_id=provider_id, url=url, tried_at=now)
     moved = col(SamlProvider.url).is_distinct_from(statement.excluded.url)
+    if not unverified:
+        moved = or_(moved, col(SamlProvider.unverified))
 
     def kept(column: object) -> object:
         return case((moved, null()), else_=column)
@@ -73,6 +78,7 @@ async def claim_fetch(session: Session, provider_id: str, url: str, *, unless_si
             "fetched_at": kept(col(SamlProvider.fetched_at)),
             "failed_since": kept(col(SamlProvider.failed_since)),
             "failure": kept(col(SamlProvider.failure)),
+            "unverified": case((moved, false()), else_=col(SamlProvider.unverified)),
         },
         where=or_(moved, col(SamlProvider.tried_at).is_(None), col(SamlProvider.tried_at) <= unless_since),
     )
@@ -80,13 +86,13 @@ async def claim_fetch(session: Session, provider_id: str, url: str, *, unless_si
 
 
 async def put_metadata(
-    session: Session, provider_id: str, url: str, document: dict[str, JsonValue], *, now: datetime
+    session: Session, provider_id: str, url: str, document: dict[str, JsonValue], *, unverified: bool, now: datetime
 ) -> None:
     """The metadata is what was fetched, unless the provider has another URL by now."""
     await session.exec(
         update(SamlProvider)
         .where(col(SamlProvider.provider_id) == provider_id, col(SamlProvider.url) == url)
-        .values(document=document, fetched_at=now, failed_since=None, failure=None)
+        .values(document=document, unverified=unverified, fetched_at=now, failed_since=None, failure=None)
     )
 
 

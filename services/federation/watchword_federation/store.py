@@ -37,7 +37,7 @@ UPDATE federation.upstream_flow SET taken_at = $2
 """
 _FIND_DOCUMENT: Final = """
 SELECT document FROM federation.upstream_document
- WHERE provider_id = $1 AND kind = $2 AND url = $3 AND fetched_at >= $4
+ WHERE provider_id = $1 AND kind = $2 AND url = $3 AND fetched_at >= $4 AND (NOT unverified OR $5)
 """
 # Sessions of a provider begin beside each other; while some end, none begins.
 _TURN: Final = "federation.session:"  # and the provider
@@ -62,10 +62,20 @@ async def claim_flow(database: Database, state_hash: bytes, *, now: datetime) ->
 
 
 async def find_document(
-    database: Database, provider_id: str, kind: DocumentKind, url: str, *, fresh_since: datetime
+    database: Database,
+    provider_id: str,
+    kind: DocumentKind,
+    url: str,
+    *,
+    fresh_since: datetime,
+    unverified: bool = False,
 ) -> dict[str, JsonValue] | None:
-    """What was last fetched for the provider from this very URL, unless that was before `fresh_since`."""
-    found: dict[str, JsonValue] | None = await database.ask(_FIND_DOCUMENT, provider_id, kind.value, url, fresh_since)
+    """What was last fetched for the provider from this very URL, unless that was before `fresh_since`.
+
+    unverified: whether it counts, too, when nobody vouched for the server.
+    """
+    asked = (provider_id, kind.value, url, fresh_since, unverified)
+    found: dict[str, JsonValue] | None = await database.ask(_FIND_DOCUMENT, *asked)
     return found
 
 
@@ -77,16 +87,22 @@ async def put_document(
     document: dict[str, JsonValue],
     *,
     fetched_at: datetime,
+    unverified: bool = False,
 ) -> None:
     """The document is stored, unless another instance stored one that was fetched later."""
     statement = insert(UpstreamDocument).values(
-        provider_id=provider_id, kind=kind.value, url=url, document=document, fetched_at=fetched_at
+        provider_id=provider_id,
+        kind=kind.value,
+        url=url,
+        document=document,
+        fetched_at=fetched_at,
+        unverified=unverified,
     )
     new = statement.excluded
     await session.exec(
         statement.on_conflict_do_update(
             index_elements=["provider_id", "kind"],
-            set_={"url": new.url, "document": new.document, "fetched_at": new.fetched_at},
+            set_={name: new[name] for name in ("url", "document", "fetched_at", "unverified")},
             where=col(UpstreamDocument.fetched_at) <= new.fetched_at,
         )
     )

@@ -176,7 +176,7 @@ class OidcConnector:
             if url is None:
                 return check(None)
             document = await self._fetched.get(
-                provider.id,
+                provider,
                 DocumentKind.METADATA,
                 url,
                 max_age=max_age,
@@ -190,7 +190,7 @@ class OidcConnector:
     async def keys(self, provider: ProviderExport, endpoints: Endpoints, max_age: timedelta) -> tuple[PublicKey, ...]:
         """The provider's keys that may be used, read at most `max_age` ago. Raises SignInFailed."""
         document = await self._fetched.get(
-            provider.id,
+            provider,
             DocumentKind.KEYS,
             endpoints.jwks_uri,
             max_age=max_age,

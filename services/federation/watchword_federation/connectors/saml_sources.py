@@ -52,7 +52,7 @@ class Sources:
             return _required(provider, None)
         known = await self._known(provider, url)
         if known is None and not await self.refresh(provider, unless_since=self._now() - AGAIN_AFTER):
-            await self._until_another_fetched(provider.id)
+            await self._until_another_fetched(provider)
         if known is None:
             known = await self._known(provider, url)
         metadata = metadata_in(known)
@@ -76,13 +76,15 @@ class Sources:
 
         unless_since: not when somebody tried after this time.  True when it was fetched and can be used.
         """
-        url = saml_of(provider).metadata_url
+        url, unverified = saml_of(provider).metadata_url, provider.insecure_skip_verify
         if url is None:
             return False
         async with self._asking.setdefault(provider.id, asyncio.Lock()):
             now = self._now()
             async with transaction(self._database) as session:
-                if not await saml_store.claim_fetch(session, provider.id, url, unless_since=unless_since, now=now):
+                if not await saml_store.claim_fetch(
+                    session, provider.id, url, unverified=unverified, unless_since=unless_since, now=now
+                ):
                     return False
             try:
                 found = await self._fetch(provider, url)
@@ -94,7 +96,7 @@ class Sources:
                 return False
             async with transaction(self._database) as session:
                 document = _METADATA.dump_python(found, mode="json")
-                await saml_store.put_metadata(session, provider.id, url, document, now=now)
+                await saml_store.put_metadata(session, provider.id, url, document, unverified=unverified, now=now)
             log.info("saml_metadata.refreshed", provider_id=provider.id, certificates=len(found.certificates))
             return True
 
@@ -112,23 +114,24 @@ class Sources:
             raise UnusableMetadata("it is not valid any more")
         return found
 
-    async def _until_another_fetched(self, provider_id: str) -> None:
+    async def _until_another_fetched(self, provider: ProviderExport) -> None:
         """Returns when an instance that was faster is done, or has had its time."""
         deadline = time.monotonic() + _OTHERS_S
         while time.monotonic() < deadline:
-            found = await self.known(provider_id)
+            found = await self.known(provider)
             if found is None or found.document is not None or found.failed_since is not None:
                 return
             await asyncio.sleep(_LOOK_S)
 
-    async def known(self, provider_id: str) -> SamlProvider | None:
-        """What is kept about a provider."""
+    async def known(self, provider: ProviderExport) -> SamlProvider | None:
+        """What is kept about a provider, unless nobody vouched for it and somebody has to by now."""
         async with transaction(self._database) as session:
-            return await saml_store.find_provider(session, provider_id)
+            found = await saml_store.find_provider(session, provider.id)
+        return None if found is not None and found.unverified and not provider.insecure_skip_verify else found
 
     async def _known(self, provider: ProviderExport, url: str) -> SamlProvider | None:
         """What was fetched from this very URL, unless the settings name another entity by now."""
-        found = await self.known(provider.id)
+        found = await self.known(provider)
         metadata = metadata_in(found)
         if found is None or found.url != url or metadata is None:
             return None

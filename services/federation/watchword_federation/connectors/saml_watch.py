@@ -47,14 +47,14 @@ class Watch(Rounds):
         for provider in providers:
             if provider.enabled:
                 await self._refresh(provider)
-                known = await self._sources.known(provider.id)
+                known = await self._sources.known(provider)
                 await self._alarm(provider.id, list(troubles_of(provider, known, self._now())))
         if providers:
             await self._alarm(_OURS, list(key_troubles(await self._keys.keys(), self._now())))
 
     async def _refresh(self, provider: ProviderExport) -> None:
         now = self._now()
-        if saml_of(provider).metadata_url is None or not is_due(await self._sources.known(provider.id), now):
+        if saml_of(provider).metadata_url is None or not is_due(await self._sources.known(provider), now):
             return
         await self._sources.refresh(provider, unless_since=now - AGAIN_AFTER_FAILURE)
 

@@ -193,7 +193,7 @@ def _providers(api: APIRouter, federation: Federation) -> None:
         provider = await federation.providers.get(provider_id)
         if provider is None or provider.kind != "saml":
             raise Problem(404, "No such provider", "There is no SAML provider with this id.")
-        known, now = await federation.saml.sources.known(provider_id), federation.now()
+        known, now = await federation.saml.sources.known(provider), federation.now()
         metadata = metadata_in(known)
         idp = idp_of(provider, metadata)
         return SamlState(
