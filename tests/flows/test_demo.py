@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
 import aiosmtplib
 import pytest
@@ -155,6 +156,29 @@ async def test_signing_out_ends_the_session_at_the_saml_provider_as_well(
     assert (await click(browser, "provider-demo-labs")).has("person-erin")
     await browser.submit("SAMLRequest", "person-erin")
     assert (await through_labs(browser)).texts["user"] == "Erin Eriksen"
+
+
+@pytest.mark.spec("SAML Profiles 4.4.4.1")
+async def test_the_saml_provider_obeys_no_logout_request_that_watchword_did_not_sign(
+    running: demo.Started, browser_session: Browser
+) -> None:
+    """Any page can send a browser there."""
+    browser = browser_session
+    await browser.open(running.app_url)
+    await click(browser, "sign-in")
+    await click(browser, "provider-demo-labs")
+    await through_labs(browser)
+    page = await browser.submit("sign-out")
+    while not page.location.startswith(f"{running.saml_url}/slo?SAMLRequest="):
+        page = await browser.open(page.location)
+    address, _, query = page.location.partition("?")
+    signed = dict(parse_qsl(query))
+    weak = "http://www.w3.org/2000/09/xmldsig#rsa-sha1"
+    for changes in ({"Signature": ""}, {"Signature": "AAAA"}, {"RelayState": "x"}, {"SigAlg": ""}, {"SigAlg": weak}):
+        changed = urlencode({name: value for name, value in (signed | changes).items() if value})
+        refused = await browser.open(f"{address}?{changed}")
+        assert (refused.status, "set-cookie" in refused.headers) == (400, False), changes
+    assert (await browser.open(page.location)).location == f"{running.app_url}/"
 
 
 async def test_the_page_works_without_javascript_and_allows_nothing_foreign(

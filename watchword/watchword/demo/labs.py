@@ -22,7 +22,7 @@ from saml2.config import IdPConfig
 from saml2.metadata import entity_descriptor
 from saml2.saml import NAMEID_FORMAT_PERSISTENT, NameID
 from saml2.server import Server
-from saml2.sigver import RSACrypto, import_rsa_key_from_file
+from saml2.sigver import RSACrypto, import_rsa_key_from_file, verify_redirect_signature
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -108,6 +108,7 @@ class Labs:
     def _signed_out(self, asked: Mapping[str, str]) -> Response:
         server = self._server()
         request = server.parse_logout_request(asked["SAMLRequest"], BINDING_HTTP_REDIRECT).message
+        _check_signed(server, asked, request.issuer.text)
         sent = server.apply_binding(
             BINDING_HTTP_REDIRECT,
             str(server.create_logout_response(request, [BINDING_HTTP_REDIRECT], sign=False)),
@@ -173,6 +174,20 @@ class PythonXmlsec:
         context.key = xmlsec.Key.from_file(key_file, xmlsec.constants.KeyDataFormatPem)
         context.sign(signed.find(f"{{{xmldsig.NAMESPACE}}}Signature"))
         return str(etree.tostring(root, encoding="unicode"))
+
+
+def _check_signed(server: Server, asked: Mapping[str, str], issuer: str) -> None:
+    """The request is Watchword's own: any page can send a browser here. Raises ValueError and pysaml2's own.
+
+    pysaml2 looks at signatures of redirects only where it wants them of sign-ins as well, which Watchword does not
+    sign.  Spec: SAML Profiles 4.4.4.1; SAML Bindings 3.4.4.1.
+    """
+    signed = {name: asked[name] for name in ("SAMLRequest", "RelayState", "SigAlg", "Signature") if name in asked}
+    known = [certificate for _name, certificate in server.metadata.certs(issuer, "any", "signing")]
+    if asked["SigAlg"] != xmldsig.SIG_RSA_SHA256 or not any(
+        verify_redirect_signature(signed, server.sec.sec_backend, certificate) for certificate in known
+    ):
+        raise ValueError("not signed by Watchword")
 
 
 async def _answer(body: bytes, answer: Callable[[Mapping[str, str]], Response]) -> Response:
