@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from datetime import timedelta
 
 from tests.federation.test_store import NOW, added, flow
@@ -10,6 +11,8 @@ from watchword_database import bus, transaction
 from watchword_events.handovers import IdentityRefused, UpstreamStart
 from watchword_events.names import Service
 from watchword_federation import store
+from watchword_federation.attempts import KEPT_OF_EACH, Trail, record
+from watchword_federation.failures import Failure
 from watchword_federation.models import UpstreamTokens
 from watchword_federation.sweeper import Sweeper, sweep
 from watchword_testkit.databases import TestDatabase
@@ -42,6 +45,24 @@ async def test_what_directory_refused_is_told_once_without_anybody_signing_in(fe
     (attempt,) = found
     assert (attempt.provider_id, attempt.failure, attempt.at) == ("acme", "account_not_linked", NOW)
     assert attempt.steps == [{"step": "refused", "detail": "why", "after_ms": 0.0}]
+
+
+async def test_noise_of_strangers_displaces_no_attempt_that_got_further(fetched_nothing: TestDatabase) -> None:
+    """Anybody can send answers that belong to no sign-in, as many as they like; only a real one fails later."""
+    federation, provider = fetched_nothing.open(Service.FEDERATION), f"acme-{secrets.token_hex(4)}"
+
+    async def fail(failure: Failure, count: int = 1) -> None:
+        for _ in range(count):
+            trail = Trail()
+            trail.step("refused", "why")
+            await record(federation, trail, provider_id=provider, reference="r", failure=failure.value, now=NOW)
+
+    await fail(Failure.GROUPS_OVERAGE, 2)
+    await fail(Failure.STATE_MISMATCH, KEPT_OF_EACH + 20)
+    async with transaction(federation) as session:
+        found = await store.list_attempts(session, provider_id=provider, reference=None, before="", limit=1000)
+    kept = Counter(each.failure for each in found)
+    assert kept == {Failure.STATE_MISMATCH: KEPT_OF_EACH, Failure.GROUPS_OVERAGE: 2}
 
 
 async def test_tokens_that_leave_by_age_say_so(fetched_nothing: TestDatabase) -> None:

@@ -17,7 +17,8 @@ from watchword_events.handovers import IdentityRefused
 from watchword_federation import store
 from watchword_federation.models import SignInAttempt
 
-KEPT_PER_PROVIDER: Final = 200
+# Strangers make attempts that fail early, as many as they like: they must not push out those that got further.
+KEPT_OF_EACH: Final = 200  # failure of a provider
 _MAX_STEPS: Final = 64
 _MAX_DETAIL: Final = 300
 
@@ -55,7 +56,7 @@ async def record_refused(session: Session, *, now: datetime) -> None:
 async def record(
     database: Database, trail: Trail, *, provider_id: str, reference: str, failure: str, now: datetime
 ) -> None:
-    """The attempt can be read by its reference; only the last 200 of a provider are kept.
+    """The attempt can be read by its reference; of each failure of a provider the last 200 are kept.
 
     A sign-in that failed says so to the person, whether or not this can be written.
     """
@@ -73,4 +74,4 @@ async def _keep(
         SignInAttempt(id=new_id(), reference=reference, provider_id=provider_id, at=at, failure=failure, steps=steps)
     )
     await session.flush()
-    await store.drop_old_attempts(session, provider_id, keep=KEPT_PER_PROVIDER)
+    await store.drop_old_attempts(session, provider_id, failure, keep=KEPT_OF_EACH)

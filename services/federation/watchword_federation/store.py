@@ -129,11 +129,11 @@ async def list_providers(session: Session, *, kind: str) -> list[ProviderExport]
 # attempts ------------------------------------------------------------------------------------------------------------
 
 
-async def drop_old_attempts(session: Session, provider_id: str, *, keep: int) -> None:
-    """All but the newest attempts of a provider are gone."""
+async def drop_old_attempts(session: Session, provider_id: str, failure: str, *, keep: int) -> None:
+    """All but the newest attempts at a provider that failed in this way are gone."""
     newest = (
         select(col(SignInAttempt.id))
-        .where(col(SignInAttempt.provider_id) == provider_id)
+        .where(col(SignInAttempt.provider_id) == provider_id, col(SignInAttempt.failure) == failure)
         .order_by(col(SignInAttempt.id).desc())
         .offset(keep)
         .limit(_SWEPT_AT_ONCE)

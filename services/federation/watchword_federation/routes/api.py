@@ -175,7 +175,8 @@ def _attempts(api: APIRouter, federation: Federation) -> None:
         cursor: Annotated[str | None, Query(max_length=1024)] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     ) -> Page[Attempt]:
-        """Sign-ins through providers that failed, newest first, with the steps that were done. 200 are kept of each."""
+        """Sign-ins through providers that failed, newest first, with the steps that were done. 200 are kept of each
+        failure of each."""
         before = str(federation.cursor.read("attempts", cursor)[0]) if cursor else ""
         async with transaction(federation.database) as session:
             await record_refused(session, now=federation.now())
