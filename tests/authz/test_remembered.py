@@ -62,6 +62,14 @@ async def test_what_is_demanded_is_proved_by_it(rig: Rig) -> None:
         assert (await browser.open(f"{ISSUER}/account")).has("account-username")
 
 
+async def test_what_was_granted_on_it_outlives_a_new_requirement(rig: Rig) -> None:
+    user, _, browser = await remembered(rig)
+    before = await (await signs_in(rig, browser, user)).code()
+    assert before.acr == ONE_FACTOR
+    async with demanded(rig, AppliesTo.INSTALLATION):
+        assert rig.feed.is_live({"rev": before.rev, "gid": before.gid})
+
+
 @pytest.mark.parametrize("how", ["forgotten", "too old", "new password", "app removed", "of another"])
 async def test_a_device_that_is_remembered_no_more(rig: Rig, how: str) -> None:
     user, phone, browser = await remembered(rig)

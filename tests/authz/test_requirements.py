@@ -158,6 +158,36 @@ async def test_a_provider_that_asked_for_two_is_enough(rig: Rig) -> None:
         assert (await visit.code()).user_id == user.id
 
 
+@pytest.mark.spec("RFC 8176 2")
+@pytest.mark.parametrize(
+    ("amr", "is_enough"),
+    [
+        pytest.param(["pwd", "otp"], True, id="what is known and what is had"),
+        pytest.param(["hwk", "fpt"], True, id="a key and a finger"),
+        pytest.param(["swk", "user", "mfa"], True, id="a passkey"),
+        pytest.param(["mfa"], True, id="as the provider says"),
+        pytest.param(["pwd", "pin"], False, id="two of a kind"),
+        pytest.param(["pwd"], False, id="a password"),
+        pytest.param([], False, id="nothing said"),
+    ],
+)
+async def test_a_new_requirement_ends_what_it_would_not_have_let_through(
+    rig: Rig, amr: list[str], is_enough: bool
+) -> None:
+    """What is enough at a sign-in is enough for what was granted before."""
+    user, provider, client = await rig.person(), rig.provider(), rig.client()
+    visit = Visit(rig, rig.browser(), client)
+    await visit.start()
+    ticket = await visit.signed_in_ticket(user, provider, amr=amr)
+    await visit.browser.open(f"{ISSUER}/login/complete?ticket={ticket}")
+    before = await visit.code()
+    async with demanded(rig, AppliesTo.CLIENT, client.client_id):
+        assert rig.feed.is_live({"rev": before.rev, "gid": before.gid}) is is_enough
+        still = Visit(rig, visit.browser, client, {"prompt": "none"})
+        await still.start()
+        assert ("code" in still.answer) is is_enough
+
+
 async def test_the_same_is_demanded_once(rig: Rig) -> None:
     async with demanded(rig, AppliesTo.CLIENT, "c-1"), transaction(rig.db()) as session:
         again = await requirements.demand(session, AppliesTo.CLIENT, "c-1", feed=rig.feed, now=rig.clock())

@@ -21,9 +21,9 @@ SELECT EXISTS (SELECT 1 FROM authz.authenticator WHERE user_id = :user_id AND co
                    OR (applies_to = 'client' AND entity_id = :client_id))
 """).bindparams(bindparam("organizations", type_=ARRAY(Text)))
 
-# A session that is gone says nothing of its factors: what came of it ends as well.
-_CLAIM_SHORT_GRANTS = text("""
-DELETE FROM authz.issued_grant g
+_COVERED = text("""
+SELECT g.gid, coalesce(s.amr, '{}'), coalesce(s.is_remembered, false)
+  FROM authz.issued_grant g LEFT JOIN authz.session s ON s.id = g.sid
  WHERE g.keep_until > :now
    AND CASE :applies_to
          WHEN 'installation' THEN true
@@ -33,9 +33,10 @@ DELETE FROM authz.issued_grant g
                          AND (u.data->>'organization' = :entity_id
                               OR u.data->'organizations' @> jsonb_build_array(
                                     jsonb_build_object('organization', CAST(:entity_id AS text))))) END
-   AND NOT EXISTS (SELECT 1 FROM authz.session s WHERE s.id = g.sid AND 'mfa' = ANY(s.amr))
-RETURNING g.gid, g.keep_until
 """)
+_CLAIM = text("DELETE FROM authz.issued_grant WHERE gid = ANY(:gids) RETURNING gid, keep_until").bindparams(
+    bindparam("gids", type_=ARRAY(Text))
+)
 
 # What is granted on one factor is granted beside other such; while a requirement is set, none is.
 _TURN: Final = "authz.factor_requirement"
@@ -67,11 +68,19 @@ async def claim_new(session: Session, row: FactorRequirement) -> bool:
     return result.rowcount == 1
 
 
-async def claim_short_grants(session: Session, row: FactorRequirement, now: datetime) -> dict[str, datetime]:
-    """Grants of sessions with one factor that the requirement covers, taken out to be ended, and their ends."""
+async def list_covered_grants(
+    session: Session, row: FactorRequirement, now: datetime
+) -> list[tuple[str, list[str], bool]]:
+    """The ids of grants that the requirement covers, each with how its session was proved."""
     connection = await session.connection()
     given = {"now": now, "applies_to": row.applies_to, "entity_id": row.entity_id}
-    return {row.gid: row.keep_until for row in await connection.execute(_CLAIM_SHORT_GRANTS, given)}
+    return [(gid, amr, is_remembered) for gid, amr, is_remembered in await connection.execute(_COVERED, given)]
+
+
+async def claim_grants(session: Session, gids: Sequence[str]) -> dict[str, datetime]:
+    """Those of the grants that nobody else took out to be ended, and their ends."""
+    connection = await session.connection()
+    return {row.gid: row.keep_until for row in await connection.execute(_CLAIM, {"gids": list(gids)})}
 
 
 async def list_requirements(session: Session) -> Sequence[FactorRequirement]:

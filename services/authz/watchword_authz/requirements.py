@@ -4,7 +4,7 @@ A requirement counts at once: what was granted in a session of one factor ends w
 for nothing that it covers until the person has stepped up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -36,6 +36,14 @@ class Need:
     is_demanded: bool
 
 
+def is_enough(amr: Collection[str], *, is_remembered: bool) -> bool:
+    """Whether a sign-in is one of two factors where that is demanded. is_remembered: a device stood in for the second.
+
+    An identity provider that says that it asked for two is believed.
+    """
+    return is_remembered or level_of(amr) == TWO_FACTORS
+
+
 async def need_of(session: Session, user: UserExport, *, client_id: str | None) -> Need:
     """What there is about one person, and the client that they want to use."""
     has_factor, is_demanded = await requirement_store.look_up(
@@ -45,8 +53,8 @@ async def need_of(session: Session, user: UserExport, *, client_id: str | None) 
 
 
 async def lacks_factor(session: Session, who: SignIn, user: UserExport, *, client_id: str | None) -> bool:
-    """Whether a second factor is still to come. An identity provider that says that it asked for two is believed."""
-    if level_of(who.amr) == TWO_FACTORS:
+    """Whether a second factor is still to come."""
+    if is_enough(who.amr, is_remembered=who.is_remembered):
         return False
     need = await need_of(session, user, client_id=client_id)
     return need.has_factor or need.is_demanded
@@ -54,7 +62,7 @@ async def lacks_factor(session: Session, who: SignIn, user: UserExport, *, clien
 
 async def is_still_enough(session: Session, signed_in: UserSession, user: UserExport, *, client_id: str) -> bool:
     """Whether the factors of a session are as many as are demanded, and stay so until the transaction ends."""
-    if level_of(signed_in.amr) == TWO_FACTORS or signed_in.is_remembered:
+    if is_enough(signed_in.amr, is_remembered=signed_in.is_remembered):
         return True
     await requirement_store.hold(session)
     return not (await need_of(session, user, client_id=client_id)).is_demanded
@@ -67,7 +75,10 @@ async def demand(
     row = FactorRequirement(id=new_id(), applies_to=applies_to.value, entity_id=entity_id, created_at=now)
     if not await requirement_store.claim_new(session, row):
         return None
-    over = await requirement_store.claim_short_grants(session, row, now)
+    covered = await requirement_store.list_covered_grants(session, row, now)
+    # A session that is gone says nothing of its factors: what came of it ends as well.
+    short = [gid for gid, amr, is_remembered in covered if not is_enough(amr, is_remembered=is_remembered)]
+    over = await requirement_store.claim_grants(session, short)
     entries = await end_each(session, over, reason="factor.required", feed=feed, now=now)
     return row, entries
 

@@ -104,7 +104,8 @@ async def find_person(
         return Person(row, user)
     async with transaction(context.database) as session:
         need = await requirements.need_of(session, user, client_id=client_id)
-    return Person(row, user, has_factor=need.has_factor, is_short=need.is_demanded and not row.is_remembered)
+    is_short = need.is_demanded and not requirements.is_enough(row.amr, is_remembered=row.is_remembered)
+    return Person(row, user, has_factor=need.has_factor, is_short=is_short)
 
 
 async def look(context: Context, flow: Flow, session_secret: str | None, *, address: str, rev: int) -> Situation:
