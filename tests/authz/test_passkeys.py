@@ -25,6 +25,7 @@ from watchword_policy.assurance import TWO_FACTORS
 from watchword_testkit.browser import Browser
 from watchword_testkit.pages import Page
 
+MOST_PASSKEYS = 20
 PRESENT, VERIFIED, ELIGIBLE, ATTESTED = 0x01, 0x04, 0x08, 0x40
 
 
@@ -313,6 +314,37 @@ async def test_a_passkey_is_removed_but_not_the_only_way_in(rig: Rig) -> None:
     visit = await at_login(rig)
     await enter(visit, device.use(asked(visit.browser.page)))
     assert visit.browser.page.status == 400
+
+
+async def test_a_person_keeps_so_many_passkeys_however_many_are_added_at_once(rig: Rig) -> None:
+    user, browser = await rig.person(), rig.browser()
+    await sign_in_here(rig, browser, user)
+    async with transaction(rig.db()) as session:
+        session.add_all(
+            Passkey(
+                credential_id=secrets.token_bytes(32),
+                user_id=user.id,
+                public_key=b"",
+                sign_count=0,
+                name="One of many",
+                is_synced=False,
+                created_at=rig.clock(),
+            )
+            for _ in range(MOST_PASSKEYS - 1)
+        )
+    forms = []
+    for _ in range(4):
+        page = await browser.open(f"{ISSUER}/account/passkeys")
+        made = Device().make(asked(page))
+        forms.append(page.form_with("credential").filled("use-passkey", credential=made, name="One more"))
+    url, headers = f"{ISSUER}/account/passkeys", {"Origin": ISSUER}
+    answers = await asyncio.gather(*[browser.client.post(url, data=form, headers=headers) for form in forms])
+    assert sorted(answer.status_code for answer in answers) == [303, 400, 400, 400]
+    assert all(str(MOST_PASSKEYS) in answer.text for answer in answers if answer.status_code == 400)
+    page = await browser.open(url)
+    assert len([button for form in page.forms for button in form.buttons if button.id.startswith("remove-")]) == 20
+    assert not page.has("use-passkey")
+    assert (await browser.open(f"{ISSUER}/account")).texts["passkey-count"] == str(MOST_PASSKEYS)
 
 
 async def test_of_two_passkeys_that_are_removed_at_once_the_last_way_in_stays(rig: Rig) -> None:

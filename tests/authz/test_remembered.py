@@ -1,5 +1,7 @@
 """Remembered devices: not asked for the second factor again, until it is forgotten or more is asked for."""
 
+import asyncio
+import secrets
 from datetime import timedelta
 
 import pytest
@@ -7,10 +9,15 @@ from tests.authz.conftest import ISSUER, PASSWORD, Rig, Visit
 from tests.authz.test_requirements import demanded
 from tests.authz.test_second_factor import Phone, at_factor, enrolled, sign_in_here
 
+from watchword_authz.models import RememberedDevice
+from watchword_authz.remembered import list_devices
 from watchword_authz.requirements import AppliesTo
+from watchword_database.engine import transaction
 from watchword_events.exports import UserExport
 from watchword_policy.assurance import ONE_FACTOR, TWO_FACTORS
 from watchword_testkit.browser import Browser
+
+MOST = 20
 
 
 async def remembered(rig: Rig) -> tuple[UserExport, Phone, Browser]:
@@ -68,6 +75,39 @@ async def test_what_was_granted_on_it_outlives_a_new_requirement(rig: Rig) -> No
     assert before.acr == ONE_FACTOR
     async with demanded(rig, AppliesTo.INSTALLATION):
         assert rig.feed.is_live({"rev": before.rev, "gid": before.gid})
+
+
+async def test_the_newest_devices_are_remembered_however_many_are_at_once(rig: Rig) -> None:
+    """Who clears their cookies each evening leaves a device behind each time: the oldest are forgotten."""
+    user, _, codes = await enrolled(rig)
+    now = rig.clock()
+    async with transaction(rig.db()) as session:
+        session.add_all(
+            RememberedDevice(
+                id=f"{user.id}-{number:03}",
+                user_id=user.id,
+                secret_hash=secrets.token_bytes(32),
+                user_agent="",
+                address="",
+                created_at=now - timedelta(days=1, minutes=100 - number),
+                used_at=now,
+                expires_at=now + timedelta(days=1),
+            )
+            for number in range(MOST)
+        )
+    visits = [await at_factor(rig, user) for _ in range(3)]
+    await asyncio.gather(
+        *[
+            visit.browser.submit("otp", "verify", otp=code, remember="1")
+            for visit, code in zip(visits, codes, strict=False)
+        ]
+    )
+    for visit in visits:
+        rig.canary.add("cookie", visit.browser.cookies["ww-remembered"])
+    async with transaction(rig.db()) as session:
+        kept = await list_devices(session, user.id, now)
+    assert len(kept) == MOST
+    assert [each.id for each in kept[3:]] == [f"{user.id}-{number:03}" for number in range(MOST - 1, 2, -1)]
 
 
 @pytest.mark.parametrize("how", ["forgotten", "too old", "new password", "app removed", "of another"])

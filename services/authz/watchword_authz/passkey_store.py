@@ -9,6 +9,7 @@ from sqlmodel import col, select
 
 from watchword_authz.models import Passkey
 from watchword_database.engine import Session
+from watchword_database.turns import take_turn
 
 
 async def find_passkey(session: Session, credential_id: bytes) -> Passkey | None:
@@ -20,6 +21,12 @@ async def list_passkeys(session: Session, user_id: str) -> Sequence[Passkey]:
     """A person's, the oldest first."""
     found = await session.exec(select(Passkey).where(Passkey.user_id == user_id).order_by(col(Passkey.created_at)))
     return found.all()
+
+
+async def hold_passkeys(session: Session, user_id: str) -> Sequence[Passkey]:
+    """As `list_passkeys`; none is added or removed by anybody else before the transaction ends."""
+    await take_turn(session, f"authz.passkeys.{user_id}")
+    return await list_passkeys(session, user_id)
 
 
 async def claim_new_passkey(session: Session, row: Passkey) -> bool:

@@ -37,6 +37,7 @@ _LIFE: Final = timedelta(minutes=30)  # a sign-in page may stand open for as lon
 _CHALLENGE: Final = re.compile(r"(?P<nonce>[\w-]{22})\.(?P<at_s>[0-9]{1,12})\.(?P<mac>[\w-]{43})", re.ASCII)
 _PURPOSE: Final = "passkey"
 _MAX_NAME: Final = 60
+MOST: Final = 20  # of one person: all of them stand in each request for a new one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class Ceremony:
 
     options: str
     challenge: str
+
+
+class TooMany(Exception):
+    """The person has as many passkeys as anybody may have."""
 
 
 def amr_of(passkey: Passkey) -> tuple[str, ...]:
@@ -118,7 +123,7 @@ async def prove(context: Context, answer: str, challenge: str, *bound_to: str) -
 async def enrol(
     context: Context, user: UserExport, answer: str, challenge: str, name: str, *bound_to: str
 ) -> Passkey | None:
-    """The person's new passkey; None for anything that is not one. Appends CredentialChanged."""
+    """The person's new passkey; None for anything that is not one. Raises TooMany. Appends CredentialChanged."""
     now = context.now()
     try:
         given = parse_registration_credential_json(answer)
@@ -147,6 +152,8 @@ async def enrol(
         created_at=now,
     )
     async with transaction(context.database) as session:
+        if len(await passkey_store.hold_passkeys(session, user.id)) >= MOST:
+            raise TooMany
         if not await passkey_store.claim_new_passkey(session, made):
             return _refused("somebody's already")
         credentials.announce(session, user.id, "passkey", now)

@@ -7,6 +7,7 @@ factor of a sign-in; whoever changes a credential, or is asked for more by an ap
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
+from typing import Final
 
 from fastapi import Request, Response
 from sqlalchemy import delete, update
@@ -17,7 +18,9 @@ from watchword_authz.models import RememberedDevice
 from watchword_database import bus
 from watchword_database.engine import Session
 from watchword_database.ids import new_id
+from watchword_database.turns import take_turn
 
+MOST: Final = 20  # of one person: a browser that forgets its cookies leaves another behind each time
 _MAX_USER_AGENT = 200
 
 
@@ -26,11 +29,19 @@ def _cookie_name(context: Context) -> str:
 
 
 async def remember(context: Context, session: Session, request: Request, user_id: str, *, address: str) -> str | None:
-    """The secret for the cookie of this device; None where none are remembered."""
+    """The secret for the cookie of this device; None where none are remembered. The oldest ones are forgotten."""
     life, now = context.settings.remember_device, context.now()
     if not life:
         return None
     secret = token_urlsafe(32)
+    await take_turn(session, f"authz.remembered_devices.{user_id}")
+    older = (
+        select(RememberedDevice.id)
+        .where(RememberedDevice.user_id == user_id)
+        .order_by(col(RememberedDevice.created_at).desc())
+        .offset(MOST - 1)
+    )
+    await session.exec(delete(RememberedDevice).where(col(RememberedDevice.id).in_(older)))
     session.add(
         RememberedDevice(
             id=new_id(),

@@ -14,7 +14,6 @@ from watchword_authz.routes import visitors
 from watchword_authz.routes.visitors import AccountPages
 from watchword_authz.steps import see_other
 from watchword_database.engine import Session, transaction
-from watchword_database.turns import take_turn
 from watchword_runtime.calls import Document
 from watchword_runtime.internal import Unreachable
 from watchword_web.forms import Params
@@ -25,6 +24,7 @@ log = structlog.get_logger()
 _PATH: Final = "/account/passkeys"
 _WRONG: Final = Text("Your device made no passkey that can be used here. Try again, perhaps with another device.")
 _LAST: Final = Text("This passkey is your only way in. Set a password, add another passkey or link a provider first.")
+_FULL: Final = Text("You have %(count)s passkeys, and more are not kept. Remove one first.", count=passkeys.MOST)
 _MAX_ID: Final = 2048
 
 
@@ -46,15 +46,18 @@ async def change_own_passkeys(context: Context, request: Request, visitor: Visit
     """One more passkey, or one less."""
     if "remove" in form:
         return await _remove(context, request, visitor, form)
-    made = await passkeys.enrol(
-        context,
-        visitor.user,
-        form.get("credential", ""),
-        form.get("challenge", ""),
-        form.get("name", ""),
-        visitor.session.id,
-        visitor.secret,
-    )
+    try:
+        made = await passkeys.enrol(
+            context,
+            visitor.user,
+            form.get("credential", ""),
+            form.get("challenge", ""),
+            form.get("name", ""),
+            visitor.session.id,
+            visitor.secret,
+        )
+    except passkeys.TooMany:
+        return await _page(context, request, visitor, error=_FULL)
     if made is None:
         return await _page(context, request, visitor, error=_WRONG)
     return see_other(context, "/account?done=passkey")
@@ -74,6 +77,7 @@ async def _page(context: Context, request: Request, visitor: Visitor, error: str
         action=_PATH,
         error=error,
         own=[(_name(each), each) for each in own],
+        full=_FULL if len(own) >= passkeys.MOST else None,
         ceremony=passkeys.making(context, visitor.user, own, visitor.session.id, visitor.secret),
     )
 
@@ -88,7 +92,7 @@ async def _remove(context: Context, request: Request, visitor: Visitor, form: Pa
         has_provider = await _has_provider(context, visitor)
     async with transaction(context.database) as session:
         # Of two that are removed at the same time the second one is looked at when the first is gone.
-        await take_turn(session, f"authz.passkeys.{user_id}")
+        await passkey_store.hold_passkeys(session, user_id)
         is_kept = not has_provider and await _is_last(context, session, user_id, credential_id)
         if not is_kept and await passkey_store.delete_passkey(session, user_id, credential_id):
             credentials.announce(session, user_id, "passkey", context.now())
