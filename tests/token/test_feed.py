@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import MutableMapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.token.conftest import Site
+from tests.token.conftest import ISSUER, Site
 
 from watchword_database.ids import new_id
 from watchword_events.names import Service
@@ -15,6 +16,9 @@ from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime.broker import Broker
 from watchword_token.feed_api import FeedApi
 from watchword_token.settings import TokenSettings
+
+MOST = 10_000  # entries in one answer to what came after a position
+MANY = MOST + 2_500
 
 
 @pytest.fixture
@@ -74,6 +78,100 @@ async def test_the_age_tells_of_entries_that_wait_for_their_position(own_site: S
             )
         found = await get(own_site, "/revocations/position", headers)
     assert 3 <= found["age_s"] < 30
+
+
+async def many(site: Site, count: int) -> int:
+    """As many entries more in the ledger, with their positions; the position before them."""
+    async with site.database.postgres.admin(site.database.name) as connection, connection.transaction():
+        before: int = await connection.fetchval("SELECT position FROM bus.ledger FOR UPDATE")
+        await connection.execute(
+            "INSERT INTO bus.revocations (position, claim, value, kind, until, keep_until, reason)"
+            " SELECT $1 + n, 'jti', 'token-' || n, 'cut', now() + interval '1 day', now() + interval '1 day', 'test'"
+            "   FROM generate_series(1::bigint, $2) AS n",
+            before,
+            count,
+        )
+        await connection.execute("UPDATE bus.ledger SET position = $1", before + count)
+    return before
+
+
+async def pieces(site: Site, path: str, headers: dict[str, str]) -> list[bytes]:
+    """An answer as it is sent, piece by piece."""
+    sent: list[bytes] = []
+    host = ISSUER.removeprefix("https://")
+    sent_headers = {"host": host, **headers}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), each.encode()) for name, each in sent_headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": (host, 443),
+    }
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        assert message.get("status", 200) == 200
+        sent.append(message.get("body", b""))
+
+    await site.service.app(scope, receive, send)
+    return [each for each in sent if each]
+
+
+async def test_what_came_after_is_told_in_answers_of_a_bounded_length(own_site: Site) -> None:
+    """Each is complete as of the position that it names, so whoever is far behind goes on from there."""
+    app = await own_site.client(scope=["revocations:read"])
+    headers = {"Authorization": f"Bearer {await own_site.machine_token(app)}"}
+    before = await many(own_site, MANY)
+    seen: list[int] = []
+    position, newest = before, (await get(own_site, "/revocations/position", headers))["position"]
+    while position < newest:
+        page = await get(own_site, "/revocations", headers, after=position)
+        assert 0 < len(page["entries"]) <= MOST
+        seen += [entry["position"] for entry in page["entries"]]
+        position = page["position"]
+        assert position == seen[-1]
+    assert seen == list(range(before + 1, newest + 1))
+    assert (await get(own_site, "/revocations", headers, after=newest)) == {"position": newest, "entries": []}
+    assert len((await get(own_site, "/revocations", headers, after=0))["entries"]) == MOST
+
+
+async def test_a_long_snapshot_is_never_in_memory_as_a_whole(own_site: Site) -> None:
+    app = await own_site.client(scope=["revocations:read"])
+    headers = {"Authorization": f"Bearer {await own_site.machine_token(app)}"}
+    before = await many(own_site, MANY)
+    sent = await pieces(own_site, "/revocations", headers)
+    assert max(len(each) for each in sent) < 400_000 < 2_000_000 < sum(len(each) for each in sent)
+    snapshot = json.loads(b"".join(sent))
+    assert snapshot["position"] == before + MANY
+    assert len(snapshot["entries"]) == MANY
+
+
+async def test_a_stream_from_far_behind_tells_everything_once_and_claims_no_more(own_site: Site) -> None:
+    before = await many(own_site, MANY)
+    stream = FeedApi(own_site.db(Service.TOKEN), _broker(own_site))
+    stream.start()
+    events = stream.stream(before)
+    seen: list[int] = []
+    async with asyncio.timeout(60):
+        while not seen or seen[-1] < before + MANY:
+            for event, data in parsed(await anext(events)):
+                if event == "revocation":
+                    seen.append(data["position"])
+                else:
+                    assert data["position"] == (seen[-1] if seen else before)
+    assert seen == list(range(before + 1, before + MANY + 1))
+    await events.aclose()  # type: ignore[attr-defined]  # an asynchronous generator
+    await stream.stop()
 
 
 @pytest.mark.parametrize("path", ["/revocations", "/revocations/position", "/revocations/stream?after=0"])

@@ -62,6 +62,7 @@ class Issuer:
     age_s: float = 0.0
     heartbeat_s: float = 0.2
     streaming: bool = True  # False: connections stay open and say nothing of new entries
+    at_once: int = 10_000  # entries in one answer to what came after a position
     broken: set[str] = field(default_factory=set)  # paths that answer 500
     instead: dict[str, Instead] = field(default_factory=dict)  # by path: what answers there, or waits before it does
     reported: list[dict[str, Any]] = field(default_factory=list)  # receipts
@@ -176,7 +177,11 @@ class Issuer:
     async def _revocations(self, request: Request) -> Response:
         after = int(request.query_params.get("after", "0"))
         entries = [entry.model_dump(mode="json") for entry in self.ledger if entry.position > after]
-        body = {"position": self.position, "entries": entries + self.raw_entries}
+        position = self.position
+        if "after" in request.query_params and len(entries) > self.at_once:
+            entries = entries[: self.at_once]
+            position = entries[-1]["position"]
+        body = {"position": position, "entries": entries + self.raw_entries}
         return await self._refusal(request) or JSONResponse(body)
 
     async def _position(self, request: Request) -> Response:

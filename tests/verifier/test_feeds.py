@@ -196,6 +196,23 @@ async def test_an_entry_that_it_does_not_understand_makes_it_stale(issuer: Issue
         assert follower.revoked.stale_reason is not None
 
 
+async def test_who_is_far_behind_reads_on_at_once_until_nothing_is_left(issuer: Issuer) -> None:
+    """The issuer tells a part at a time: ten parts do not take ten looks at the newest position, one a second."""
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        issuer.at_once = 3
+        asked = len(issuer.asked)
+        for number in range(30):
+            issuer.revoke("sub", f"person-{number}")
+        await until(lambda: is_dead(follower, "person-29"))
+        looks = issuer.asked[asked:]
+        assert looks.count("/revocations") >= 10
+        assert looks.count("/revocations/position") <= 3
+        await until(lambda: follower.is_fresh)
+        assert follower.revoked.position == issuer.position
+        assert all(is_dead(follower, f"person-{number}") for number in range(30))
+
+
 async def test_a_snapshot_that_is_older_than_the_feed_is_not_taken(issuer: Issuer) -> None:
     class Lagging(HttpFeed):
         """Its first snapshots come from an instance that is behind."""

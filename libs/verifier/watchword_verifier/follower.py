@@ -201,9 +201,9 @@ class Follower:
         self._heard = 0
 
     async def _fill(self) -> None:
-        """Everything after what the issuer told us last is fetched and applied."""
-        unconfirmed = set(self._believed)
-        page = await self._ledger.after(self._read)
+        """What came after what the issuer told us last is fetched and applied; when that was a part, soon the rest."""
+        unconfirmed, before = set(self._believed), self._read
+        page = await self._ledger.after(before)
         if epoch_of(page.position) > epoch_of(self.revoked.position):
             self._reload("epoch")
             return
@@ -215,7 +215,7 @@ class Follower:
                 self._reload("contradiction")
                 return
             self._apply(entry)
-        if unconfirmed & self._believed.keys():
+        if any(position <= page.position for position in unconfirmed & self._believed.keys()):
             # It was published after it had been committed, so it should have been there.
             self._reload("contradiction")
             return
@@ -223,6 +223,8 @@ class Follower:
         self.revoked.advance(page.position)
         self._on_applied()
         self._cover()
+        if self._read > before and self._answers:
+            self.look()
 
     async def _ask(self) -> None:
         """Once a second: the newest position, dated by our own clock at the moment of asking, less its stated age."""

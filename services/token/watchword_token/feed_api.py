@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -22,15 +22,18 @@ READ_SCOPE: Final = "revocations:read"
 TICK_S: Final = 1.0  # a stream says at least this often how far the feed has got
 _POLL_S: Final = 0.25
 _REMEMBERED: Final = 2_000
-_CHUNK: Final = 1_000
+_CHUNK: Final = 1_000  # rows of one statement: nobody waits for more
+MOST: Final = 10_000  # entries in one answer to what came after a position: 3 MB
 
 # A verifier asks about access tokens only, so entries that no access token can match are left out (`until`); a key's
 # state has no end.
 _SNAPSHOT: Final = f"""
 SELECT {ENTRY_COLUMNS} FROM bus.revocations
- WHERE position IS NOT NULL AND (until > $1 OR claim = 'kid') ORDER BY position
+ WHERE position > $1 AND position <= $2 AND (until > $3 OR claim = 'kid') ORDER BY position LIMIT {_CHUNK}
 """
-_AFTER: Final = f"SELECT {ENTRY_COLUMNS} FROM bus.revocations WHERE position > $1 ORDER BY position"
+_AFTER: Final = f"""
+SELECT {ENTRY_COLUMNS} FROM bus.revocations WHERE position > $1 AND position <= $2 ORDER BY position LIMIT {_CHUNK}
+"""
 _HEAD: Final = "SELECT position FROM bus.ledger"
 # The answer is as old as the oldest entry that was committed and has no position yet: all before it is numbered.
 _NEWEST: Final = """
@@ -53,13 +56,31 @@ class FeedApi:
         self._task: asyncio.Task[None] | None = None
         broker.listen(SUBJECT, lambda _data: self._wake.set())
 
-    async def snapshot(self, now: datetime) -> bytes:
-        """Everything that is revoked, as of one position, as JSON."""
-        return await self._page(_SNAPSHOT, now)
+    async def snapshot(self, now: datetime) -> AsyncIterator[bytes]:
+        """Everything that is revoked, as of one position, as the pieces of a JSON document.
+
+        Each piece is read when the one before it was sent: whoever is slow, or many at a time, hold nothing here.
+        """
+        return self._snapshot(await self._newest(), now)
+
+    async def _snapshot(self, head: int, now: datetime) -> AsyncIterator[bytes]:
+        yield b'{"position":%d,"entries":[' % head
+        comma = b""
+        async for rows in self._pages(_SNAPSHOT, 0, head, now):
+            yield comma + b",".join([_dump(row) for row in rows])
+            comma = b","
+        yield b"]}"
 
     async def after(self, position: int) -> bytes:
-        """What came after a position, as JSON."""
-        return await self._page(_AFTER, position)
+        """What came after a position, as JSON: at most MOST entries, complete as of the position that it names."""
+        head = await self._newest()
+        entries: list[bytes] = []
+        async for rows in self._pages(_AFTER, position, head):
+            entries += [_dump(row) for row in rows]
+            if len(entries) >= MOST:
+                head = rows[-1]["position"]
+                break
+        return b'{"position":%d,"entries":[%b]}' % (head, b",".join(entries))
 
     async def newest(self, jwks: str) -> bytes:
         """The newest position, how old that knowledge is in seconds, and the name of the present JWKS, as JSON."""
@@ -67,16 +88,18 @@ class FeedApi:
         position, age_s = await pool.fetchrow(_NEWEST)
         return orjson.dumps({"position": position, "age_s": max(0.0, float(age_s)), "jwks": jwks})
 
-    async def _page(self, statement: str, parameter: int | datetime) -> bytes:
-        """The position and the rows are of one moment; a long list is read in pieces, so that others get their turn."""
-        parts: list[bytes] = []
+    async def _newest(self) -> int:
         pool = await self._database.raw_pool()
-        async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-            head = await connection.fetchval(_HEAD)
-            cursor = await connection.cursor(statement, parameter)
-            while rows := await cursor.fetch(_CHUNK):
-                parts += [_dump(row) for row in rows]
-        return b'{"position":%d,"entries":[%b]}' % (head, b",".join(parts))
+        return int(await pool.fetchval(_HEAD))
+
+    async def _pages(
+        self, statement: str, after: int, head: int, *more: datetime
+    ) -> AsyncIterator[Sequence[asyncpg.Record]]:
+        """The entries behind a position up to another: entries never change, so it is as if they were read at once."""
+        pool = await self._database.raw_pool()
+        while rows := await pool.fetch(statement, after, head, *more):
+            yield rows
+            after = rows[-1]["position"]
 
     async def stream(self, after: int) -> AsyncIterator[bytes]:
         """Server-sent events from behind a position: each entry as `revocation`, and `position` once a second.
@@ -89,9 +112,10 @@ class FeedApi:
         try:
             while True:
                 news = self._news
-                for at, entry in await self._behind(position):
-                    yield b"id: %d\nevent: revocation\ndata: %b\n\n" % (at, entry)
-                    position = at
+                while entries := await self._behind(position):
+                    for at, entry in entries:
+                        yield b"id: %d\nevent: revocation\ndata: %b\n\n" % (at, entry)
+                        position = at
                 yield b'event: position\ndata: {"position":%d}\n\n' % max(position, self._head)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(TICK_S):
@@ -100,13 +124,13 @@ class FeedApi:
             self._streams -= 1
 
     async def _behind(self, position: int) -> list[tuple[int, bytes]]:
-        """Entries after a position: from memory where all of them are still there, else from the table."""
+        """The next entries after a position: from memory where all are still there, else from the table."""
         if self._head <= position:
             return []
         if self._recent and self._recent[0][0] <= position + 1:
             return [(at, entry) for at, entry in self._recent if at > position]
         pool = await self._database.raw_pool()
-        return [(row["position"], _dump(row)) for row in await pool.fetch(_AFTER, position)]
+        return [(row["position"], _dump(row)) for row in await pool.fetch(_AFTER, position, self._head)]
 
     def start(self) -> None:
         """Streams are fed in the background until stop()."""
@@ -133,13 +157,11 @@ class FeedApi:
                 await asyncio.sleep(_POLL_S)
 
     async def _read_news(self) -> None:
-        pool = await self._database.raw_pool()
-        if not self._head:
-            self._head = await pool.fetchval(_HEAD)
-        rows = await pool.fetch(_AFTER, self._head)
-        if rows:
+        newest = await self._newest()
+        async for rows in self._pages(_AFTER, self._head or newest, newest):
             self._recent = [*self._recent, *((row["position"], _dump(row)) for row in rows)][-_REMEMBERED:]
             self._head = rows[-1]["position"]
+        self._head = self._head or newest
         news, self._news = self._news, asyncio.Event()
         news.set()
 

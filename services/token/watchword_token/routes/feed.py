@@ -27,9 +27,14 @@ def feed_router(parts: Parts) -> APIRouter:
 
     @router.get("")
     async def get_revocations(_caller: reader, after: After = None) -> Response:
-        """Everything that is revoked, or what came after a position: `{"position", "entries"}`."""
-        body = await (parts.feed_api.snapshot(parts.now()) if after is None else parts.feed_api.after(after))
-        return Response(body, media_type=_JSON)
+        """Everything that is revoked, or what came after a position: `{"position", "entries"}`.
+
+        What came after is told 10,000 entries at a time: ask again with the `position` of the answer until it is the
+        newest.
+        """
+        if after is None:
+            return StreamingResponse(await parts.feed_api.snapshot(parts.now()), media_type=_JSON)
+        return Response(await parts.feed_api.after(after), media_type=_JSON)
 
     @router.get("/position")
     async def get_position(_caller: reader) -> Response:
