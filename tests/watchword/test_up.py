@@ -126,6 +126,9 @@ def test_a_first_start_and_a_second_one(up: Callable[..., Up], tmp_path: Path) -
     assert [each["username"] for each in second.call("GET", "/users").json()["items"]] == ["admin", "kept"]
     second.process.send_signal(signal.SIGTERM)
     assert second.until_ended() == 0
+    for path in (first.data / "run").glob("worker-*.log"):
+        for line in path.read_text().splitlines():
+            assert "event" in json.loads(line), line
     logs = "".join(path.read_text(errors="replace") for path in (first.data / "run").glob("*.log"))
     assert not any(secret in logs for secret in (access["password"], access["admin_token"], "a password to keep"))
 

@@ -7,6 +7,7 @@ first used, not when its class is defined: most are used inside others only, and
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 ARGUMENTS = ("-X", "no_debug_ranges", "-m", "watchword.lean")
@@ -30,8 +31,12 @@ def replace_process(services: Sequence[str], orders: bytes) -> None:
 if __name__ == "__main__":
     sys.modules.update(dict.fromkeys(_NOT_HERE))  # type: ignore[arg-type]  # None is how Python spells "not here"
     from pydantic import BaseModel
+    from pydantic.warnings import UnsupportedFieldAttributeWarning
 
     BaseModel.model_config["defer_build"] = True
+    # Of parameters whose alias means nothing by itself. FastAPI silences it where it makes them, and here they are
+    # built at the first request.
+    warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
 
     from watchword.worker import main
 
