@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from watchword_web.app import create_app
 from watchword_web.errors import OAuthError, PageError, Problem
+from watchword_web.failures import Trouble
 from watchword_web.forms import read_form, read_json, read_query
 from watchword_web.pages import Pages
 from watchword_web.settings import Site
@@ -117,6 +118,25 @@ async def test_an_outage_is_a_503_that_says_when_to_come_back(
     assert answer.status_code == 503
     assert answer.headers["content-type"].startswith(media_type)
     assert answer.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize(("path", "media_type"), SHAPES)
+async def test_a_conflict_that_nobody_foresaw_is_a_409_and_logged(
+    call: Call, site: Site, sample_pages: Pages, path: str, media_type: str
+) -> None:
+    app = create_app(
+        "admin", title="Test", settings=site, routers=[router], version="1", pages=sample_pages,
+        judge=lambda error: Trouble.CONFLICT if isinstance(error, RuntimeError) else None,
+    )  # fmt: skip
+    with capture_logs() as lines:
+        answer = await call(app, f"{path}?kind=crash")
+    # OAuth has no word for it: a client that reads invalid_request would give up for good.
+    assert answer.status_code == (500 if media_type == "application/json" else 409)
+    assert answer.headers["content-type"].startswith(media_type)
+    assert "private-detail" not in answer.text
+    [line] = lines
+    assert (line["log_level"], line["reference"]) == ("error", answer.headers["x-request-id"])
+    assert any("test_app.py" in frame for frame in line["frames"])
 
 
 async def test_each_refusal_keeps_its_own_shape_and_its_detail_stays_in_the_log(call: Call, app: FastAPI) -> None:

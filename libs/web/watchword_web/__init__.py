@@ -12,7 +12,7 @@
 | `limits`, `cors`, `api`, `openapi` | rate limits, cross-origin calls, lists with cursors, the document |
 
 **Errors.** Raise `OAuthError`, `Problem` or `PageError` where the rule is; unreadable input is raised for you
-as `BadRequest`. Anything else becomes a 500 (or 503, see `outages`) with a reference id and no details.
+as `BadRequest`. Anything else becomes a 500 (or 503 or 409, see `judge`) with a reference id and no details.
 
 **Paths** are written without the installation's base path everywhere: in routes, in `HotPaths`, in templates through
 `url("/login")`. The gateway strips it from `path`, or leaves it there and sets `root_path` (ASGI); both work.

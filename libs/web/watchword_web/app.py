@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from watchword_web.cors import CrossOrigin, IsAllowed
 from watchword_web.errors import BadRequest, OAuthError, PageError, Problem
-from watchword_web.failures import OUTAGES, Outages, answer
+from watchword_web.failures import Judge, answer, trouble_of
 from watchword_web.middleware import Failures, PublicHost, RequestGuard, SecurityHeaders
 from watchword_web.openapi import describe
 from watchword_web.pages import Pages
@@ -34,7 +34,7 @@ def create_app(
     origins: IsAllowed | None = None,
     large: Mapping[str, int] | None = None,
     large_below: Mapping[str, int] | None = None,
-    outages: Outages = OUTAGES,
+    judge: Judge = trouble_of,
 ) -> FastAPI:
     """A service's FastAPI application: its routers behind our middleware, with errors in our three shapes.
 
@@ -43,7 +43,7 @@ def create_app(
     as OpenAPI path items.  cors: methods by path prefix that scripts of other origins may call: no cookie may play a
     part there.  origins: of which ones; of every one when left out.  large: how many bytes a body may have at paths
     where 64 KiB are not enough; the route reads it with `read_json`, after it knows who sends it.  large_below: the
-    same by path prefix, JSON is checked as anywhere.  outages: exceptions that mean "a server we need is away": 503.
+    same by path prefix, JSON is checked as anywhere.  judge: what is 503 or 409, and no defect (500).
     """
     pages = pages or Pages(["watchword_web"], settings)
     app = FastAPI(
@@ -60,14 +60,14 @@ def create_app(
         middleware=[
             *([Middleware(CrossOrigin, prefixes=cors, is_allowed=origins)] if cors else []),
             Middleware(SecurityHeaders),
-            Middleware(Failures, pages=pages, outages=outages),
+            Middleware(Failures, pages=pages, judge=judge),
             Middleware(RequestGuard, large=large, large_below=large_below),
             Middleware(PublicHost, settings=settings, pages=pages),
         ],
     )
 
     async def on_refusal(request: Request, error: Exception) -> Response:
-        return answer(request.scope, error, pages, outages)
+        return answer(request.scope, error, pages, judge)
 
     for refusal in _REFUSALS:
         app.add_exception_handler(refusal, on_refusal)

@@ -1,7 +1,10 @@
 """From an exception to an answer: one place that knows how each refusal looks on each surface, and what is logged."""
 
+import socket
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from http import HTTPStatus
 
 import structlog
@@ -17,9 +20,17 @@ from watchword_web.references import reference_of
 from watchword_web.surfaces import Surface, route_path, surface_of
 from watchword_web.texts import Text
 
-Outages = tuple[type[Exception], ...]
+
+class Trouble(StrEnum):
+    """What an exception is that is no defect of ours."""
+
+    AWAY = "away"  # a server that is needed does not answer: 503
+    CONFLICT = "conflict"  # somebody changed the same at the same moment: 409
+
+
+Judge = Callable[[Exception], Trouble | None]
 # FileNotFoundError: the UNIX socket of a server that does not run.
-OUTAGES: Outages = (ConnectionError, FileNotFoundError, TimeoutError)
+_AWAY = (ConnectionError, FileNotFoundError, TimeoutError, socket.gaierror)
 
 _LOGGED_PATH = 200
 _LOGGED_FRAMES = 8
@@ -37,7 +48,13 @@ class _Failure:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def answer(scope: Scope, error: Exception, pages: Pages, outages: Outages = OUTAGES) -> Response:
+def trouble_of(error: Exception) -> Trouble | None:
+    """What the exception is, as far as the network tells; None for a defect."""
+    # asyncio raises a plain OSError where each of several addresses refused.
+    return Trouble.AWAY if isinstance(error, _AWAY) or type(error) is OSError else None
+
+
+def answer(scope: Scope, error: Exception, pages: Pages, judge: Judge = trouble_of) -> Response:
     """The answer to an exception that ended a request, after one log line about it."""
     path = route_path(scope)
     surface = surface_of(path)
@@ -51,7 +68,7 @@ def answer(scope: Scope, error: Exception, pages: Pages, outages: Outages = OUTA
         case PageError():
             _log_refusal(scope, surface, error.status, error.code, error.detail)
             return _page(scope, pages, error)
-    failure = _failure(scope, surface, error, outages)
+    failure = _failure(scope, surface, error, judge)
     match surface:
         case Surface.OAUTH:
             return _oauth(failure)
@@ -65,7 +82,7 @@ def answer(scope: Scope, error: Exception, pages: Pages, outages: Outages = OUTA
             return problem.response(instance=path, reference=reference_of(scope))
 
 
-def oauth_answer(scope: Scope, error: Exception, outages: Outages = OUTAGES) -> Response:
+def oauth_answer(scope: Scope, error: Exception, judge: Judge = trouble_of) -> Response:
     """As `answer`, for endpoints that only ever speak JSON (the hot paths)."""
     match error:
         case OAuthError():
@@ -74,7 +91,7 @@ def oauth_answer(scope: Scope, error: Exception, outages: Outages = OUTAGES) -> 
         case Problem():
             _log_refusal(scope, Surface.OAUTH, error.status, error.title, error.private)
             return error.response(instance=route_path(scope), reference=reference_of(scope))
-    failure = _failure(scope, Surface.OAUTH, error, outages)
+    failure = _failure(scope, Surface.OAUTH, error, judge)
     return _oauth(failure)
 
 
@@ -84,7 +101,7 @@ def _oauth(failure: _Failure) -> Response:
     return OAuthError(code, failure.description, failure.status, headers=failure.headers).response()
 
 
-def _failure(scope: Scope, surface: Surface, error: Exception, outages: Outages) -> _Failure:
+def _failure(scope: Scope, surface: Surface, error: Exception, judge: Judge) -> _Failure:
     match error:
         case BadRequest():
             _log_refusal(scope, surface, error.status, error.code, error.detail or error.description)
@@ -97,12 +114,24 @@ def _failure(scope: Scope, surface: Surface, error: Exception, outages: Outages)
             )  # fmt: skip
         case HTTPException():
             return _http_failure(error)
-        case _ if isinstance(error, outages):
+        case _:
+            return _crash(scope, surface, error, judge(error))
+
+
+def _crash(scope: Scope, surface: Surface, error: Exception, trouble: Trouble | None) -> _Failure:
+    match trouble:
+        case Trouble.AWAY:
             _log_crash(scope, "request.unavailable", error)
             return _Failure(
                 503, "temporarily_unavailable", Text("Not available at the moment"),
                 Text("A server that is needed for this does not answer. Try again in a few seconds."),
                 headers={"Retry-After": "2"},
+            )  # fmt: skip
+        case Trouble.CONFLICT if surface is not Surface.OAUTH:  # which has no word for it
+            _log_crash(scope, "request.conflict", error)
+            return _Failure(
+                409, "conflict", Text("Changed meanwhile"),
+                Text("Somebody else changed the same at the same moment. Look at what is there now, and try again."),
             )  # fmt: skip
         case _:
             _log_crash(scope, "request.failed", error)

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from watchword_web.errors import BODY_LIMIT_BYTES, BadRequest, BodyTooLarge, OAuthError
-from watchword_web.failures import OUTAGES, Outages, oauth_answer
+from watchword_web.failures import oauth_answer
 from watchword_web.forms import check_length
 from watchword_web.surfaces import route_path
 
@@ -25,16 +25,14 @@ _JSON_HEADERS = ((b"content-type", b"application/json"), *_PRIVATE_HEADERS)
 class HotPaths:
     """An ASGI application: the hot endpoint of the request's path where there is one, else the application behind.
 
-    hot: path without the installation's base path -> endpoint, which answers every method itself.  outages: exceptions
-    that mean "a server we need is away" and become 503.
+    hot: path without the installation's base path -> endpoint, which answers every method itself.
     """
 
-    __slots__ = ("_app", "_hot", "_outages")
+    __slots__ = ("_app", "_hot")
 
-    def __init__(self, app: ASGIApp, hot: Mapping[str, ASGIApp], *, outages: Outages = OUTAGES) -> None:
+    def __init__(self, app: ASGIApp, hot: Mapping[str, ASGIApp]) -> None:
         self._app = app
         self._hot = dict(hot)
-        self._outages = outages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._hot.get(route_path(scope)) if scope["type"] == "http" else None
@@ -46,7 +44,7 @@ class HotPaths:
         except ClientDisconnect:
             return
         except Exception as error:  # the edge: nothing may leave as a stack trace or a closed connection
-            await oauth_answer(scope, error, self._outages)(scope, receive, send)
+            await oauth_answer(scope, error)(scope, receive, send)
 
 
 async def read_body(scope: Scope, receive: Receive, limit_bytes: int = BODY_LIMIT_BYTES) -> bytes:

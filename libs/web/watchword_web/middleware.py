@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from watchword_web.csp import NOTHING
 from watchword_web.errors import BODY_LIMIT_BYTES, BadRequest, BodyTooLarge
-from watchword_web.failures import Outages, answer
+from watchword_web.failures import Judge, answer
 from watchword_web.forms import check_length, parse_json
 from watchword_web.hosts import is_public_host, loopback_redirect, seen_host
 from watchword_web.pages import Pages
@@ -63,10 +63,10 @@ class SecurityHeaders:
 class Failures:
     """Gives the request its reference id, and turns whatever escapes from below into an answer without details."""
 
-    def __init__(self, app: ASGIApp, pages: Pages, outages: Outages) -> None:
+    def __init__(self, app: ASGIApp, pages: Pages, judge: Judge) -> None:
         self._app = app
         self._pages = pages
-        self._outages = outages
+        self._judge = judge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,7 +87,7 @@ class Failures:
         except ClientDisconnect:
             return
         except Exception as error:
-            response = answer(scope, error, self._pages, self._outages)
+            response = answer(scope, error, self._pages, self._judge)
             if started:
                 raise  # half an answer is out; the server must break the connection off
             await response(scope, receive, send_noting_start)

@@ -3,10 +3,7 @@
 from importlib.metadata import version
 from typing import Final
 
-import asyncpg
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from watchword_admin import consumers
 from watchword_admin.api import client_router, provider_router
@@ -47,17 +44,16 @@ from watchword_runtime.access import Access
 from watchword_runtime.backbone import Backbone
 from watchword_runtime.callers import RESOURCE_METADATA, Callers
 from watchword_runtime.calls import Calls
-from watchword_runtime.internal import Unreachable
 from watchword_runtime.lifecycle import Once
-from watchword_runtime.passwords import Busy, Passwords
+from watchword_runtime.passwords import Passwords
 from watchword_runtime.plans import Plans
 from watchword_runtime.plans_api import MAX_BYTES, apply_path, plan_router
 from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
+from watchword_runtime.troubles import trouble_of
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
-from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
 from watchword_web.pages import Pages
 
@@ -81,16 +77,6 @@ PATHS: Final[tuple[str, ...]] = (
     REGISTER,
     RESOURCE_METADATA,
     "/admin",
-)
-# What says that a server we need is away, beyond the usual network errors.
-AWAY: Final = (
-    DBAPIError,
-    PoolTimeout,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    Unreachable,
-    Busy,
 )
 
 log = structlog.get_logger()
@@ -194,7 +180,7 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
             BRANDING: MAX_BODY,
             "/admin/branding": MAX_BODY,
         },
-        outages=(*OUTAGES, *AWAY),
+        judge=trouble_of,
     )
     backbone.runs(Reaper(database, pulls, shared.feed, endings, idle=settings.registration_idle, now=shared.now))
 

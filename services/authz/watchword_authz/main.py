@@ -2,10 +2,6 @@
 
 from typing import Final, TypeVar
 
-import asyncpg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from watchword_authz import consumers
 from watchword_authz.asking import open_resources_of
 from watchword_authz.clients import CopiedClients, origins_of, spender
@@ -64,17 +60,15 @@ from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
+from watchword_runtime.troubles import trouble_of
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
 from watchword_web.cookies import Cookies
-from watchword_web.failures import OUTAGES
 from watchword_web.limits import Guesses, Limiter
 from watchword_web.pages import Pages
 
 VERSION: Final = "0.1.0"
 
-# PostgreSQL is away, or this service's pool is exhausted: 503, try again.
-_AWAY: Final = (DBAPIError, PoolTimeout, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 E = TypeVar("E", bound=Export)
 
@@ -224,7 +218,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         pages=context.pages,
         cors={PAR: ("POST",)},
         origins=lambda origin: origins.ready and origin in origins.page,
-        outages=(*OUTAGES, *_AWAY),
+        judge=trouble_of,
     )
     backbone.runs(Sweeper(database, feed=shared.feed, now=shared.now, keep_decisions=settings.decisions_keep))
     backbone.runs(mails)

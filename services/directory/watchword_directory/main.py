@@ -3,10 +3,6 @@
 from importlib.metadata import version
 from typing import Final
 
-import asyncpg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from watchword_database import transaction
 from watchword_directory import consumers, store
 from watchword_directory.claims import ClaimsWorker
@@ -26,17 +22,16 @@ from watchword_runtime.access import Access
 from watchword_runtime.backbone import Backbone
 from watchword_runtime.branding import follow_branding
 from watchword_runtime.callers import Callers
-from watchword_runtime.internal import Unreachable
-from watchword_runtime.passwords import Busy, Passwords
+from watchword_runtime.passwords import Passwords
 from watchword_runtime.plans import Plans
 from watchword_runtime.plans_api import MAX_BYTES, apply_path, plan_router
 from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
+from watchword_runtime.troubles import trouble_of
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
 from watchword_web.cookies import Cookies
-from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
 from watchword_web.pages import Pages
 
@@ -55,16 +50,6 @@ PATHS: Final[tuple[str, ...]] = (
     "/api/v1/me/identities",
     "/scim/v2",
     apply_path(Service.DIRECTORY),
-)
-# What says that a server we need is away, beyond the usual network errors.
-AWAY: Final = (
-    DBAPIError,
-    PoolTimeout,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    Unreachable,
-    Busy,
 )
 
 
@@ -131,6 +116,6 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         pages=pages,
         large_below={scim.PREFIX: scim.MAX_BODY},
         large={apply_path(Service.DIRECTORY): MAX_BYTES},
-        outages=(*OUTAGES, *AWAY),
+        judge=trouble_of,
     )
     return backbone.service(app)

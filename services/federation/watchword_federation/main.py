@@ -7,10 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import Final, TypeVar
 
-import asyncpg
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from watchword_events.exports import ENTITIES, ApiKeyExport, Export, IdentityExport, ProviderExport, UserExport
 from watchword_events.names import Service
@@ -42,16 +39,14 @@ from watchword_runtime.internal import InternalClient
 from watchword_runtime.keyring import Keyring, Sealer, Unsealable
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
+from watchword_runtime.troubles import trouble_of
 from watchword_web.api import Cursor
 from watchword_web.app import create_app
 from watchword_web.cookies import Cookies
-from watchword_web.failures import OUTAGES
 from watchword_web.limits import Limiter
 from watchword_web.pages import Pages
 
 PATHS: Final[tuple[str, ...]] = ("/api/auth/sso/", "/api/v1/upstream", "/api/v1/providers/*/test")
-# PostgreSQL is away; a statement that is wrong is not among these.
-AWAY: Final = (OperationalError, InterfaceError, PoolTimeout, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
 
 # Each holds a connection to PostgreSQL while the provider answers.
 RENEWALS: Final = 2
@@ -128,7 +123,7 @@ def build(settings: FederationSettings, shared: Shared) -> ServiceApp:
         routers=routers(federation),
         version=version("watchword-federation"),
         pages=pages,
-        outages=(*OUTAGES, *AWAY),
+        judge=trouble_of,
         large_below={f"{BASE}/acs/": MAX_FORM, f"{BASE}/slo/": MAX_FORM},
     )
     return backbone.service(app)

@@ -4,10 +4,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-import asyncpg
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
 from watchword_database import Database
 from watchword_events.exports import ScopeExport
 from watchword_runtime.books import Book
@@ -55,20 +51,8 @@ from watchword_token.userinfo import Userinfo
 from watchword_token.workloads import Workloads
 from watchword_web.branding import Branding
 from watchword_web.cors import IsAllowed, WithCors
-from watchword_web.failures import OUTAGES as WEB_OUTAGES
 
 METADATA_MAX_AGE_S: Final = 3600
-# Exceptions that mean "PostgreSQL or another service is away": 503, and it is tried again.
-OUTAGES: Final[tuple[type[Exception], ...]] = (
-    *WEB_OUTAGES,
-    OSError,
-    OperationalError,
-    InterfaceError,
-    PoolTimeout,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-)
 
 
 def hot_endpoints(
@@ -139,7 +123,7 @@ def hot_endpoints(
     is_allowed = memory.origins.has
 
     def hot(answer: Answer, *methods: str, is_allowed: IsAllowed | None = is_allowed) -> ASGIApp:
-        return HotEndpoint(answer, throttle=throttle, now=now, outages=OUTAGES, methods=methods, is_allowed=is_allowed)
+        return HotEndpoint(answer, throttle=throttle, now=now, methods=methods, is_allowed=is_allowed)
 
     return {
         "/oauth2/token": hot(token.answer, "POST"),

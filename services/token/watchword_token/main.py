@@ -40,6 +40,7 @@ from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ASGIApp, ServiceApp
 from watchword_runtime.shared import Shared
+from watchword_runtime.troubles import trouble_of
 from watchword_token import api_keys
 from watchword_token.access import AccessRules
 from watchword_token.additions import Additions
@@ -55,7 +56,7 @@ from watchword_token.feed_api import FeedApi
 from watchword_token.foreign import TrustedIssuers
 from watchword_token.formats import Formats
 from watchword_token.front_channel import FrontChannel
-from watchword_token.hot import OUTAGES, hot_endpoints
+from watchword_token.hot import hot_endpoints
 from watchword_token.issuing import Issuing
 from watchword_token.keys import Keys
 from watchword_token.ledger import Ledger
@@ -279,7 +280,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         version=VERSION,
         pages=pages,
         openapi_paths=described.PATHS,
-        outages=OUTAGES,
+        judge=trouble_of,
     )
     _route_hot(app, hot)
     for close in (client_keys.aclose, passwords.close, store.stop, issuers.close):

@@ -7,11 +7,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from watchword_runtime.clock import Clock
+from watchword_runtime.troubles import trouble_of
 from watchword_token.reply import Reply
 from watchword_token.throttle import GUESSES, Throttle
 from watchword_web.cors import IsAllowed, WithCors
 from watchword_web.errors import BODY_LIMIT_BYTES, BodyTooLarge, OAuthError
-from watchword_web.failures import oauth_answer
+from watchword_web.failures import Trouble, oauth_answer
 from watchword_web.forms import Params, check_form_type, parse_form
 from watchword_web.hot import header, method_not_allowed, read_body, send_json, send_private
 
@@ -40,7 +41,7 @@ Answer = Callable[[Asked], Awaitable[bytes | Reply]]
 class HotEndpoint:
     """An ASGI endpoint whose answers are JSON, with limits per address and, where origins are given, CORS."""
 
-    __slots__ = ("_cors", "_form_needed", "_methods", "_now", "_outages", "_throttle", "answer")
+    __slots__ = ("_cors", "_form_needed", "_methods", "_now", "_throttle", "answer")
 
     def __init__(
         self,
@@ -48,15 +49,12 @@ class HotEndpoint:
         *,
         throttle: Throttle,
         now: Clock,
-        outages: tuple[type[Exception], ...],
         methods: tuple[str, ...] = ("POST",),
         is_allowed: IsAllowed | None = None,
     ) -> None:
-        """outages: exceptions that mean "a server that we need is away"; all are answered 503."""
         self.answer = answer
         self._throttle = throttle
         self._now = now
-        self._outages = outages
         self._methods = methods
         self._form_needed = methods == ("POST",)
         self._cors = WithCors(self._serve_anyhow, is_allowed, methods) if is_allowed is not None else None
@@ -93,7 +91,9 @@ class HotEndpoint:
             if error.error in GUESSES:
                 self._throttle.failed(address, now_s)
             raise
-        except self._outages as error:
+        except Exception as error:
+            if trouble_of(error) is not Trouble.AWAY:
+                raise
             raise ConnectionError(type(error).__name__) from error
         if isinstance(answer, bytes):
             await send_json(send, answer)
