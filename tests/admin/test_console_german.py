@@ -91,6 +91,7 @@ async def test_no_page_says_anything_in_english(own_platform: Platform, german: 
     user = await api.create("/users", username=name)
     group = await api.create("/groups", name=name)
     organization = await api.create("/organizations", name=name, short_name=name)
+    await api.create(f"/organizations/{organization['id']}/domains", domain="acme.example")
     role = await api.create("/roles", name=name)
     rule = await api.create("/rules", name=name, expression="true", clients=[client["client_id"]], enabled=False)
     hook = await api.create("/webhooks", name=name, url="https://receiver.invalid/hook", enabled=False)
@@ -103,7 +104,10 @@ async def test_no_page_says_anything_in_english(own_platform: Platform, german: 
         *(f"/admin/providers/{provider['id']}{deed}" for deed in ("", "/test", "/disable", "/remove")),
         *(f"/admin/users/{user['id']}{deed}" for deed in ("", "/edit", "/disable", "/sign-out", "/delete")),
         *(f"/admin/groups/{group['id']}{deed}" for deed in ("", "/edit", "/delete")),
-        *(f"/admin/organizations/{organization['id']}{deed}" for deed in ("", "/delete")),
+        *(
+            f"/admin/organizations/{organization['id']}{deed}"
+            for deed in ("", "/domains/acme.example/remove", "/delete")
+        ),
         *(f"/admin/roles/{role['id']}{deed}" for deed in ("", "/edit", "/delete")),
         *(f"/admin/rules/{rule['id']}{deed}" for deed in ("", "/delete")),
         *(f"/admin/webhooks/{hook['id']}{deed}" for deed in ("", "/delete")),

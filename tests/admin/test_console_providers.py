@@ -8,6 +8,11 @@ from tests.admin.conftest import Make, sign_in
 from watchword_admin import provider_kinds
 from watchword_admin.console.fields import new_provider_values, provider_members
 from watchword_admin.presets import Preset, Presets
+from watchword_database import transaction
+from watchword_database.ids import new_id
+from watchword_directory.models import IdentityLink
+from watchword_events.names import Service
+from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
@@ -142,7 +147,7 @@ async def test_a_provider_is_disabled_enabled_and_deleted_with_what_that_means(
     await console.open(f"{console.issuer}/admin/providers")
     page = await console.click(f"disable-{provider_id}")
     assert "People linked to it: 0" in page.body
-    assert "there is no mail server" in page.texts["no-invite"]
+    assert not page.has("no-invite"), "nobody needs a link"
     await console.submit("disable", end_sessions="1")
     assert (await api.get(f"/providers/{provider_id}"))["enabled"] is False
     ended = (await api.get("/revocations", limit="200"))["items"]
@@ -153,6 +158,38 @@ async def test_a_provider_is_disabled_enabled_and_deleted_with_what_that_means(
     assert "cannot be undone" in page.body
     await console.submit("remove")
     assert (await api.call("GET", f"/providers/{provider_id}")).status_code == 404
+
+
+async def test_only_people_who_have_no_other_provider_are_offered_a_link(
+    platform: Platform, console: Browser, api: Api, make_provider: Make
+) -> None:
+    provider = str((await make_provider())["id"])
+    user = await api.create("/users", username=f"linked-{secrets.token_hex(4)}")
+    async with transaction(platform.database.open(Service.DIRECTORY)) as session:
+        link = IdentityLink(
+            id=new_id(), user_id=str(user["id"]), provider_id=provider, issuer="https://login.corp.example",
+            subject="1", created_at=utc_now(), last_used_at=utc_now(),
+        )  # fmt: skip
+        session.add(link)
+    for deed in ("disable", "remove"):
+        page = await console.open(f"{console.issuer}/admin/providers/{provider}/{deed}")
+        assert "Those without another provider: 1." in page.body
+        assert "there is no mail server" in page.texts["no-invite"]
+
+
+async def test_a_provider_s_page_leads_to_its_rules_and_to_its_tokens_for_applications(
+    console: Browser, make_provider: Make
+) -> None:
+    rules = [{"expression": "true", "groups": ["ops"]}]
+    provider = (await make_provider(group_sync={"rules": rules}))["id"]
+    page = await console.open(f"{console.issuer}/admin/providers/{provider}")
+    assert page.texts["mapping-rules"].startswith("Rules: 0 for roles, 1 for groups.")
+    assert page.links["to-exchange"].endswith("#exchange")
+    assert "token endpoint (RFC 8693)" in page.texts["exchange"]
+    page = await console.click("mapping")
+    assert page.texts["group-rules"]
+    page = await console.open(f"{console.issuer}/admin/providers")
+    assert page.links[f"mapping-{provider}"].endswith(f"/admin/providers/{provider}/mapping")
 
 
 async def test_the_test_page_says_how_to_try_and_what_failed(console: Browser, make_provider: Make) -> None:

@@ -117,8 +117,8 @@ class Calls:
     ) -> bytes:
         """The body of a successful answer.
 
-        Raises SessionOver, Refused, PageError (403, 404) and Unreachable (503), which is also for what the owner itself
-        could not do.
+        Raises SessionOver, Refused, PageError (404, and 403 where nothing that was sent is what is not allowed) and
+        Unreachable (503), which is also for what the owner itself could not do.
         """
         owner = self.owner_of(path)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
@@ -144,13 +144,13 @@ class Calls:
         match answer.status_code:
             case 401:
                 return SessionOver()
-            case 403:
+            case 404:
+                return PageError("not_found", "That is gone", "It was deleted, or never was.", 404, retry=self.home)
+            case 403 if not problem.errors:
                 return PageError(
                     "not_allowed", "You may not do that", problem.detail or "Your role does not allow it.", 403
                 )
-            case 404:
-                return PageError("not_found", "That is gone", "It was deleted, or never was.", 404, retry=self.home)
-            case 400 | 409 | 422:
+            case 400 | 403 | 409 | 422:
                 errors = {each.member: each.text for each in reversed(problem.errors)}
                 places = {each.member: (each.line, each.column) for each in problem.errors if each.line and each.column}
                 return Refused(

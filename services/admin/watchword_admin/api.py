@@ -39,8 +39,9 @@ class Listing(BaseModel):
 
 
 class ClientListing(Listing):
-    """Clients by name."""
+    """Clients by name. search: a part of the name, of the short name, of the description or of the id."""
 
+    search: str | None = Field(None, min_length=1, max_length=128)
     client_id: str | None = Field(None, max_length=2048)
     kind: ClientKind | None = None
     enabled: bool | None = None
@@ -119,6 +120,7 @@ def client_router(parts: Parts) -> APIRouter:
                 client_name=listing.client_name,
                 short_name=listing.short_name,
                 enabled=listing.enabled,
+                search=listing.search,
             )
             shown = found[: listing.limit]
             secrets = await store.secrets_of(session, [client.id for client in shown])

@@ -119,8 +119,10 @@ def refusals(what: str) -> Iterator[None]:
             400, "The request is not valid", errors=[{"pointer": "#/organization", "detail": error}]
         ) from None
     except BeyondReach:
-        detail = "organization: say one that the caller administers."
-        raise Problem(403, "Not allowed", detail) from None
+        error = "say one that the caller administers"
+        raise Problem(
+            403, "Not allowed", f"organization: {error}.", errors=[{"pointer": "#/organization", "detail": error}]
+        ) from None
     except StillOpen:
         error = "people are invited when the provider is disabled"
         raise Problem(400, "The request is not valid", errors=[{"pointer": "#/enabled", "detail": error}]) from None

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, tuple_, update
+from sqlalchemy import delete, func, or_, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -63,8 +63,12 @@ async def list_clients(
     short_name: str | None = None,
     kind: ClientKind | None = None,
     enabled: bool | None = None,
+    search: str | None = None,
 ) -> Sequence[Client]:
-    """Clients in the order of their names, those after (lower-case name, id)."""
+    """Clients in the order of their names, those after (lower-case name, id).
+
+    search: a part of the name, of the short name, of the description or of the id.
+    """
     name = func.lower(col(Client.client_name))
     place = tuple_(name, col(Client.id))
     statement = select(Client).where(_CLIENT_STANDS, place > after).order_by(name, col(Client.id)).limit(limit)
@@ -78,6 +82,14 @@ async def list_clients(
         statement = statement.where(func.lower(col(Client.short_name)) == short_name.lower())
     if enabled is not None:
         statement = statement.where(col(Client.enabled) == enabled)
+    if search is not None:
+        shown = (
+            col(Client.client_name),
+            col(Client.short_name),
+            col(Client.document)["description"].astext,
+            col(Client.id),
+        )
+        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
     return (await session.exec(statement)).all()
 
 

@@ -25,7 +25,15 @@ _VOUCHED: Final = ("phone_number",)
 
 
 class BeyondReach(Exception):
-    """It would count beyond the caller's organization. The message says what."""
+    """It would count beyond the caller's organization. The message says what.
+
+    field: the member of the document that says it; "" for the whole.
+    """
+
+    def __init__(self, what: str, *, field: str = "") -> None:
+        super().__init__(f"{field}: {what}" if field else what)
+        self.what = what
+        self.field = field
 
 
 class WhichOrganization(Exception):
@@ -65,7 +73,7 @@ async def check_new(
     if by.organizations is None:
         return
     if new.username in RESERVED:
-        raise BeyondReach("the user name is one of those that an installation uses itself")
+        raise BeyondReach("this name is one of those that an installation uses itself", field="username")
     _check_same("attributes", new.attributes, {})
     for name in _VOUCHED:
         _check_same(name, getattr(new, name), None)
@@ -91,7 +99,7 @@ async def check_changes(
         named = await named_organization(session, changes.organization, by)
         _check_same("organization", named.id if named is not None else None, user.organization_id)
     elif "organization" in given:
-        raise BeyondReach("organization: people stay in theirs")
+        raise BeyondReach("people stay in theirs", field="organization")
     if changes.attributes is not None:
         _check_same("attributes", changes.attributes, user.attributes)
     for name in given.intersection(_VOUCHED):
@@ -126,7 +134,7 @@ async def require_below(session: Session, user_ids: Collection[str], by: Reach) 
 def require_groups(groups: Collection[Group], by: Reach) -> None:
     """Raises BeyondReach for a group of somebody else."""
     if not all(by.has(group.organization_id) for group in groups):
-        raise BeyondReach("groups: only those of the organization, which begin with its short name")
+        raise BeyondReach("only those of the organization, which begin with its short name", field="groups")
 
 
 async def within(session: Session, standings: Mapping[str, Standing], by: Reach) -> Mapping[str, Standing]:
@@ -152,9 +160,9 @@ async def _check_address(session: Session, email: str | None, organization_id: s
     if email is None or organization_id is None:
         return
     if not await organization_table.has_proved(session, organization_id, email):
-        raise BeyondReach("email: only an address in a domain that the organization has proved")
+        raise BeyondReach("only an address in a domain that the organization has proved", field="email")
 
 
 def _check_same(field: str, value: JsonValue, before: JsonValue) -> None:
     if value != before:
-        raise BeyondReach(f"{field}: only an administrator of the installation says that")
+        raise BeyondReach("only an administrator of the installation says that", field=field)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, text
+from sqlalchemy import bindparam, delete, func, or_, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import Text
 from sqlmodel import col, select
@@ -88,8 +88,12 @@ async def list_groups(
     by: Reach,
     full_name: str | None = None,
     organization_id: str | None = None,
+    search: str | None = None,
 ) -> Sequence[Group]:
-    """Groups within reach in the order of their full names, those after `after`."""
+    """Groups within reach in the order of their full names, those after `after`.
+
+    search: a part of the full name or of the description.
+    """
     name = func.lower(col(Group.full_name))
     statement = select(Group).where(_STANDS, name > after).order_by(name).limit(limit)
     if by.organizations is not None:
@@ -98,6 +102,9 @@ async def list_groups(
         statement = statement.where(name == full_name.lower())
     if organization_id is not None:
         statement = statement.where(col(Group.organization_id) == organization_id)
+    if search is not None:
+        shown = (col(Group.full_name), col(Group.description))
+        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
     return (await session.exec(statement)).all()
 
 

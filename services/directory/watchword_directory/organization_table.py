@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -83,15 +83,24 @@ async def claim_new_organization(session: Session, organization: Organization) -
 
 
 async def list_organizations(
-    session: Session, *, after: str, limit: int, by: Reach, short_name: str | None = None
+    session: Session, *, after: str, limit: int, by: Reach, short_name: str | None = None, search: str | None = None
 ) -> Sequence[Organization]:
-    """Organizations within reach in the order of their short names, those after `after`."""
+    """Organizations within reach in the order of their short names, those after `after`.
+
+    search: a part of the name, of the short name or of a domain.
+    """
     name = func.lower(col(Organization.short_name))
     statement = select(Organization).where(_STANDS, name > after).order_by(name).limit(limit)
     if by.organizations is not None:
         statement = statement.where(col(Organization.id).in_(by.organizations))
     if short_name is not None:
         statement = statement.where(name == short_name.lower())
+    if search is not None:
+        shown = (col(Organization.name), col(Organization.short_name))
+        domain = col(OrganizationDomain.domain).icontains(search, autoescape=True)
+        with_domain = select(col(OrganizationDomain.organization_id)).where(domain)
+        named = (each.icontains(search, autoescape=True) for each in shown)
+        statement = statement.where(or_(*named, col(Organization.id).in_(with_domain)))
     return (await session.exec(statement)).all()
 
 

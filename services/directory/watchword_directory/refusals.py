@@ -64,9 +64,10 @@ def refusals(about: str = "user") -> Iterator[None]:
         raise _invalid(invalid) from None
     except AboveOwnRank:
         detail = "It concerns somebody, or a role, that stands above the caller."
-        raise Problem(403, "Not allowed", detail) from None
+        raise _not_allowed("", detail, detail) from None
     except BeyondReach as beyond:
-        raise Problem(403, "Not allowed", f"{beyond}."[:1].upper() + f"{beyond}."[1:]) from None
+        sentence = f"{beyond}."
+        raise _not_allowed(beyond.field, sentence[:1].upper() + sentence[1:], beyond.what) from None
     except NamedAsAnothers:
         raise _named_as_anothers() from None
     except WhichOrganization:
@@ -79,6 +80,12 @@ def refusals(about: str = "user") -> Iterator[None]:
     except tuple(_CONFLICTS) as conflict:
         title, detail = _CONFLICTS[type(conflict)]
         raise Problem(409, title, detail) from None
+
+
+def _not_allowed(field: str, detail: str, error: str) -> Problem:
+    """field: what says too much; "" for the whole of what is asked for."""
+    pointer = f"#/{field}" if field else "#"
+    return Problem(403, "Not allowed", detail, errors=[{"pointer": pointer, "detail": error}])
 
 
 def _unknown(unknown: Exception, about: str) -> Problem:

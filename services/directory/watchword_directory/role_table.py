@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, or_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -61,12 +61,17 @@ async def claim_new_role(session: Session, role: Role) -> bool:
     return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
-async def list_roles(session: Session, *, after: str, limit: int, name: str | None = None) -> Sequence[Role]:
-    """Roles in the order of their names, those after `after`."""
+async def list_roles(
+    session: Session, *, after: str, limit: int, name: str | None = None, search: str | None = None
+) -> Sequence[Role]:
+    """Roles in the order of their names, those after `after`. search: a part of the name or of the description."""
     key = func.lower(col(Role.name))
     statement = select(Role).where(_STANDS, key > after).order_by(key).limit(limit)
     if name is not None:
         statement = statement.where(key == name.lower())
+    if search is not None:
+        shown = (col(Role.name), col(Role.description))
+        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
     return (await session.exec(statement)).all()
 
 

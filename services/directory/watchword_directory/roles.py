@@ -124,7 +124,7 @@ async def give_role(
         if not by.has(organization_id):
             raise organization_table.UnknownOrganization(new.organization)
     elif by.organizations is not None:
-        raise BeyondReach("organization: a role is given within one")
+        raise BeyondReach("a role is given within one", field="organization")
     check_place(role, to_group=new.group is not None, within=organization_id is not None)
     require_rank(rank_of([role.name]), by)
     if new.group is not None and await group_table.find_group(session, new.group, by=by) is None:

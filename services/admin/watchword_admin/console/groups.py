@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from watchword_admin.console import documents as seen
 from watchword_admin.console.fields import items_of
-from watchword_admin.console.pages import Console, Handler, cursor_of, following, named
+from watchword_admin.console.pages import Console, Handler, asked_of, cursor_of, following, named
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Refused, together, unless_away
 from watchword_web.texts import Text
@@ -19,15 +19,19 @@ _GROUP: Final = "/admin/groups/{group_id}"
 
 async def list_groups(console: Console, request: Request, visit: Visit) -> Response:
     """Groups in the order of their names."""
-    found = await console.calls.page(visit.token, "groups", seen.Group, limit=_ROWS, **cursor_of(request))
+    asked = asked_of(request, ("search", "organization"))
+    found = await console.calls.page(visit.token, "groups", seen.Group, limit=_ROWS, **asked, **cursor_of(request))
     return console.render(
         request,
         visit,
         "groups.html",
         here="groups",
         groups=found.items,
-        names=await console.names(organizations=[group.organization for group in found.items]),
-        following=following("/admin/groups", {}, found.next),
+        names=await console.names(
+            organizations=[asked.get("organization"), *(group.organization for group in found.items)]
+        ),
+        asked=asked,
+        following=following("/admin/groups", asked, found.next),
     )
 
 
@@ -60,8 +64,15 @@ async def save_group(console: Console, request: Request, visit: Visit) -> Respon
     return console.go(f"/admin/groups/{made.id}")
 
 
-async def show_group(console: Console, request: Request, visit: Visit, *, wrong: str = "") -> Response:
-    """One group with its members and what it may."""
+async def show_group(
+    console: Console,
+    request: Request,
+    visit: Visit,
+    *,
+    errors: Mapping[str, str] | None = None,
+    typed: Mapping[str, str] | None = None,
+) -> Response:
+    """One group with its members and what it may. typed: what the form said that was refused."""
     group_id = named(request)["group_id"]
     assignments = await unless_away(  # not for every role
         console.calls.page(visit.token, "assignments", seen.Assignment, limit=_MANY, group=group_id)
@@ -77,18 +88,18 @@ async def show_group(console: Console, request: Request, visit: Visit, *, wrong:
         providers=[member.provider_id for member in members.items],
         organizations=[group.organization, *(each.organization for each in given)],
     )
-    return console.render(
+    return console.form(
         request,
         visit,
         "group.html",
         here="groups",
-        status=400 if wrong else 200,
+        errors=errors,
         group=group,
         members=members.items,
         assignments=given,
         roles={role.id: role.name for role in roles.items},
         names=names,
-        wrong=wrong,
+        typed=typed or {},
         following=following(f"/admin/groups/{group_id}", {}, members.next),
     )
 
@@ -99,8 +110,13 @@ async def add_member(console: Console, request: Request, visit: Visit) -> Respon
     group_id = named(request)["group_id"]
     user = await user_named(console, visit, form.get("username", ""))
     if user is None:
-        return await show_group(console, request, visit, wrong=Text("there is nobody with this user name"))
-    await console.calls.send(visit.token, "POST", f"groups/{group_id}/members", {"add": [user.id]})
+        wrong = {"username": Text("there is nobody with this user name")}
+        return await show_group(console, request, visit, errors=wrong, typed=form)
+    try:
+        await console.calls.send(visit.token, "POST", f"groups/{group_id}/members", {"add": [user.id]})
+    except Refused as refused:
+        told = {"username": next(iter(refused.errors.values()))}
+        return await show_group(console, request, visit, errors=told, typed=form)
     return console.go(f"/admin/groups/{group_id}")
 
 
@@ -109,7 +125,10 @@ async def remove_member(console: Console, request: Request, visit: Visit) -> Res
     await console.sessions.read_form(request, visit)
     group_id = named(request)["group_id"]
     gone = [str(request.path_params["user_id"])]
-    await console.calls.send(visit.token, "POST", f"groups/{group_id}/members", {"remove": gone})
+    try:
+        await console.calls.send(visit.token, "POST", f"groups/{group_id}/members", {"remove": gone})
+    except Refused as refused:
+        return await show_group(console, request, visit, errors=refused.errors)
     return console.go(f"/admin/groups/{group_id}")
 
 

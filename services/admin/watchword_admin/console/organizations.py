@@ -6,9 +6,10 @@ from typing import Final
 from fastapi import Request, Response
 
 from watchword_admin.console import documents as seen
-from watchword_admin.console.pages import Console, Handler, cursor_of, following, named
+from watchword_admin.console.pages import Console, Handler, asked_of, cursor_of, following, named
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Refused, together
+from watchword_web.errors import PageError
 
 _ROWS: Final = "50"
 _ORGANIZATION: Final = "/admin/organizations/{organization_id}"
@@ -16,14 +17,18 @@ _ORGANIZATION: Final = "/admin/organizations/{organization_id}"
 
 async def list_organizations(console: Console, request: Request, visit: Visit) -> Response:
     """Organizations in the order of their names."""
-    found = await console.calls.page(visit.token, "organizations", seen.Organization, limit=_ROWS, **cursor_of(request))
+    asked = asked_of(request, ("search",))
+    found = await console.calls.page(
+        visit.token, "organizations", seen.Organization, limit=_ROWS, **asked, **cursor_of(request)
+    )
     return console.render(
         request,
         visit,
         "organizations.html",
         here="organizations",
         organizations=found.items,
-        following=following("/admin/organizations", {}, found.next),
+        asked=asked,
+        following=following("/admin/organizations", asked, found.next),
     )
 
 
@@ -44,9 +49,14 @@ async def add_organization(console: Console, request: Request, visit: Visit) -> 
 
 
 async def show_organization(
-    console: Console, request: Request, visit: Visit, *, errors: Mapping[str, str] | None = None
+    console: Console,
+    request: Request,
+    visit: Visit,
+    *,
+    errors: Mapping[str, str] | None = None,
+    typed: Mapping[str, object] | None = None,
 ) -> Response:
-    """One organization: its name, its domains, its groups."""
+    """One organization: its name, its domains, its groups. typed: what a form of the page said that was refused."""
     organization_id = named(request)["organization_id"]
     organization, domains, groups = await together(
         console.calls.get(visit.token, f"organizations/{organization_id}", seen.Organization),
@@ -61,6 +71,8 @@ async def show_organization(
         organization=organization,
         domains=domains.items,
         groups=groups.items,
+        more_groups=following("/admin/groups", {"organization": organization_id}, groups.next),
+        typed={"name": organization.name, **(typed or {})},
         errors=errors,
     )
 
@@ -89,6 +101,21 @@ async def remove_domain(console: Console, request: Request, visit: Visit) -> Res
     return await _do(console, request, visit, "DELETE", f"/domains/{named(request)['domain']}")
 
 
+async def ask_to_remove_domain(console: Console, request: Request, visit: Visit) -> Response:
+    """The question before."""
+    path = f"organizations/{named(request)['organization_id']}"
+    organization, domains = await together(
+        console.calls.get(visit.token, path, seen.Organization),
+        console.calls.page(visit.token, f"{path}/domains", seen.Domain),
+    )
+    domain = next((each for each in domains.items if each.domain == request.path_params["domain"]), None)
+    if domain is None:
+        raise PageError("not_found", "That is gone", "It was deleted, or never was.", 404, retry="/admin")
+    return console.render(
+        request, visit, "domain_question.html", here="organizations", organization=organization, domain=domain
+    )
+
+
 async def ask_to_delete(console: Console, request: Request, visit: Visit) -> Response:
     """The question before."""
     path = f"organizations/{named(request)['organization_id']}"
@@ -99,7 +126,10 @@ async def ask_to_delete(console: Console, request: Request, visit: Visit) -> Res
 async def delete_organization(console: Console, request: Request, visit: Visit) -> Response:
     """The organization is gone, if it was empty."""
     await console.sessions.read_form(request, visit)
-    await console.calls.send(visit.token, "DELETE", f"organizations/{named(request)['organization_id']}")
+    try:
+        await console.calls.send(visit.token, "DELETE", f"organizations/{named(request)['organization_id']}")
+    except Refused as refused:
+        return await show_organization(console, request, visit, errors=refused.errors)
     return console.go("/admin/organizations")
 
 
@@ -116,7 +146,7 @@ async def _do(
     try:
         await console.calls.send(visit.token, method, f"organizations/{organization_id}{below}", body)
     except Refused as refused:
-        return await show_organization(console, request, visit, errors=refused.errors)
+        return await show_organization(console, request, visit, errors=refused.errors, typed=body)
     return console.go(f"/admin/organizations/{organization_id}")
 
 
@@ -142,6 +172,7 @@ GET: Final[Mapping[str, Handler]] = {
     "/admin/organizations": list_organizations,
     "/admin/organizations/new": new_organization,
     _ORGANIZATION: show_organization,
+    f"{_ORGANIZATION}/domains/{{domain}}/remove": ask_to_remove_domain,
     f"{_ORGANIZATION}/delete": ask_to_delete,
 }
 POST: Final[Mapping[str, Handler]] = {

@@ -22,8 +22,10 @@ from watchword_runtime.calls import Calls
 from watchword_web.errors import PageError
 from watchword_web.forms import read_query
 from watchword_web.pages import Pages
+from watchword_web.texts import Text
 
 _ROWS: Final = 50
+_MOST_SEARCHED: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,19 @@ class Console:
         errors: Mapping[str, str] | None = None,
         **context: object,
     ) -> Response:
-        """A page with a form. errors: what is wrong with what was typed, by field; the status is 400 then."""
-        status = 400 if errors else 200
-        return self.render(request, visit, template, here=here, status=status, errors=worded(errors or {}), **context)
+        """A page with a form. errors: what is wrong with what was typed, by field; the status is 400 then.
+
+        What is wrong with something that the form has no control for is told above it.
+        """
+        status, wrong = (400 if errors else 200), dict(worded(errors or {}))
+        page = self.render(request, visit, template, here=here, status=status, errors=wrong, **context)
+        shown = bytes(page.body).decode()
+        unseen = [name for name in wrong if name and f'id="{name}-note"' not in shown]
+        if not unseen:
+            return page
+        words = self.pages.words(self.pages.language_of(request))
+        wrong[""] = Text(" ".join(words.of(wrong.pop(name)) for name in ("", *unseen) if name in wrong))
+        return self.render(request, visit, template, here=here, status=status, errors=wrong, **context)
 
     def go(self, path: str) -> Response:
         """To another page, after something was done."""
@@ -128,6 +140,12 @@ def cursor_of(request: Request) -> dict[str, str]:
     return {"cursor": query["cursor"]} if "cursor" in query else {}
 
 
+def asked_of(request: Request, names: Iterable[str]) -> dict[str, str]:
+    """What a list is narrowed by, from its address. names: of the parameters that the same list of the API has."""
+    query = read_query(request)
+    return {name: query[name] for name in names if name in query}
+
+
 def following(path: str, asked: Mapping[str, str], cursor: str | None) -> str:
     """The path of a list's next page; "" on the last."""
     return f"{path}?{urlencode({**asked, 'cursor': cursor})}" if cursor else ""
@@ -139,18 +157,18 @@ def _known(ids: Iterable[str | None]) -> set[str]:
 
 async def list_applications(console: Console, request: Request, visit: Visit) -> Response:
     """All clients, a page at a time."""
-    cursor = read_query(request).get("cursor")
+    asked, cursor = asked_of(request, ("search",)), read_query(request).get("cursor")
+    search = asked.get("search", "")[:_MOST_SEARCHED]
+    listing = f"console:clients:{search}"
     after = ("", "")
     if cursor:
-        name, client_id = console.parts.cursor.read("console:clients", cursor)
+        name, client_id = console.parts.cursor.read(listing, cursor)
         after = (str(name), str(client_id))
     async with transaction(console.parts.database) as session:
-        found = await store.list_clients(session, after=after, limit=_ROWS + 1)
+        found = await store.list_clients(session, after=after, limit=_ROWS + 1, search=search or None)
     shown = found[:_ROWS]
-    more = len(found) > _ROWS
-    following = (
-        console.parts.cursor.make("console:clients", shown[-1].client_name.lower(), shown[-1].id) if more else ""
-    )
+    last = shown[-1] if len(found) > _ROWS else None
+    cursor = console.parts.cursor.make(listing, last.client_name.lower(), last.id) if last else None
     applications = [client_documents.view(client, ()) for client in shown]
     return console.render(
         request,
@@ -158,7 +176,8 @@ async def list_applications(console: Console, request: Request, visit: Visit) ->
         "applications.html",
         here="applications",
         applications=applications,
-        following=following,
+        asked=asked,
+        following=following("/admin/applications", asked, cursor),
         built_in=OWN_CLIENTS,
     )
 
@@ -248,10 +267,17 @@ def provider_form(
         errors=errors,
         known=known,
         preset=preset,
+        rules=_rules_of(known) if known else (0, 0),
         callback=known.callback_url
         if known
         else f"{public_url}{preset.callback}".replace("{id}", values.get("id", "")),
     )
+
+
+def _rules_of(provider: provider_kinds.ProviderView) -> tuple[int, int]:
+    """How many rules give roles, and how many groups."""
+    mapping, sync = provider.role_mapping, provider.group_sync
+    return len(mapping.rules) if mapping is not None else 0, len(sync.rules) if sync is not None else 0
 
 
 async def read_application(console: Console, client_id: str) -> client_documents.ClientView:

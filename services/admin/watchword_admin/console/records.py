@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -94,7 +94,8 @@ def _make(kind: Kind) -> Handler:
     async def make(console: Console, request: Request, visit: Visit) -> Response:
         form = await console.sessions.read_form(request, visit)
         try:
-            body = _members([field for field in kind.fields if field.name != kind.named_by], form)
+            fields = [field for field in kind.fields if field.name != kind.named_by]
+            body = _members(fields, form, now=console.parts.now())
             if kind.named_by:
                 path = f"{kind.path}/{quote(form.get(kind.named_by, '') or '-', safe='')}"
                 await console.calls.send(visit.token, "PUT", path, body)
@@ -132,7 +133,8 @@ def _save(kind: Kind) -> Handler:
         known = await _one(console, request, visit, kind)
         kept = {field.name: known.member(field.name) for field in kind.fields if field.fixed}
         try:
-            body = _members([field for field in kind.fields if not field.fixed], form)
+            fields = [field for field in kind.fields if not field.fixed]
+            body = _members(fields, form, now=console.parts.now())
             await console.calls.send(visit.token, "PUT", _api_path(kind, request), {**kept, **body})
         except Refused as refused:
             return await _page(console, request, visit, kind, values=form, errors=refused.errors)
@@ -169,13 +171,14 @@ def _do(kind: Kind, deed: Deed) -> Handler:
     async def do(console: Console, request: Request, visit: Visit) -> Response:
         form = await console.sessions.read_form(request, visit)
         path = f"{_api_path(kind, request)}{deed.below}"
-        body = None if deed.method == "DELETE" else {**(deed.body or {}), **_members(deed.fields, form)}
         try:
+            said = _members(deed.fields, form, now=console.parts.now())
+            body = None if deed.method == "DELETE" else {**(deed.body or {}), **said}
             answer = await console.calls.send(visit.token, deed.method, path, body)
         except Refused as refused:
             if not kind.has_page:
                 raise
-            return await _page(console, request, visit, kind, errors=refused.errors)
+            return await _page(console, request, visit, kind, errors=refused.errors, by=deed, said_by=form)
         if deed.answers:
             return await _page(console, request, visit, kind, said=Thing.model_validate_json(answer), by=deed)
         is_over = deed.method == "DELETE" or not kind.has_page
@@ -194,8 +197,12 @@ async def _page(
     errors: Mapping[str, str] | None = None,
     said: Thing | None = None,
     by: Deed | None = None,
+    said_by: Mapping[str, str] | None = None,
 ) -> Response:
-    """The page of one thing. values: what was typed and is not saved.  said: what the owner answered to a deed."""
+    """The page of one thing. values: what was typed and is not saved.  said: what the owner answered to a deed.
+
+    said_by: what the form of a deed said that was refused.
+    """
     thing = await _one(console, request, visit, kind)
     letters: Sequence[Row] = ()
     after = None
@@ -216,6 +223,8 @@ async def _page(
         deeds=_deeds(kind, thing),
         values=values or {field.name: _typed(field, thing.member(field.name)) for field in kind.fields},
         errors=errors,
+        refused=by.name if by and errors else "",
+        said_by=said_by or {},
         said=_cells(kind, by.answers, said, Names({}, {}, {}, {})) if by and said else (),
         letters=letters,
         letter_deed=kind.deed(kind.below.deed) if kind.below and kind.below.deed else None,
@@ -361,16 +370,35 @@ def _typed(field: Field, value: JsonValue) -> str:
             return "" if value is None else str(value)
 
 
-def _members(fields: Sequence[Field], form: Mapping[str, str]) -> dict[str, object]:
-    """The members that a form says; what is empty is left out. Raises Refused for what should be JSON and is none."""
+def _members(fields: Sequence[Field], form: Mapping[str, str], *, now: datetime) -> dict[str, object]:
+    """The members that a form says; what is empty is left out. Raises Refused for what is no JSON, or no day."""
     members: dict[str, object] = {}
     for field in fields:
         typed = form.get(field.name)
         if field.control == "switch":
             members[field.name] = typed is not None
+        elif field.control == "end":
+            if (end := _end(field, form, now)) is not None:
+                members[field.name] = end.isoformat()
         elif typed is not None and (value := _member(field, typed)) not in ("", []):
             members[field.name] = value
     return members
+
+
+def _end(field: Field, form: Mapping[str, str], now: datetime) -> datetime | None:
+    """When something shall end; None for never. Raises Refused."""
+    typed, day = form.get(field.name, "never"), f"{field.name}_on"
+    if typed == "never":
+        return None
+    if typed != "day":
+        if typed not in dict(field.options):
+            raise Refused(400, "", {field.name: Text("choose one of these")}, {})
+        return now + timedelta(days=int(typed))
+    try:
+        chosen = date.fromisoformat(form.get(day, ""))
+    except ValueError:
+        raise Refused(400, "", {day: Text("a day is needed, for example 2027-01-31")}, {}) from None
+    return datetime.combine(chosen, time(23, 59, 59), UTC)
 
 
 def _member(field: Field, typed: str) -> object:

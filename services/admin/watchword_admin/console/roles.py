@@ -7,7 +7,7 @@ from fastapi import Request, Response
 
 from watchword_admin.console import documents as seen
 from watchword_admin.console.groups import user_named
-from watchword_admin.console.pages import Console, Handler, cursor_of, following, named
+from watchword_admin.console.pages import Console, Handler, asked_of, cursor_of, following, named
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Refused, together, unless_away
 from watchword_web.texts import Text
@@ -18,14 +18,16 @@ _ROLE: Final = "/admin/roles/{role_id}"
 
 async def list_roles(console: Console, request: Request, visit: Visit) -> Response:
     """Roles in the order of their names."""
-    found = await console.calls.page(visit.token, "roles", seen.Role, limit=_ROWS, **cursor_of(request))
+    asked = asked_of(request, ("search",))
+    found = await console.calls.page(visit.token, "roles", seen.Role, limit=_ROWS, **asked, **cursor_of(request))
     return console.render(
         request,
         visit,
         "roles.html",
         here="roles",
         roles=found.items,
-        following=following("/admin/roles", {}, found.next),
+        asked=asked,
+        following=following("/admin/roles", asked, found.next),
     )
 
 
@@ -62,9 +64,14 @@ async def edit_role(console: Console, request: Request, visit: Visit) -> Respons
 
 
 async def show_role(
-    console: Console, request: Request, visit: Visit, *, errors: Mapping[str, str] | None = None
+    console: Console,
+    request: Request,
+    visit: Visit,
+    *,
+    errors: Mapping[str, str] | None = None,
+    typed: Mapping[str, str] | None = None,
 ) -> Response:
-    """One role, and who has it."""
+    """One role, and who has it. typed: what the form said that was refused."""
     role_id = named(request)["role_id"]
     given = await unless_away(  # not for every role
         console.calls.page(visit.token, "assignments", seen.Assignment, limit=_ROWS, role=role_id, **cursor_of(request))
@@ -86,7 +93,7 @@ async def show_role(
         assignments=assignments if given else None,
         groups={group.id: group.full_name for group in groups.items},
         names=names,
-        own=await console.own_organization(visit),
+        typed=typed or {"organization": await console.own_organization(visit)},
         errors=errors,
         following=following(f"/admin/roles/{role_id}", {}, given.next if given else None),
     )
@@ -106,11 +113,12 @@ async def give_role(console: Console, request: Request, visit: Visit) -> Respons
         user = await user_named(console, visit, who)
         body["user"] = user.id if user else ""
     if not (body.get("group") or body.get("user")):
-        return await show_role(console, request, visit, errors={"who": Text("there is nobody of this name")})
+        wrong = {"who": Text("there is nobody of this name")}
+        return await show_role(console, request, visit, errors=wrong, typed=form)
     try:
         await console.calls.send(visit.token, "POST", "assignments", body)
     except Refused as refused:
-        return await show_role(console, request, visit, errors=refused.errors)
+        return await show_role(console, request, visit, errors=refused.errors, typed=form)
     return console.go(f"/admin/roles/{named(request)['role_id']}")
 
 
@@ -118,7 +126,10 @@ async def take_role(console: Console, request: Request, visit: Visit) -> Respons
     """The assignment is gone."""
     await console.sessions.read_form(request, visit)
     given = named(request)
-    await console.calls.send(visit.token, "DELETE", f"assignments/{given['assignment_id']}")
+    try:
+        await console.calls.send(visit.token, "DELETE", f"assignments/{given['assignment_id']}")
+    except Refused as refused:
+        return await show_role(console, request, visit, errors=refused.errors)
     return console.go(f"/admin/roles/{given['role_id']}")
 
 

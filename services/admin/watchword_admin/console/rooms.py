@@ -136,6 +136,7 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     f"POST {_ORGANIZATION}": ("PATCH /organizations/{organization_id}",),
     f"POST {_ORGANIZATION}/domains": (f"POST {_DOMAIN}",),
     f"POST {_ORGANIZATION}/domains/{{domain}}/verify": (f"POST {_DOMAIN}/{{domain}}/verify",),
+    f"GET {_ORGANIZATION}/domains/{{domain}}/remove": (f"GET {_DOMAIN}", f"DELETE {_DOMAIN}/{{domain}}"),
     f"POST {_ORGANIZATION}/domains/{{domain}}/remove": (f"DELETE {_DOMAIN}/{{domain}}",),
     f"GET {_ORGANIZATION}/delete": ("DELETE /organizations/{organization_id}",),
     f"POST {_ORGANIZATION}/delete": ("DELETE /organizations/{organization_id}",),

@@ -28,6 +28,7 @@ from watchword_admin.console import (
     users,
     wizard,
 )
+from watchword_admin.console.answers import worded
 from watchword_admin.console.pages import Console, Handler
 from watchword_admin.console.rooms import CALLS, may_enter
 from watchword_admin.console.sessions import HOME
@@ -99,6 +100,14 @@ POST: Final[Mapping[str, Handler]] = {
 }
 
 
+def refused_page(refused: Refused) -> PageError:
+    """What somebody reads who has done something without a form to which it could return."""
+    text = next(iter(worded(refused.errors).values()))
+    if refused.status == 403:
+        return PageError("not_allowed", "You may not do that", text, 403, advice=ADVICE, leave=HOME)
+    return PageError("refused", refused.title, text, refused.status, advice=ADVICE, leave=HOME)
+
+
 def console_router(console: Console) -> APIRouter:
     """Everything under `/admin`."""
     router = APIRouter(include_in_schema=False)
@@ -146,8 +155,7 @@ def console_router(console: Console) -> APIRouter:
                     error.advice, error.leave = ADVICE, HOME
                 raise
             except Refused as refused:
-                text = " ".join(refused.errors.values())
-                raise PageError("refused", refused.title, text, refused.status, advice=ADVICE, leave=HOME) from refused
+                raise refused_page(refused) from refused
             if request.method == "GET" and request.headers.get("accept", "") != "text/event-stream":
                 return console.sessions.begin(request)
             raise PageError(

@@ -8,11 +8,10 @@ from fastapi import Request, Response
 from watchword_admin.console import documents as seen
 from watchword_admin.console.fields import items_of
 from watchword_admin.console.groups import user_named
-from watchword_admin.console.pages import Console, Handler, cursor_of, following, named
+from watchword_admin.console.pages import Console, Handler, asked_of, cursor_of, following, named
 from watchword_admin.console.revocations import evidence_file
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Refused, together, unless_away
-from watchword_web.forms import read_query
 from watchword_web.texts import Text
 
 _TEXTS: Final = ("username", "email", "name", "given_name", "family_name", "phone_number", "locale", "zoneinfo")
@@ -25,8 +24,7 @@ _BELONGING: Final = ("POST", "/admin/groups")
 
 async def list_users(console: Console, request: Request, visit: Visit) -> Response:
     """Users in the order of their names: all, or those that were searched for."""
-    query = read_query(request)
-    asked = {name: query[name] for name in ("search", "active", "organization") if name in query}
+    asked = asked_of(request, ("search", "active", "organization"))
     found = await console.calls.page(visit.token, "users", seen.User, limit=_ROWS, **asked, **cursor_of(request))
     return console.render(
         request,
@@ -36,7 +34,9 @@ async def list_users(console: Console, request: Request, visit: Visit) -> Respon
         users=found.items,
         asked=asked,
         following=following("/admin/users", asked, found.next),
-        names=await console.names(providers=[each.provider_id for each in found.items]),
+        names=await console.names(
+            providers=[each.provider_id for each in found.items], organizations=[asked.get("organization")]
+        ),
     )
 
 
@@ -62,9 +62,13 @@ async def show_user(
     visit: Visit,
     *,
     errors: Mapping[str, str] | None = None,
+    typed: Mapping[str, str] | None = None,
     invitation: seen.Invitation | None = None,
 ) -> Response:
-    """One user: who that is, what it may, and what it holds at this moment. invitation: just made, shown this once."""
+    """One user: who that is, what it may, and what it holds at this moment.
+
+    typed: what a form of the page said that was refused.  invitation: just made, shown this once.
+    """
     user_id = named(request)["user_id"]
     token, of = visit.token, {"user_id": user_id, "limit": _MANY}
     user = await console.calls.get(token, f"users/{user_id}", seen.User)
@@ -97,10 +101,17 @@ async def show_user(
         here="users",
         user=user,
         errors=errors,
+        typed=typed or {},
+        ticked=[name.removeprefix("role_") for name in typed if name.startswith("role_")] if typed else user.roles,
         invitation=invitation,
         rights=rights,
         credentials=credentials,
         user_sessions=sessions.items,
+        cut_off=[
+            room
+            for room, each in (("sessions", sessions), ("grants", grants), ("api-keys", api_keys))
+            if each and each.next
+        ],
         grants=held,
         identities=linked,
         sees_all=sees_all,
@@ -143,7 +154,7 @@ async def save_roles(console: Console, request: Request, visit: Visit) -> Respon
     try:
         await console.calls.send(visit.token, "PUT", f"users/{user_id}/roles", {"roles": roles})
     except Refused as refused:
-        return await show_user(console, request, visit, errors=refused.errors)
+        return await show_user(console, request, visit, errors=refused.errors, typed=form)
     return console.go(f"/admin/users/{user_id}")
 
 
@@ -154,7 +165,10 @@ def deed(method: str, path: str, body: Mapping[str, object] | None = None, **par
         await console.sessions.read_form(request, visit)
         given = named(request)
         asked = {name: value.format(**given) for name, value in params.items()}
-        await console.calls.send(visit.token, method, path.format(**given), body, **asked)
+        try:
+            await console.calls.send(visit.token, method, path.format(**given), body, **asked)
+        except Refused as refused:
+            return await show_user(console, request, visit, errors={"": _first(refused)})
         return console.go(f"/admin/users/{given['user_id']}")
 
     return do
@@ -163,7 +177,10 @@ def deed(method: str, path: str, body: Mapping[str, object] | None = None, **par
 async def delete_user(console: Console, request: Request, visit: Visit) -> Response:
     """The user is gone."""
     await console.sessions.read_form(request, visit)
-    await console.calls.send(visit.token, "DELETE", f"users/{named(request)['user_id']}")
+    try:
+        await console.calls.send(visit.token, "DELETE", f"users/{named(request)['user_id']}")
+    except Refused as refused:
+        return await show_user(console, request, visit, errors={"": _first(refused)})
     return console.go("/admin/users")
 
 
@@ -174,7 +191,7 @@ async def invite(console: Console, request: Request, visit: Visit) -> Response:
     try:
         invitation = await console.calls.post(visit.token, "invitations", seen.Invitation, body)
     except Refused as refused:
-        return await show_user(console, request, visit, errors=refused.errors)
+        return await show_user(console, request, visit, errors={"": _first(refused)})
     return await show_user(console, request, visit, invitation=invitation)
 
 
@@ -184,11 +201,13 @@ async def merge(console: Console, request: Request, visit: Visit) -> Response:
     user_id = named(request)["user_id"]
     other = await user_named(console, visit, form.get("other", ""))
     if other is None:
-        return await show_user(console, request, visit, errors={"other": Text("there is nobody with this user name")})
+        wrong = {"other": Text("there is nobody with this user name")}
+        return await show_user(console, request, visit, errors=wrong, typed={"other": form.get("other", "")})
     try:
         await console.calls.send(visit.token, "POST", f"users/{user_id}/merge", {"user": other.id})
     except Refused as refused:
-        return await show_user(console, request, visit, errors=refused.errors)
+        told = {"other": _first(refused)}
+        return await show_user(console, request, visit, errors=told, typed={"other": form.get("other", "")})
     return console.go(f"/admin/users/{user_id}")
 
 
@@ -232,6 +251,11 @@ def _form(
         errors=errors,
         known=known,
     )
+
+
+def _first(refused: Refused) -> str:
+    """The first of what is wrong, where nothing was typed that it could stand at."""
+    return next(iter(refused.errors.values()))
 
 
 def _members(form: Mapping[str, str]) -> dict[str, object]:

@@ -99,7 +99,7 @@ def check_rank(caller: Caller, user: UserExport) -> None:
     # A client that administers for itself stands where administrators do, as in directory.
     own = _rank(caller.roles) if caller.user_id is not None else _RANKS[ADMINISTRATOR]
     if _rank(user.roles) > own:
-        raise Problem(403, "Not allowed", "This person has more rights than the caller.")
+        raise _not_allowed("This person has more rights than the caller.")
 
 
 def check_way_in(caller: Caller, user: UserExport) -> None:
@@ -113,7 +113,7 @@ def check_way_in(caller: Caller, user: UserExport) -> None:
     prefix = f"{user.home.short_name}/" if user.home is not None else ""
     elsewhere = [each for each in user.organizations if each.organization not in caller.reach]
     if user.roles or user.permissions or elsewhere or not all(group.startswith(prefix) for group in user.groups):
-        raise Problem(403, "Not allowed", "The person has rights beyond the organization.")
+        raise _not_allowed("The person has rights beyond the organization.")
 
 
 async def require_reach(context: Context, caller: Caller, user_id: str, *, to_change: bool = True) -> None:
@@ -125,7 +125,7 @@ async def require_reach(context: Context, caller: Caller, user_id: str, *, to_ch
         return
     user = await known_user(context, caller, user_id)
     if to_change and (not set(ROLES).isdisjoint(user.roles) or administered(user) - caller.reach):
-        raise Problem(403, "Not allowed", "This person has more rights than the caller.")
+        raise _not_allowed("This person has more rights than the caller.")
 
 
 async def known_user(context: Context, caller: Caller, user_id: str) -> UserExport:
@@ -138,3 +138,7 @@ async def known_user(context: Context, caller: Caller, user_id: str) -> UserExpo
 
 def _rank(roles: Iterable[str]) -> int:
     return max((_RANKS.get(role, 0) for role in roles), default=0)
+
+
+def _not_allowed(detail: str) -> Problem:
+    return Problem(403, "Not allowed", detail, errors=[{"pointer": "#", "detail": detail}])

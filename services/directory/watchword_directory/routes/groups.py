@@ -22,7 +22,7 @@ from watchword_directory.group_documents import (
 from watchword_directory.models import Group
 from watchword_directory.ranks import Reach, reach_of
 from watchword_directory.refusals import refusals
-from watchword_directory.texts import Id
+from watchword_directory.texts import Id, Text
 from watchword_runtime.access import Caller
 from watchword_runtime.callers import actor
 from watchword_web.api import Page
@@ -32,8 +32,9 @@ log = structlog.get_logger()
 
 
 class GroupListing(Listing):
-    """Groups by full name, or of one organization."""
+    """Groups by full name, or of one organization. search: a part of the full name or of the description."""
 
+    search: Text | None = None
     full_name: str | None = Field(None, max_length=320)
     organization: Id | None = None
 
@@ -69,6 +70,7 @@ def routers(parts: Parts) -> list[APIRouter]:
                 by=reach_of(caller),
                 full_name=listing.full_name,
                 organization_id=listing.organization,
+                search=listing.search,
             )
             shown = found[: listing.limit]
             parents = await group_table.parents_of(session, [group.id for group in shown], by=reach_of(caller))

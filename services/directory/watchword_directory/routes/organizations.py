@@ -22,7 +22,7 @@ from watchword_directory.organization_documents import (
 )
 from watchword_directory.ranks import Reach, reach_of
 from watchword_directory.refusals import refusals
-from watchword_directory.texts import Id
+from watchword_directory.texts import Id, Text
 from watchword_runtime.access import Caller
 from watchword_runtime.callers import actor
 from watchword_web.api import Page
@@ -33,8 +33,9 @@ log = structlog.get_logger()
 
 
 class OrganizationListing(Listing):
-    """Organizations by short name."""
+    """Organizations by short name. search: a part of the name, of the short name or of a domain."""
 
+    search: Text | None = None
     short_name: str | None = Field(None, max_length=64)
 
 
@@ -73,6 +74,7 @@ def routers(parts: Parts) -> list[APIRouter]:
                 limit=listing.limit + 1,
                 by=reach_of(caller),
                 short_name=listing.short_name,
+                search=listing.search,
             )
             shown = found[: listing.limit]
             domains = await organization_table.domains_of(session, [each.id for each in shown])

@@ -20,7 +20,7 @@ from watchword_directory.role_documents import (
     assignment_view,
     role_view,
 )
-from watchword_directory.texts import Id
+from watchword_directory.texts import Id, Text
 from watchword_runtime.access import Caller
 from watchword_runtime.callers import actor
 from watchword_web.api import Page
@@ -30,8 +30,9 @@ log = structlog.get_logger()
 
 
 class RoleListing(Listing):
-    """Roles by name."""
+    """Roles by name. search: a part of the name or of the description."""
 
+    search: Text | None = None
     name_: str | None = Field(None, max_length=128, alias="name")
 
 
@@ -68,7 +69,11 @@ def _role_router(parts: Parts) -> APIRouter:
         """Roles in the order of their names, Watchword's own among them."""
         async with transaction(parts.database) as session:
             found = await role_table.list_roles(
-                session, after=listing.after(parts.cursor), limit=listing.limit + 1, name=listing.name_
+                session,
+                after=listing.after(parts.cursor),
+                limit=listing.limit + 1,
+                name=listing.name_,
+                search=listing.search,
             )
         shown = [role_view(role) for role in found[: listing.limit]]
         more = len(found) > listing.limit

@@ -1,5 +1,6 @@
 """What can be said of people, and what they and their applications hold."""
 
+from dataclasses import replace
 from typing import Final
 
 from watchword_admin.console.kinds.shapes import DESCRIPTION, ENDS, SINCE, Below, Column, Deed, Field, Kind, delete
@@ -131,7 +132,7 @@ SCIM_TOKENS: Final = Kind(
             label="Provider",
             hint="The ID of a provider with which the token ends, and whose organization is meant; may stay empty",
         ),
-        ENDS,
+        replace(ENDS, first="never"),  # a directory that may not push any more is noticed late
     ),
     below=Below(
         path="failures",

@@ -12,7 +12,7 @@ from watchword_web.texts import Text
 Shape = Literal[
     "text", "code", "list", "time", "flag", "json", "user", "client", "provider", "organization", "entity", "device"
 ]
-Control = Literal["text", "lines", "area", "json", "number", "switch", "choice", "secret"]
+Control = Literal["text", "lines", "area", "json", "number", "switch", "choice", "secret", "end"]
 Calls = tuple[tuple[str, str], tuple[str, ...]]
 
 
@@ -34,7 +34,7 @@ class Column:
 class Field:
     """A control of a form. fixed: only when the thing is made.  first: what it holds before anything is typed.
 
-    options: of a choice, value and text.
+    options: of a choice, value and text. An end is a choice of how long, and beside it a day, `<name>_on`.
     """
 
     name: str
@@ -181,7 +181,21 @@ PARAMETERS: Final[Mapping[str, str]] = {
 }
 SINCE: Final = Column("created_at", "Since", "time")
 CHANGED: Final = Column("updated_at", "Changed", "time")
-ENDS: Final = Field(name="expires_at", label="Ends", hint="2027-01-31T00:00:00Z; empty for never")
+# A number is one of days.
+ENDS: Final = Field(
+    name="expires_at",
+    label="Ends",
+    control="end",
+    first="90",
+    options=(
+        ("30", "After 30 days"),
+        ("90", "After 90 days"),
+        ("365", "After a year"),
+        ("never", "Never"),
+        ("day", "With the day that is named beside"),
+    ),
+    hint="A day counts to its end, in UTC",
+)
 DESCRIPTION: Final = Field(name="description", label="Description")
 
 
