@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from tests.verifier.conftest import AUDIENCE, Issuer
 
 from watchword_verifier import Verifier, WhenStale
@@ -84,6 +86,21 @@ async def test_while_nobody_can_know_it_says_so(issuer: Issuer) -> None:
 async def test_only_what_lies_under_the_prefixes_is_guarded(issuer: Issuer, verifier: Verifier) -> None:
     async with client(verifier, under=("/api",)) as http:
         for path, status in (("/", 200), ("/apis", 200), ("/api", 401), ("/api/orders", 401)):
+            assert (await http.get(path)).status_code == status, path
+
+
+@pytest.mark.parametrize("at", ["/v1", "/api"])
+async def test_what_lies_under_the_prefixes_is_guarded_wherever_the_application_is_mounted(
+    verifier: Verifier, at: str
+) -> None:
+    """Whoever mounts it writes another path in front, and the application goes by what is behind."""
+    app = Starlette(routes=[Mount(at, RequireToken(application, verifier, under=("/api",)))])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://orders") as http:
+        for path in ("/api", "/api/orders"):
+            assert (await http.get(at + path)).status_code == 401, path
+    rooted = httpx2.ASGITransport(RequireToken(application, verifier, under=("/api",)), root_path=at)
+    async with httpx2.AsyncClient(transport=rooted, base_url="http://orders") as http:
+        for path, status in (("/api", 401), ("/api/orders", 401), ("/apis", 200), ("/", 200)):
             assert (await http.get(path)).status_code == status, path
 
 

@@ -55,7 +55,7 @@ class RequireToken:
         if resource is not None and scope["type"] == "http" and scope["path"] == resource.path:
             await resource.serve(scope, receive, send)
             return
-        if scope["type"] not in {"http", "websocket"} or not self._guards(scope["path"]):
+        if scope["type"] not in {"http", "websocket"} or not self._guards(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -66,8 +66,11 @@ class RequireToken:
             return
         await self._app({**scope, CLAIMS: claims}, receive, send)
 
-    def _guards(self, path: str) -> bool:
-        return not self._under or any(path == prefix or path.startswith(f"{prefix}/") for prefix in self._under)
+    def _guards(self, scope: Scope) -> bool:
+        """Whether the path lies under a prefix, as it came or behind the place where the application is mounted."""
+        whole = scope["path"]
+        paths = {whole, whole.removeprefix(scope.get("root_path", ""))}
+        return not self._under or any(f"{path}/".startswith(f"{prefix}/") for path in paths for prefix in self._under)
 
 
 def asked_in(scope: Scope, certificate_of: CertificateOf | None) -> Asked:
