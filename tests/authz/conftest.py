@@ -246,9 +246,8 @@ class Rig:
     async def publish(self, event: Event) -> None:
         """The event as an owner's relay publishes it."""
         async with connected([self.site.nats.url], self.site.installation.seeds[Operator.PROVISION]) as client:
-            headers = headers_of(
-                row_of(event), event_id=str(uuid4()), aggregate_id=event.id, version=event.version, at=self.clock()
-            )
+            row, given = row_of(event), {"aggregate_id": event.id, "version": event.version}
+            headers = headers_of(row.type, row.owner, event_id=str(uuid4()), at=self.clock(), **given)
             await client.jetstream().publish(event.subject(), event.model_dump_json().encode(), headers=headers)
 
     async def hand_over(self, sender: Service, payload: Payload, flow: str) -> str:

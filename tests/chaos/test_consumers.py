@@ -61,7 +61,7 @@ async def publish(client: Client, user_id: str) -> None:
     event = UserDisabled(id=user_id, version=2, claims_version=2)
     row = row_of(event)
     headers = headers_of(
-        row, event_id=str(uuid4()), aggregate_id=user_id, version=2, at=datetime.now(UTC), traceparent=None
+        row.type, row.owner, event_id=str(uuid4()), aggregate_id=user_id, version=2, at=datetime.now(UTC)
     )
     await client.jetstream().publish(
         row.subject, event.model_dump_json().encode(), stream=row.owner.stream, headers=headers

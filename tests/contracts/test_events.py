@@ -39,9 +39,8 @@ def test_golden_example_reads_back_to_the_same_event(row: Row) -> None:
 def test_headers_and_body_open_to_the_same_event(row: Row) -> None:
     body = (EXAMPLES / f"{row.type}.json").read_bytes()
     event = row.event.model_validate_json(body)
-    headers = headers_of(
-        row, event_id="e-1", aggregate_id=event.id, version=event.version, at=datetime(2026, 1, 2, tzinfo=UTC)
-    )
+    given = {"aggregate_id": event.id, "version": event.version, "at": datetime(2026, 1, 2, tzinfo=UTC)}
+    headers = headers_of(row.type, row.owner, event_id="e-1", **given)
     assert headers["ce-id"] == headers["Nats-Msg-Id"] == "e-1"
     assert headers["ce-source"] == f"urn:watchword:{row.owner.value}"
     assert open_event(headers, body) == event

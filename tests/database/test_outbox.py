@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import asyncpg
 import nats
 import pytest
 from nats.aio.client import Client
@@ -174,3 +175,101 @@ async def test_a_wiped_stream_is_published_again(database: Database, nats_factor
         await until(lambda: at_least(25))
         assert await stored_versions(client) == versions(1, 25)
         await relay.stop()
+
+
+async def test_an_event_of_a_type_that_only_a_newer_release_knows_holds_up_nothing(
+    database: Database, nats_factory: Callable[[], Broker]
+) -> None:
+    """Releases run side by side, and one that was taken back left its events."""
+    async with connected(nats_factory().url) as client:
+        await create_stream(client)
+        async with transaction(database) as session:
+            await (await session.connection()).exec_driver_sql(
+                "INSERT INTO directory.outbox (type, subject, aggregate_id, aggregate_version, body)"
+                " VALUES ('user.praised', 'auth.directory.user.praised', 'u-1', 1, '{}')"
+            )
+        await emit(database, 2, 3)
+        relay = Relay(database, lambda: client)
+        relay.start()
+
+        async def all_there() -> bool:
+            return (await client.jetstream().stream_info(SERVICE.stream)).state.messages == 3
+
+        await until(all_there)
+        message = await client.jetstream().get_msg(SERVICE.stream, 1)
+        assert message.headers is not None
+        assert (message.headers["ce-type"], message.headers["ce-source"]) == ("user.praised", "urn:watchword:directory")
+        assert await stored_versions(client) == versions(1, 3)
+        await relay.stop()
+
+
+async def test_what_was_published_long_ago_is_deleted_while_the_relay_never_rests(
+    database: Database, nats_factory: Callable[[], Broker]
+) -> None:
+    async with connected(nats_factory().url) as client:
+        await create_stream(client)
+        async with transaction(database) as session:
+            await (await session.connection()).exec_driver_sql(
+                "INSERT INTO directory.outbox (type, subject, aggregate_id, aggregate_version, body, published_at,"
+                " stream_seq) SELECT 'user.updated', 'auth.directory.user.updated', 'u-1', n, '{}', now()"
+                " - CASE WHEN n <= 2500 THEN interval '9 days' ELSE interval '7 days' END, n"
+                " FROM generate_series(1, 2600) AS n"
+            )
+        relay = Relay(database, lambda: client)
+
+        async def wake() -> None:
+            while True:
+                relay.wake()
+                await asyncio.sleep(0.05)
+
+        async def left() -> int:
+            async with transaction(database) as session:
+                result = await (await session.connection()).exec_driver_sql("SELECT count(*) FROM directory.outbox")
+                return int(result.scalar_one())
+
+        async def all_gone() -> bool:
+            return await left() == 100
+
+        relay.start()
+        waking = asyncio.create_task(wake())
+        await until(all_gone)
+        waking.cancel()
+        await relay.stop()
+        assert await left() == 100
+
+
+@pytest.mark.chaos
+async def test_a_stream_that_lost_more_than_one_statement_can_mark_is_published_again(
+    bus_database: str, database: Database, nats_factory: Callable[[], Broker]
+) -> None:
+    """Marking each row takes a millisecond here, as it does on a disk that is busy."""
+    count, owner = 6_000, await asyncpg.connect(bus_database)
+    await owner.execute(
+        "CREATE FUNCTION directory.slowly() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;"
+        "CREATE TRIGGER slowly BEFORE UPDATE ON directory.outbox FOR EACH ROW"
+        " WHEN (NEW.stream_seq IS NULL) EXECUTE FUNCTION directory.slowly()"
+    )
+    async with connected(nats_factory().url) as client:
+        await create_stream(client)
+        await owner.execute(
+            "INSERT INTO directory.outbox (type, subject, aggregate_id, aggregate_version, body, published_at,"
+            " stream_seq) SELECT 'user.updated', 'auth.directory.user.updated', 'u-1', n, '{}', now(), n"
+            " FROM generate_series(1, $1::bigint) AS n",
+            count,
+        )
+        await owner.execute(
+            "INSERT INTO directory.relay_state (stream, last_seq) VALUES ($1, $2)", SERVICE.stream, count
+        )
+        relay = Relay(database, lambda: client)
+        relay.start()
+
+        async def all_there() -> bool:
+            return (await client.jetstream().stream_info(SERVICE.stream)).state.messages == count
+
+        async with asyncio.timeout(90):
+            while not await all_there():
+                await asyncio.sleep(0.1)
+        await relay.stop()
+    await owner.execute("DROP FUNCTION directory.slowly CASCADE")
+    await owner.close()

@@ -26,7 +26,7 @@ def durable(name: str = DURABLE) -> Durable:
 
 def event_headers(event: Event, event_id: str) -> dict[str, str]:
     row, at = row_of(event), utc_now()
-    return headers_of(row, event_id=event_id, aggregate_id=event.id, version=event.version, at=at)
+    return headers_of(row.type, row.owner, event_id=event_id, aggregate_id=event.id, version=event.version, at=at)
 
 
 class Owner:

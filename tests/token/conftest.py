@@ -230,7 +230,8 @@ class Site:
     async def publish(self, event: Event) -> None:
         """The event stands in its owner's stream, as the owner's relay puts it there."""
         row = row_of(event)
-        headers = headers_of(row, event_id=new_id(), aggregate_id=event.id, version=event.version, at=self.clock())
+        given = {"event_id": new_id(), "aggregate_id": event.id, "version": event.version, "at": self.clock()}
+        headers = headers_of(row.type, row.owner, **given)
         connection = await nats.connect(self.nats_url)
         js = connection.jetstream()
         await js.publish(row.subject, event.model_dump_json().encode(), stream=row.owner.stream, headers=headers)

@@ -6,6 +6,7 @@ longer than the stream keeps them: a wiped or rolled-back stream is republished 
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,7 +18,6 @@ from nats.js import JetStreamContext
 
 from watchword_database.engine import OUTBOX_HINT, Database
 from watchword_database.outages import note_interruption
-from watchword_events.catalogue import BY_TYPE
 from watchword_events.envelope import headers_of
 from watchword_events.names import Service
 
@@ -26,11 +26,19 @@ log = structlog.get_logger()
 POLL = 0.25  # seconds; the net for lost hints
 BATCH = 200
 SWEEP_EVERY = 60.0  # seconds
+SWEPT_AT_ONCE = 1000
 KEEP = timedelta(days=8)  # a day longer than the streams keep events
 PAUSED_MS = "10000"  # longer than any wait for NATS between two statements
 _PUBLISHED = """
 INSERT INTO bus.published (owner, row_id, stream_seq) VALUES ($1, $2, $3)
 ON CONFLICT (owner) DO UPDATE SET row_id = excluded.row_id, stream_seq = excluded.stream_seq
+"""
+# A piece at a time: a week of events is more than one statement may take.
+_LOST = """
+WITH lost AS (
+    UPDATE {schema}.outbox SET published_at = NULL, stream_seq = NULL
+     WHERE id IN (SELECT id FROM {schema}.outbox WHERE stream_seq > $1 LIMIT 1000) RETURNING 1)
+SELECT count(*) FROM lost
 """
 _REWOUND = "UPDATE bus.published SET stream_seq = least(stream_seq, $2) WHERE owner = $1"
 LOCK_CLASS = 0x5757_01  # advisory locks of relays: (class, number of the service)
@@ -47,6 +55,7 @@ class Relay:
         self._nats = nats
         self._stream = database.service.stream
         self._schema = database.schema
+        self._lost = _LOST.format(schema=database.schema)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.leads = False
@@ -126,13 +135,11 @@ class Relay:
                 except Exception as error:  # any NATS failure: look at the stream again, then go on from the table
                     log.warning("relay.publish_failed", service=self._schema, error=type(error).__name__)
                     verified = False
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL):  # wait_for may swallow a cancellation on Python 3.11
                     await self._wake.wait()
-            except TimeoutError:
-                if time.monotonic() - swept_at > SWEEP_EVERY:
-                    await self._sweep(connection)
-                    swept_at = time.monotonic()
+            if time.monotonic() - swept_at > SWEEP_EVERY and not await self._sweep(connection):
+                swept_at = time.monotonic()
 
     async def _verify(self, connection: asyncpg.Connection, js: JetStreamContext) -> None:
         """The table knows what the stream really holds; what the stream lost is published again."""
@@ -142,11 +149,10 @@ class Relay:
                 f"SELECT last_seq FROM {self._schema}.relay_state WHERE stream = $1", self._stream
             )
             if noted is not None and last_seq < noted:
-                lost = await connection.execute(
-                    f"UPDATE {self._schema}.outbox SET published_at = NULL, stream_seq = NULL WHERE stream_seq > $1",
-                    last_seq,
-                )
-                log.warning("relay.stream_rewound", service=self._schema, lost=lost.rpartition(" ")[2])
+                lost = 0
+                while marked := await connection.fetchval(self._lost, last_seq):
+                    lost += marked
+                log.warning("relay.stream_rewound", service=self._schema, lost=lost)
                 await connection.execute(_REWOUND, self._schema, last_seq)
             await self._note(connection, last_seq)
 
@@ -202,25 +208,24 @@ class Relay:
 
     async def _publish(self, js: JetStreamContext, row: asyncpg.Record, expected_last_seq: int) -> int:
         """The sequence at which the stream holds the row; the old one when it had it already."""
-        headers = _headers(row, expected_last_seq)
+        headers = headers_of(
+            row["type"],
+            self._database.service,
+            event_id=str(row["event_id"]),
+            aggregate_id=row["aggregate_id"],
+            version=row["aggregate_version"],
+            at=row["created_at"],
+            traceparent=row["traceparent"],
+        )
+        headers["Nats-Expected-Last-Sequence"] = str(expected_last_seq)
         ack = await js.publish(row["subject"], row["body"].encode(), stream=self._stream, headers=headers)
         return int(ack.seq)
 
-    async def _sweep(self, connection: asyncpg.Connection) -> None:
-        await connection.execute(
-            f"DELETE FROM {self._schema}.outbox WHERE id IN (SELECT id FROM {self._schema}.outbox"
-            " WHERE published_at < now() - $1::interval ORDER BY id LIMIT 1000)",
+    async def _sweep(self, connection: asyncpg.Connection) -> bool:
+        """True when there may be more to delete. Only the oldest rows are looked at: they are published in order."""
+        deleted = await connection.execute(
+            f"DELETE FROM {self._schema}.outbox WHERE published_at < now() - $1::interval"
+            f" AND id IN (SELECT id FROM {self._schema}.outbox ORDER BY id LIMIT {SWEPT_AT_ONCE})",
             KEEP,
         )
-
-
-def _headers(row: asyncpg.Record, expected_last_seq: int) -> dict[str, str]:
-    headers = headers_of(
-        BY_TYPE[row["type"]],
-        event_id=str(row["event_id"]),
-        aggregate_id=row["aggregate_id"],
-        version=row["aggregate_version"],
-        at=row["created_at"],
-        traceparent=row["traceparent"],
-    )
-    return headers | {"Nats-Expected-Last-Sequence": str(expected_last_seq)}
+        return bool(deleted == f"DELETE {SWEPT_AT_ONCE}")

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from watchword_events.catalogue import BY_TYPE, Row
+from watchword_events.catalogue import BY_TYPE
 from watchword_events.contracts import Event
+from watchword_events.names import Service
 
 
 class UnknownEvent(ValueError):
@@ -14,17 +15,26 @@ class UnknownEvent(ValueError):
 
 
 def headers_of(
-    row: Row, *, event_id: str, aggregate_id: str, version: int, at: datetime, traceparent: str | None = None
+    event_type: str,
+    owner: Service,
+    *,
+    event_id: str,
+    aggregate_id: str,
+    version: int,
+    at: datetime,
+    traceparent: str | None = None,
 ) -> dict[str, str]:
     """The headers of an event; `Nats-Msg-Id` makes JetStream drop a second copy.
+
+    event_type: need not be in the catalogue: instances of two releases write into one outbox.
 
     Spec: CloudEvents 1.0.2 3.1; CloudEvents NATS binding 3.2.
     """
     headers = {
         "ce-specversion": "1.0",
         "ce-id": event_id,
-        "ce-type": row.type,
-        "ce-source": f"urn:watchword:{row.owner.value}",
+        "ce-type": event_type,
+        "ce-source": f"urn:watchword:{owner.value}",
         "ce-time": at.isoformat(),
         "ce-subject": aggregate_id,
         "ce-sequence": str(version),
