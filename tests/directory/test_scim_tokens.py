@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from sqlmodel import col
+from sqlmodel import col, select
 from tests.directory.conftest import Configure, Describe, Person
 from tests.directory.test_linking_by_address import owned_domain
 from tests.directory.test_scim import BULK, GROUP, PATCH, SEARCH, USER, Scim
 
 from watchword_database import transaction
+from watchword_directory import scim_tokens
 from watchword_directory.models import ScimToken
 from watchword_events.names import Service
 from watchword_runtime.clock import utc_now
@@ -356,3 +357,48 @@ async def test_somebody_who_claims_an_address_is_not_found_by_it_nor_verified(
 @pytest.fixture
 async def scim_of_all(open_scim: Open) -> Scim:
     return await open_scim()
+
+
+async def test_a_token_does_not_come_back_with_another_provider_of_the_same_name(
+    platform: Platform, api: Api, configure: Configure, open_scim: Open
+) -> None:
+    corp = await configure()
+    scim, directory = await open_scim(provider_id=corp), platform.database.open(Service.DIRECTORY, pool_size=1)
+    assert (await scim.call("GET", "/Users")).status_code == 200
+    await api.delete(f"/providers/{corp}")
+    while (await scim.call("GET", "/Users")).status_code != 401:
+        await asyncio.sleep(0.05)
+    async with transaction(directory) as session:
+        await scim_tokens.end_dead_tokens(session, now=utc_now())
+    await directory.dispose()
+    given = {"issuer": "https://login.corp.example", "client_id": "watchword"}
+    await api.create("/providers", id=corp, display_name="Corp", **given)
+    later = await open_scim(provider_id=corp)
+    while (await later.call("GET", "/Users")).status_code != 200:
+        await asyncio.sleep(0.05)
+    assert (await scim.call("GET", "/Users")).status_code == 401
+    assert len((await api.get("/scim-tokens", provider_id=corp))["items"]) == 1  # type: ignore[arg-type]
+
+
+async def test_a_cut_of_everything_ends_tokens_also_when_the_ledger_has_forgotten_it(own_platform: Platform) -> None:
+    """As a restore does: its back-up may hold tokens that have been revoked since."""
+    api, directory = own_platform.api(), own_platform.database.open(Service.DIRECTORY, pool_size=1)
+    made = await api.create("/scim-tokens", name="scim")
+    scim = Scim(own_platform.issuer, str(made["token"]))
+    yesterday = (utc_now() - timedelta(days=1)).isoformat()
+    await api.create("/revocations", claim="all", issued_before=yesterday)
+
+    async def stands() -> bool:
+        async with transaction(directory) as session:
+            await scim_tokens.end_dead_tokens(session, now=utc_now())
+            found = await session.exec(select(ScimToken.revoked_at).where(col(ScimToken.id) == made["id"]))
+            return found.one() is None
+
+    assert (await scim.call("GET", "/Users")).status_code == 200
+    assert await stands()
+    await api.create("/revocations", claim="all")
+    answer = await scim.call("GET", "/Users")
+    assert (answer.status_code, await stands()) == (401, False)
+    assert "WWW-Authenticate" in answer.headers
+    await scim.http.aclose()
+    await directory.dispose()

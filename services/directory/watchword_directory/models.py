@@ -311,7 +311,8 @@ class ScimToken(Base, table=True):
     """With what another system pushes people and groups. Only the SHA-256 of the secret is kept.
 
     organization_id: whose people and groups it reaches, None for the installation's.  provider_id: a provider with
-    which it ends.  created_by: a user or client.  A revoked one stays as a tombstone.
+    which it ends.  created_by: a user or client.  rev: the position of the ledger before it was made.  A revoked one
+    stays as a tombstone.
     """
 
     __tablename__ = "scim_tokens"
@@ -325,6 +326,7 @@ class ScimToken(Base, table=True):
     )
     provider_id: str | None = Field(default=None, sa_type=Text)
     created_by: str | None = Field(default=None, sa_type=Text)
+    rev: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     created_at: datetime = Field(sa_type=TIMESTAMP)
     expires_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)
     revoked_at: datetime | None = Field(default=None, sa_type=TIMESTAMP)

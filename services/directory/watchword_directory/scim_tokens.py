@@ -1,23 +1,26 @@
 """SCIM tokens: with which another system pushes people and groups, of one organization or of the installation.
 
-Only the SHA-256 of the secret is kept. Each request looks its token up, so that one which was revoked is refused at
-once. What a token was refused is kept for a while, for whoever looks why something does not arrive.
+Only the SHA-256 of the secret is kept. Each request looks its token up, and asks the ledger, so that one which was
+revoked is refused at once. What a token was refused is kept for a while, for whoever looks why something does not
+arrive.
 """
 
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, or_, update
+from pydantic import JsonValue
+from sqlalchemy import ColumnElement, delete, or_, text, update
 from sqlmodel import col, select
 
 from watchword_database import Session
 from watchword_database.ids import new_id
 from watchword_directory import organization_table
 from watchword_directory.models import ScimFailure, ScimToken
+from watchword_events.names import Position
 
 PREFIX: Final = "wws_"  # so that people and secret scanners see what it is
 MOST_FAILURES: Final = 50  # of one token
@@ -25,6 +28,15 @@ _MAX_TEXT: Final = 256
 _FAILURE_LIFE: Final = timedelta(days=30)
 _NOTED_EVERY: Final = timedelta(minutes=1)
 _STANDS = col(ScimToken.revoked_at).is_(None)
+# With everything that was given out, and with a provider that was removed: another one may have its id later.
+_DEAD: Final = text("""
+UPDATE directory.scim_tokens SET revoked_at = :now, version = version + 1 WHERE revoked_at IS NULL AND id IN (
+    SELECT t.id FROM directory.scim_tokens AS t JOIN bus.revocations AS r ON r.claim = 'all' AND t.rev < r.position
+     WHERE t.revoked_at IS NULL AND r.kind = 'cut' AND (r.issued_before IS NULL OR t.created_at < r.issued_before)
+    UNION ALL
+    SELECT t.id FROM directory.scim_tokens AS t JOIN directory.provider_copies AS p ON p.id = t.provider_id
+     WHERE p.deleted)
+""")
 
 
 class UnknownToken(LookupError):
@@ -42,10 +54,11 @@ def create_token(
     organization_id: str | None,
     provider_id: str | None,
     created_by: str | None,
+    rev: Position,
     expires_at: datetime | None,
     now: datetime,
 ) -> tuple[ScimToken, str]:
-    """A new token and, this once, its text. Raises ExpiryPassed."""
+    """A new token and, this once, its text. rev: noted before anything was looked at. Raises ExpiryPassed."""
     if expires_at is not None and expires_at <= now:
         raise ExpiryPassed
     secret = secrets.token_urlsafe(32)
@@ -57,6 +70,7 @@ def create_token(
         organization_id=organization_id,
         provider_id=provider_id,
         created_by=created_by,
+        rev=rev,
         created_at=now,
         expires_at=expires_at,
     )
@@ -81,6 +95,16 @@ async def find_live(session: Session, presented: str, *, now: datetime) -> ScimT
     noted = update(ScimToken).where(col(ScimToken.id) == token.id, used).values(last_used_at=now)
     await session.exec(noted.execution_options(synchronize_session=False))
     return token
+
+
+def source_of(token: ScimToken) -> Mapping[str, JsonValue]:
+    """The token as the ledger is asked about it, which ends it with everything else."""
+    return {"rev": token.rev, "iat": token.created_at.timestamp()}
+
+
+async def end_dead_tokens(session: Session, *, now: datetime) -> None:
+    """Tokens that ended otherwise are revoked for good: they may be kept longer than what ended them."""
+    await (await session.connection()).execute(_DEAD, {"now": now})
 
 
 async def get_token(session: Session, token_id: str) -> ScimToken:

@@ -31,3 +31,4 @@ class Sweeper(Rounds):
             now = self._now()
             await store.delete_expired(session, now=now)
             await scim_tokens.delete_old_failures(session, now=now)
+            await scim_tokens.end_dead_tokens(session, now=now)

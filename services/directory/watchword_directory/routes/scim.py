@@ -131,7 +131,7 @@ async def _caller(parts: Parts, request: Request) -> tuple[Caller, Reach]:
 async def _token_holder(parts: Parts, request: Request, presented: str) -> tuple[Caller, Reach]:
     """The holder of a SCIM token, who reaches its organization; without one everything below administration.
 
-    A token of a provider ends with it, and is of its organization. Raises Problem.
+    A token of a provider ends with it, and is of its organization. Raises Problem, FeedAway.
     """
     read_query(request)  # a repeated parameter is refused before two readers could each see another value
     if any(name in request.headers for name in API_KEY_HEADERS):
@@ -143,7 +143,7 @@ async def _token_holder(parts: Parts, request: Request, presented: str) -> tuple
         is_open = parts.feed.is_live({"idp": token.provider_id, "rev": parts.feed.position})
         if provider is None or not (provider.enabled and is_open) or provider.organization != token.organization_id:
             token = None
-    if token is None:
+    if token is None or parts.feed.is_revoked(scim_tokens.source_of(token)):
         raise parts.callers.unknown(request)
     reach = None if token.organization_id is None else frozenset({token.organization_id})
     caller = Caller(None, None, frozenset({SCOPE}), api_key_id=token.id, name=token.name, reach=reach)

@@ -58,6 +58,7 @@ def routers(parts: Parts) -> list[APIRouter]:
     async def create_scim_token(body: NewScimToken, caller: administrator, response: Response) -> CreatedScimToken:
         """A new token; its text is in this answer and nowhere else."""
         with refusals("SCIM token"):
+            rev = parts.feed.position
             async with transaction(parts.database) as session:
                 organization_id = await organization_meant(session, body)
                 token, shown = scim_tokens.create_token(
@@ -66,6 +67,7 @@ def routers(parts: Parts) -> list[APIRouter]:
                     organization_id=organization_id,
                     provider_id=body.provider_id,
                     created_by=caller.user_id or caller.client_id,
+                    rev=rev,
                     expires_at=body.expires_at,
                     now=parts.now(),
                 )
