@@ -397,7 +397,7 @@ async def running(
         made = load(AuthzSettings, **told[Service.AUTHZ])
         ledger_database = site.database.open(Service.TOKEN, pool_size=2)
         broker = Broker(load(ServiceSettings, **told[Service.TOKEN]), ledger_database)
-        feed, ledger = Feed(ledger_database, broker, clock), Ledger(ledger_database, broker, clock)
+        feed, ledger = Feed(ledger_database, broker, clock), Ledger(ledger_database, broker)
         telemetry = Telemetry("test")
         app = build(
             made,

@@ -29,12 +29,23 @@ PREFIX: Final = "ww_"  # so that people and secret scanners see what it is
 # The ledger keeps what ended a key without an expiry for as long as anybody could still hold it in a copy.
 _KEPT: Final = timedelta(days=366)
 # What the ledger ended together with other things of somebody, or with everything.
+# Each of the three is a join by hash: one with OR would compare every key with every entry.
 _DEAD: Final = text("""
-UPDATE token.api_keys SET revoked_at = :now, version = version + 1 WHERE id IN (
-    SELECT k.id FROM token.api_keys AS k JOIN bus.revocations AS r
-        ON (r.claim = 'sub' AND r.value = k.user_id) OR (r.claim = 'gid' AND r.value = k.id) OR r.claim = 'all'
-     WHERE k.revoked_at IS NULL AND r.kind IN ('cut', 'lift') AND k.rev < r.position
-       AND (r.issued_before IS NULL OR k.created_at < r.issued_before)
+UPDATE token.api_keys SET revoked_at = :now, version = version + 1 WHERE revoked_at IS NULL AND id IN (
+    WITH ends AS MATERIALIZED (
+        SELECT claim, value, position, issued_before FROM bus.revocations
+         WHERE claim IN ('sub', 'gid', 'all') AND kind IN ('cut', 'lift')),
+    named AS (
+        SELECT k.id, k.rev, k.created_at, r.position, r.issued_before
+          FROM token.api_keys AS k JOIN ends AS r ON r.value = k.user_id WHERE r.claim = 'sub' AND k.revoked_at IS NULL
+         UNION ALL
+        SELECT k.id, k.rev, k.created_at, r.position, r.issued_before
+          FROM token.api_keys AS k JOIN ends AS r ON r.value = k.id WHERE r.claim = 'gid' AND k.revoked_at IS NULL
+         UNION ALL
+        SELECT k.id, k.rev, k.created_at, r.position, r.issued_before
+          FROM token.api_keys AS k CROSS JOIN ends AS r WHERE r.claim = 'all' AND k.revoked_at IS NULL)
+    SELECT id FROM named
+     WHERE rev < position AND (issued_before IS NULL OR created_at < issued_before)
      LIMIT 1000)
 RETURNING id, version, user_id
 """)

@@ -7,23 +7,18 @@ after the commit. NATS is only faster: everyone reads the table as well. See doc
 
 import asyncio
 import contextlib
-import time
-from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
 import structlog
 from nats.errors import Error as NatsError
 
-from watchword_database import bus, followers
-from watchword_database.engine import LEDGER_HINT, Database, transaction
+from watchword_database.engine import LEDGER_HINT, Database
 from watchword_database.outages import note_interruption
 from watchword_events.revocations import RevocationEntry
 from watchword_runtime.broker import Broker
-from watchword_runtime.clock import Clock
 from watchword_runtime.feed import SUBJECT
 from watchword_runtime.ledger import entry_of
-from watchword_token.api_keys import end_dead_keys
 
 log = structlog.get_logger()
 
@@ -31,9 +26,6 @@ POLL_S: Final = 0.25  # the net for lost hints
 PAUSED_MS: Final = "2000"  # a leader asks four times a second, so one that is silent for so long stands still
 AT_ONCE: Final = 1_000
 LOCK: Final = (0x5757_02, 0)  # advisory lock of the leader: a class beside that of the relays
-_SWEEP_EVERY_S: Final = 60.0
-_SWEPT_AT_ONCE: Final = 5_000
-_GRANTS_KEPT: Final = timedelta(days=1)  # after their end, to recognise a late replay of their code
 ENTRY_COLUMNS: Final = "id, position, claim, value, kind, until, keep_until, issued_before, reason, at"
 
 _HEAD: Final = "SELECT position FROM bus.ledger FOR UPDATE"
@@ -55,28 +47,14 @@ WITH numbered AS (
 SELECT {ENTRY_COLUMNS} FROM numbered ORDER BY position
 """
 _ADVANCE: Final = "UPDATE bus.ledger SET position = $1"
-_SWEEPS: Final = {
-    "bus.revocations": "SELECT ctid FROM bus.revocations WHERE keep_until < now() AND position IS NOT NULL",
-    "bus.spent": f"SELECT ctid FROM bus.spent WHERE {bus.FORGOTTEN}",
-    "bus.api_key_uses": "SELECT ctid FROM bus.api_key_uses AS u WHERE NOT EXISTS"
-    " (SELECT FROM token.api_keys AS k WHERE k.id = u.key_id AND k.revoked_at IS NULL)",
-    "bus.handover": "SELECT ctid FROM bus.handover WHERE receiver = current_user AND keep_until < now()",
-    **followers.SWEEPS,
-    "token.device_polls": "SELECT ctid FROM token.device_polls WHERE expires_at < now()",
-    "token.grants": "SELECT ctid FROM token.grants WHERE expires_at < $1",
-    # A deleted user's names are forgotten when no token can carry them any more.
-    "token.pairwise_subjects": "SELECT p.ctid FROM token.pairwise_subjects p JOIN token.user_copy u ON u.id = p.user_id"
-    " WHERE u.deleted AND u.copied_at < now() - interval '2 days'",
-}
 
 
 class Ledger:
     """The leader of one instance; it leads while it holds the lock, else it stands by."""
 
-    def __init__(self, database: Database, broker: Broker, now: Clock) -> None:
+    def __init__(self, database: Database, broker: Broker) -> None:
         self._database = database
         self._broker = broker
-        self._now = now
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.leads = False
@@ -136,21 +114,13 @@ class Ledger:
             connection.terminate()
 
     async def _number_for_ever(self, connection: asyncpg.Connection) -> None:
-        swept_at = time.monotonic()
         while True:
             self._wake.clear()
             while entries := await number(connection):
                 await self._publish(entries)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):  # wait_for may swallow a cancellation on Python 3.11
                     await self._wake.wait()
-            except TimeoutError:
-                if time.monotonic() - swept_at > _SWEEP_EVERY_S:
-                    # Before the entries are swept that ended them.
-                    async with transaction(self._database) as session:
-                        await end_dead_keys(session, now=self._now())
-                    await sweep(connection, self._now())
-                    swept_at = time.monotonic()
 
     async def _publish(self, entries: list[RevocationEntry]) -> None:
         """Whoever listens applies the entries now; who does not hear of them reads the table within a second."""
@@ -161,14 +131,6 @@ class Ledger:
             for entry in entries:
                 await nats.publish(SUBJECT, entry.model_dump_json().encode())
         log.info("ledger.published", count=len(entries), position=entries[-1].position)
-
-
-async def sweep(connection: asyncpg.Connection, now: datetime) -> None:
-    """What nobody can ask about any more is deleted, a piece of each table at a time."""
-    for table, chosen in _SWEEPS.items():
-        parameters = (now - _GRANTS_KEPT,) if "$1" in chosen else ()
-        statement = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen} LIMIT {_SWEPT_AT_ONCE}))"
-        await connection.execute(statement, *parameters)
 
 
 async def number(connection: asyncpg.Connection) -> list[RevocationEntry]:

@@ -77,6 +77,7 @@ from watchword_token.routes.front_channel import front_channel_router
 from watchword_token.settings import TokenSettings
 from watchword_token.spent import Spent
 from watchword_token.store import HotStore
+from watchword_token.sweeper import Sweeper
 from watchword_token.throttle import Throttle
 from watchword_token.tokens import InvalidToken, Tokens
 from watchword_token.verifiers import Verifiers
@@ -116,7 +117,8 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     now, feed, keyring = shared.now, shared.feed, settings.keyring
     backbone = Backbone(Service.TOKEN, settings, shared)
     database, broker, pulls = backbone.database, backbone.broker, backbone.pulls
-    ledger = backbone.runs(Ledger(database, broker, now))
+    ledger = backbone.runs(Ledger(database, broker))
+    backbone.runs(Sweeper(database, now=now))
     _wake_at_hints(database, ledger)
     users_copy = backbone.copy("user", UserCopy, UserExport)
     clients_copy = backbone.copy("client", ClientCopy, ClientExport)
