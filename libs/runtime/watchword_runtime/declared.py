@@ -139,12 +139,12 @@ class Kind(ABC, Generic[M]):
         """One document, checked. Raises ValidationError."""
         return self.model_of(members).model_validate(members)
 
-    def called(self, wanted: M) -> str:
-        """What documents of the same kind call the one that this describes."""
-        return ""
+    def called(self, wanted: M) -> Sequence[str]:
+        """As what other documents of the same kind may have to wait for this one."""
+        return ()
 
     def needs(self, wanted: M) -> Sequence[str]:
-        """What documents of the same kind have to be there before this one, as `called` says."""
+        """Behind which others of the same kind the document comes, as `called` says; those that there are."""
         return ()
 
     async def resolve(self, wanted: M, *, is_rehearsal: bool) -> M:

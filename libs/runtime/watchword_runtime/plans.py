@@ -126,10 +126,11 @@ class Plans:
         for kind in self.kinds.values():
             waiting = [each for each in documents if each.kind is kind]
             while waiting:
-                names = {kind.called(each.wanted) for each in waiting}
-                ready = [each for each in waiting if not names & set(kind.needs(each.wanted))] or waiting
+                names = {name for each in waiting for name in kind.called(each.wanted)}
+                ready = [each for each in waiting if names.isdisjoint(kind.needs(each.wanted))] or waiting
                 ordered += ready
-                waiting = [each for each in waiting if each not in ready]
+                taken = {each.index for each in ready}
+                waiting = [each for each in waiting if each.index not in taken]
         return ordered
 
     async def _prune(self, run: Run, kind: Kind[Any], kept: Collection[str]) -> list[Step]:

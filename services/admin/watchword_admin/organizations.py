@@ -1,6 +1,7 @@
 """Organizations, which `directory` owns: what is bound to one holds its id; people and documents say its short name."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from sqlmodel import col, select
 
@@ -11,6 +12,8 @@ from watchword_runtime.copies import Copy
 
 # What somebody may concern themselves with: what belongs to one of these organizations; None for everything.
 Reach = frozenset[str] | None
+# The ids of those that there were.
+GONE: Final = select(col(OrganizationCopy.id)).where(col(OrganizationCopy.deleted))
 
 
 class NoSuchOrganization(Exception):
@@ -47,3 +50,8 @@ async def short_names(session: Session, ids: Iterable[str | None]) -> Mapping[st
         col(OrganizationCopy.id).in_(wanted), col(OrganizationCopy.short_name).is_not(None)
     )
     return {row[0]: str(row[1]) for row in (await session.exec(statement)).all()} if wanted else {}
+
+
+async def is_gone(session: Session, organization: str) -> bool:
+    """Whether there was an organization with this id."""
+    return (await session.exec(GONE.where(col(OrganizationCopy.id) == organization))).first() is not None

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from watchword_admin.models import Client, ClientKind, ClientSecret, ConsoleSession, Provider, UserCopy
+from watchword_admin.organizations import GONE
 from watchword_database import Session
 
 _CLIENT_STANDS = col(Client.deleted_at).is_(None)
@@ -210,6 +211,17 @@ async def list_providers(
     if enabled is not None:
         statement = statement.where(col(Provider.enabled) == enabled)
     return (await session.exec(statement)).all()
+
+
+async def list_declared_providers(session: Session, *, after: str, limit: int) -> Sequence[Provider]:
+    """Providers in the order of their ids, those after `after`, but those of an organization that is gone."""
+    organization = col(Provider.document)["organization"].astext
+    statement = select(Provider).where(
+        _PROVIDER_STANDS,
+        col(Provider.id) > after,
+        or_(organization.is_(None), organization.not_in(GONE)),
+    )
+    return (await session.exec(statement.order_by(col(Provider.id)).limit(limit))).all()
 
 
 async def export_providers(session: Session, *, ids: Sequence[str], after: str, limit: int) -> Sequence[Provider]:

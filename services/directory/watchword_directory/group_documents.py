@@ -7,10 +7,10 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from watchword_directory.models import Group, Membership
-from watchword_directory.texts import Id, Reference, Text
+from watchword_directory.texts import FullName, Id, Reference, Text
 
 MOST_MEMBERS = 1000  # in one call, which is one transaction
-Parents = Annotated[list[Text], Field(max_length=32), AfterValidator(lambda names: list(dict.fromkeys(names)))]
+Parents = Annotated[list[FullName], Field(max_length=32), AfterValidator(lambda names: list(dict.fromkeys(names)))]
 Ids = Annotated[list[Id], Field(max_length=MOST_MEMBERS), AfterValidator(lambda ids: list(dict.fromkeys(ids)))]
 
 

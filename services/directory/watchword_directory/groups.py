@@ -21,6 +21,7 @@ from watchword_directory.standing import rank_given_by
 from watchword_events.contracts import GroupCreated, GroupDeleted, GroupUpdated, MembershipChanged
 
 SEPARATOR: Final = "/"
+MAX_NAME: Final = 256
 
 
 class GroupExists(Exception):
@@ -29,6 +30,10 @@ class GroupExists(Exception):
 
 class NamedAsAnothers(Exception):
     """A group of the installation would be called as the groups of an organization are."""
+
+
+class NameTooLong(Exception):
+    """A group that is to be made would have a name that no group has."""
 
 
 class Circle(Exception):
@@ -232,7 +237,8 @@ async def put_user_in(session: Session, user: User, names: Sequence[str], *, by:
 
 async def ensure_groups(session: Session, names: Iterable[str], *, now: datetime) -> list[Group]:
     """The groups with these full names. One that does not exist is made: of the organization that it begins with, or
-    else of the installation. Raises NamedAsAnothers for an organization without a name. Appends GroupCreated.
+    else of the installation. Raises NamedAsAnothers for an organization without a name, NameTooLong. Appends
+    GroupCreated.
     """
     wanted = {name.lower(): name for name in names}
     found = await group_table.find_groups_by_name(session, wanted)
@@ -265,11 +271,13 @@ async def _check_nobodys(session: Session, full_name: str) -> None:
 
 async def _made(session: Session, full_name: str, *, now: datetime) -> Group:
     organization = await organization_of_name(session, full_name)
-    if organization is None:
-        return _group(full_name, None, None, now=now)
-    name = full_name.partition(SEPARATOR)[2]
+    name = full_name if organization is None else full_name.partition(SEPARATOR)[2]
     if not name:
         raise NamedAsAnothers(full_name)
+    if len(name) > MAX_NAME:
+        raise NameTooLong
+    if organization is None:
+        return _group(full_name, None, None, now=now)
     return _group(name, organization.short_name, organization.id, now=now)
 
 

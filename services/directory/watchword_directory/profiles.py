@@ -108,7 +108,7 @@ class NewUser(Profile):
         kept = ("username", "email", "groups", "organization", "attributes", *PROFILE)
         given = {name: getattr(self, name) for name in kept}
         given |= {name: value for name in ("password", "active") if (value := getattr(self, name)) is not None}
-        return UserChanges.model_validate(given)
+        return UserChanges.model_construct(set(given), **given)
 
 
 class UserChanges(Profile):

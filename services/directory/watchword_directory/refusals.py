@@ -8,7 +8,7 @@ from watchword_directory.attributes import InUse, InvalidAttribute, OtherKind, T
 from watchword_directory.delegation import BeyondReach, WhichOrganization
 from watchword_directory.domains import DnsAway
 from watchword_directory.group_table import UnknownGroup
-from watchword_directory.groups import Circle, GroupExists, NamedAsAnothers, NoSuchGroups, NoSuchUsers
+from watchword_directory.groups import Circle, GroupExists, NamedAsAnothers, NameTooLong, NoSuchGroups, NoSuchUsers
 from watchword_directory.linking import LastWayIn
 from watchword_directory.merging import SameUser
 from watchword_directory.names import InvalidUsername
@@ -68,6 +68,8 @@ def refusals(about: str = "user") -> Iterator[None]:
     except BeyondReach as beyond:
         sentence = f"{beyond}."
         raise _not_allowed(beyond.field, sentence[:1].upper() + sentence[1:], beyond.what) from None
+    except NameTooLong:
+        raise _wrong("#/groups", "a group's name has at most 256 characters") from None
     except NamedAsAnothers:
         raise _named_as_anothers() from None
     except WhichOrganization:

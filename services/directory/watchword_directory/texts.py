@@ -58,6 +58,8 @@ ZoneInfo = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+
 Birthdate = Annotated[str, AfterValidator(birthdate)]
 # E.164, and an extension as RFC 3966 writes it: what OpenID Connect Core 5.1 recommends.
 Phone = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{1,14}(;ext=[0-9]{1,8})?$")]
-Groups = Annotated[list[Text], Field(max_length=200), AfterValidator(lambda names: sorted(set(names)))]
+# Of a group: the short name of its organization, of at most 64 characters, a slash, and its own name.
+FullName = Annotated[str, Field(max_length=64 + 1 + 256), AfterValidator(clean_text)]
+Groups = Annotated[list[FullName], Field(max_length=200), AfterValidator(lambda names: sorted(set(names)))]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Reference = Annotated[str, Field(min_length=1, max_length=128)]

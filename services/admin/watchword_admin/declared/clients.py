@@ -88,6 +88,9 @@ class Clients(Kind[DeclaredClient]):
     ) -> Written:
         """As `PUT` does; a chosen secret is written where there is none, or when that was asked for."""
         client = await store.get_client_for_change(run.session, existing.id)
+        if wanted.organization is None and existing.document["organization"] is None:
+            gone = client_documents.document_of(client).organization
+            wanted = wanted.model_copy(update={"organization": gone})
         with refusals("client"):
             entries, generated = await clients.change_client(
                 run.session,

@@ -1,7 +1,7 @@
 """Documents that belong to an organization: they name it by its short name, and are stored with its id."""
 
 from watchword_admin.edge import Parts, refusals
-from watchword_admin.organizations import NoSuchOrganization, organization_id, short_names
+from watchword_admin.organizations import NoSuchOrganization, is_gone, organization_id, short_names
 from watchword_database import Session
 
 
@@ -19,7 +19,7 @@ async def organization_of(parts: Parts, named: str | None, *, is_rehearsal: bool
 
 
 async def organization_called(session: Session, organization: str | None) -> str | None:
-    """The short name of an organization, or else what is stored."""
-    if organization is None:
+    """The short name of an organization, or else what is stored; None for one that is gone: nobody can name it."""
+    if organization is None or await is_gone(session, organization):
         return None
     return (await short_names(session, [organization])).get(organization, organization)

@@ -91,8 +91,8 @@ class Providers(Kind[NewProvider]):
         )
 
     async def page(self, session: Session, after: str, limit: int) -> Sequence[Existing]:
-        """All of them."""
-        found = await store.list_providers(session, after=after, limit=limit)
+        """All but those of an organization that is gone: without it they would be the installation's."""
+        found = await store.list_declared_providers(session, after=after, limit=limit)
         return [await _existing_provider(session, each) for each in found]
 
     def _at(self, run: Run) -> Parts:
@@ -101,10 +101,10 @@ class Providers(Kind[NewProvider]):
 
 
 async def _existing_provider(session: Session, provider: Provider) -> Existing:
-    """The provider, with its organization by its short name."""
+    """The provider, with its organization by its short name, or by its id when it is gone."""
     found = provider_kinds.document_of(provider)
     document = found.model_dump(mode="json", exclude={"parameters", "filled"})
-    document["organization"] = await organization_called(session, document["organization"])
+    document["organization"] = await organization_called(session, document["organization"]) or document["organization"]
     members = {"id": provider.id, **document, **found.parameters, "enabled": provider.enabled}
     return Existing(provider.id, provider.id, members, has_secret=provider.client_secret is not None)
 

@@ -1,6 +1,8 @@
 """Access rules and service accounts as declared documents."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from watchword_admin.declared.organizations import organization_called, organization_of
 from watchword_admin.edge import Parts
@@ -11,6 +13,9 @@ from watchword_admin.rules.refusals import rule_refusals
 from watchword_admin.store import short_names
 from watchword_database import Session
 from watchword_runtime.declared import Existing, Kind, Run, Written
+
+# The id of a client that registered itself: where it did, rules may name it, and documents say nothing else of it.
+_GENERATED: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class ServiceAccounts(Kind[AccountDocument]):
@@ -70,14 +75,16 @@ class Rules(Kind[RuleDocument]):
     async def create(self, run: Run, wanted: RuleDocument, prepared: None) -> Written:
         """It counts from the next sign-in on."""
         with rule_refusals("rule"):
-            rule = await changes.add_rule(run.session, wanted, now=run.now)
+            rule = await changes.add_rule(run.session, wanted, keep=_generated(wanted), now=run.now)
         return Written(await _rule(run.session, rule))
 
     async def change(self, run: Run, existing: Existing, wanted: RuleDocument, prepared: None) -> Written:
         """As `PUT` does."""
         rule = await store.get_rule_for_change(run.session, existing.id)
+        if list(wanted.clients) == existing.document["clients"]:
+            wanted = wanted.model_copy(update={"clients": settings_of(rule).clients})  # with those that are gone
         with rule_refusals("rule"):
-            await changes.change_rule(run.session, rule, wanted, now=run.now)
+            await changes.change_rule(run.session, rule, wanted, keep=_generated(wanted), now=run.now)
         return Written(await _rule(run.session, rule))
 
     async def delete(self, run: Run, existing: Existing) -> None:
@@ -85,9 +92,13 @@ class Rules(Kind[RuleDocument]):
         await changes.delete_rule(run.session, existing.id, now=run.now)
 
     async def page(self, session: Session, after: str, limit: int) -> Sequence[Existing]:
-        """All of them."""
-        found = await store.list_rules_by_id(session, after=after, limit=limit)
+        """All but those of an organization that is gone, or for clients that are gone alone: they count for nobody."""
+        found = await store.list_declared_rules(session, after=after, limit=limit)
         return [await _rule(session, each) for each in found]
+
+
+def _generated(wanted: RuleDocument) -> list[str]:
+    return [each for each in wanted.clients if _GENERATED.fullmatch(each)]
 
 
 def _account(account: ServiceAccount) -> Existing:
@@ -95,12 +106,13 @@ def _account(account: ServiceAccount) -> Existing:
 
 
 async def _rule(session: Session, rule: AccessRule) -> Existing:
-    """The rule, with its clients and its organization by their short names where they have one."""
+    """The rule, with its clients and organization by their short names where they have one; without what is gone."""
     settings = settings_of(rule)
     called = await short_names(session, settings.clients)
+    gone = await store.gone_clients(session, settings.clients)
     organization = await organization_called(session, settings.organization)
     members = settings.model_dump(mode="json") | {
-        "clients": [called.get(each) or each for each in settings.clients],
+        "clients": [called.get(each) or each for each in settings.clients if each not in gone],
         "organization": organization,
     }
     return Existing(rule.id, rule.name if organization is None else f"{organization}/{rule.name}", members)

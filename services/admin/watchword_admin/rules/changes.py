@@ -51,17 +51,19 @@ class AccountInUse(Exception):
         self.rules = rules
 
 
-async def add_rule(session: Session, document: RuleDocument, *, reach: Reach = None, now: datetime) -> AccessRule:
+async def add_rule(
+    session: Session, document: RuleDocument, *, keep: Sequence[str] = (), reach: Reach = None, now: datetime
+) -> AccessRule:
     """The rule counts from now on. reach: of the caller; the document's organization is within it.
 
-    Raises NameTaken, UnknownClient, TooManyRules. Appends RuleChanged.
+    keep: ids of clients that need not be there. Raises NameTaken, UnknownClient, TooManyRules. Appends RuleChanged.
     """
     await take_turn(session, "admin.rules")
     if reach is not None and await store.count_rules(session, document.organization) >= MAX_DELEGATED:
         raise TooManyRules(MAX_DELEGATED)
     if await store.count_rules(session) >= MAX_RULES:
         raise TooManyRules(MAX_RULES)
-    document = await _resolved(session, document, reach=reach)
+    document = await _resolved(session, document, keep=keep, reach=reach)
     rule = _written(AccessRule(id=str(uuid.uuid4()), version=1, created_at=now, updated_at=now), document)
     if not await store.claim_new_rule(session, rule):
         raise NameTaken(document.name)
@@ -70,14 +72,20 @@ async def add_rule(session: Session, document: RuleDocument, *, reach: Reach = N
 
 
 async def change_rule(
-    session: Session, rule: AccessRule, document: RuleDocument, *, reach: Reach = None, now: datetime
+    session: Session,
+    rule: AccessRule,
+    document: RuleDocument,
+    *,
+    keep: Sequence[str] = (),
+    reach: Reach = None,
+    now: datetime,
 ) -> None:
-    """The rule is as described. rule: locked. Nothing happens when nothing differs. reach: as of `add_rule`.
+    """The rule is as described. rule: locked. Nothing happens when nothing differs. keep, reach: as of `add_rule`.
 
     Raises NameTaken, UnknownClient. Appends RuleChanged.
     """
     known = settings_of(rule)
-    document = await _resolved(session, document, keep=known.clients, reach=reach)
+    document = await _resolved(session, document, keep=[*known.clients, *keep], reach=reach)
     if document.model_dump() != known.model_dump():
         await _rise(session, _written(rule, document), now=now)
 
@@ -164,7 +172,7 @@ async def _resolved(
 ) -> RuleDocument:
     """The document with ids in place of short names. A URL names a client that describes itself there.
 
-    keep: ids that may stay although their client has been deleted.
+    keep: ids that may stand there although there is no such client.
     """
     if not document.clients:
         return document

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import delete, func, or_, tuple_
+from sqlalchemy import and_, delete, func, or_, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
-from watchword_admin.models import AccessRule, Client, ServiceAccount
-from watchword_admin.organizations import Reach, is_within, short_names
+from watchword_admin.models import AccessRule, Client, ClientKind, ServiceAccount
+from watchword_admin.organizations import GONE, Reach, is_within, short_names
 from watchword_admin.rules.documents import Named, RuleDocument
 from watchword_admin.store import Unknown
 from watchword_database import Session
 
 _STANDS = col(AccessRule.deleted_at).is_(None)
+# One that describes itself at a URL may come back.
+_IS_GONE = and_(col(Client.deleted_at).is_not(None), col(Client.kind) != ClientKind.DOCUMENT.value)
 
 
 async def find_rule(session: Session, rule_id: str, reach: Reach = None) -> AccessRule | None:
@@ -75,9 +77,21 @@ async def list_rules(
     return (await session.exec(statement)).all()
 
 
-async def list_rules_by_id(session: Session, *, after: str, limit: int) -> Sequence[AccessRule]:
-    """Rules in the order of their ids, those after `after`."""
-    statement = select(AccessRule).where(_STANDS, col(AccessRule.id) > after).order_by(col(AccessRule.id))
+async def list_declared_rules(session: Session, *, after: str, limit: int) -> Sequence[AccessRule]:
+    """Rules in the order of their ids, those after `after`, but those whose organization or clients are all gone."""
+    clients = col(AccessRule.document)["clients"]
+    named = func.jsonb_array_elements_text(clients).table_valued("value").alias("named")
+    gone = select(col(Client.id)).where(_IS_GONE)
+    statement = (
+        select(AccessRule)
+        .where(
+            _STANDS,
+            col(AccessRule.id) > after,
+            or_(col(AccessRule.organization).is_(None), col(AccessRule.organization).not_in(GONE)),
+            or_(clients == [], select(named.c.value).where(named.c.value.not_in(gone)).exists()),
+        )
+        .order_by(col(AccessRule.id))
+    )
     return (await session.exec(statement.limit(limit))).all()
 
 
@@ -161,6 +175,11 @@ async def client_ids(session: Session, names: Sequence[str], reach: Reach = None
     by_id = {row[0]: row[0] for row in rows}
     by_name = {row[1].lower(): row[0] for row in rows if row[1] is not None}
     return {name: found for name in names if (found := by_id.get(name) or by_name.get(name.lower())) is not None}
+
+
+async def gone_clients(session: Session, ids: Sequence[str]) -> frozenset[str]:
+    """Those of the ids that no client has any more."""
+    return frozenset((await session.exec(select(col(Client.id)).where(col(Client.id).in_(ids), _IS_GONE))).all())
 
 
 def _texts(value: object) -> list[str]:

@@ -23,9 +23,9 @@ class Groups(Kind[NewGroup]):
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def called(self, wanted: NewGroup) -> str:
-        """Its full name."""
-        return groups.SEPARATOR.join(filter(None, (wanted.organization, wanted.name))).lower()
+    def called(self, wanted: NewGroup) -> Sequence[str]:
+        """By its full name."""
+        return [groups.SEPARATOR.join(filter(None, (wanted.organization, wanted.name))).lower()]
 
     def needs(self, wanted: NewGroup) -> Sequence[str]:
         """The groups in which it lies."""

@@ -1,6 +1,9 @@
 """Users as declared documents, with their groups and with the roles that they have everywhere."""
 
 from collections.abc import Sequence
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
 
 from watchword_database import Session
 from watchword_directory import organization_table, roles, store, users
@@ -9,15 +12,31 @@ from watchword_directory.models import User
 from watchword_directory.profiles import PROFILE, NewUser
 from watchword_directory.ranks import reach_of
 from watchword_directory.refusals import refusals
-from watchword_directory.role_documents import Names
 from watchword_directory.standing import standing_of
+from watchword_directory.texts import FullName, Reference
+from watchword_policy.administration import OWNER
 from watchword_runtime.declared import Existing, Kind, Members, Run, Written
+
+_AN_OWNER: Final = "an owner"
+_Groups = Annotated[list[FullName], AfterValidator(lambda names: sorted(set(names)))]
+_Roles = Annotated[list[Reference], AfterValidator(lambda names: list(dict.fromkeys(names)))]
 
 
 class DeclaredUser(NewUser):
-    """A user as a document declares one. roles: all that they have everywhere; when left out, they stay as they are."""
+    """A user as a document declares one. roles: all that they have everywhere; when left out, they stay as they are.
 
-    roles: Names | None = None
+    email_verified: false for an address that the person only says is theirs, as others may say of the same one.
+    groups, roles: as many as somebody has.
+    """
+
+    email_verified: bool = True
+    groups: _Groups = Field(default_factory=list)
+    roles: _Roles | None = None
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the person could keep the installation, should others cease to."""
+        return self.active is not False and OWNER in map(str.lower, self.roles or ())
 
 
 class Users(Kind[DeclaredUser]):
@@ -37,6 +56,20 @@ class Users(Kind[DeclaredUser]):
         password = wanted.password
         return None if password is None else await self._parts.passwords.hash(password.get_secret_value())
 
+    def called(self, wanted: DeclaredUser) -> Sequence[str]:
+        """By a verified address, and as an owner."""
+        return [
+            *([wanted.email] if wanted.email is not None and wanted.email_verified else []),
+            *([_AN_OWNER] if wanted.is_owner else []),
+        ]
+
+    def needs(self, wanted: DeclaredUser) -> Sequence[str]:
+        """Who only claims an address loses it to whoever proves it later; the last owner goes behind the next."""
+        return [
+            *([wanted.email] if wanted.email is not None and not wanted.email_verified else []),
+            *([] if wanted.is_owner else [_AN_OWNER]),
+        ]
+
     async def find(self, run: Run, wanted: DeclaredUser) -> Existing | None:
         """By `username`."""
         found = await store.find_user_by_username(run.session, wanted.username)
@@ -47,7 +80,13 @@ class Users(Kind[DeclaredUser]):
         by = reach_of(run.caller)
         with refusals():
             user, entries = await users.create_user(
-                run.session, _new(wanted), password_hash=prepared, by=by, feed=run.feed, now=run.now
+                run.session,
+                _new(wanted),
+                password_hash=prepared,
+                vouches=wanted.email_verified,
+                by=by,
+                feed=run.feed,
+                now=run.now,
             )
             run.entries += entries
             if wanted.roles:
@@ -63,6 +102,7 @@ class Users(Kind[DeclaredUser]):
                 existing.id,
                 _new(wanted, without=() if run.set_secrets else ("password",)).as_changes(),
                 password_hash=prepared if run.set_secrets else None,
+                vouches=wanted.email_verified,
                 by=by,
                 feed=run.feed,
                 now=run.now,
@@ -98,6 +138,7 @@ async def _existing(session: Session, user: User) -> Existing:
     members: Members = {
         "username": user.username,
         "email": user.email,
+        "email_verified": user.email is None or user.email_verified,
         **{name: user.profile.get(name) for name in PROFILE},
         "groups": list(standing.member_of),
         "organization": None if organization is None else organization.short_name,
