@@ -28,8 +28,10 @@ class Cache:
         self.resyncs: list[str] = []
         self.poison: set[str] = set()
         self.resync_fails = 0
+        self.slow: dict[str, float] = {}  # seconds, by id
 
     async def on_event(self, received: Received) -> None:
+        await asyncio.sleep(self.slow.get(received.event.id, 0.0))
         if received.event.id in self.poison:
             raise RuntimeError("cannot be applied")
         self.seen.append(received.event.id)
@@ -59,6 +61,8 @@ async def tailing(
     async with broker_for(service, url) as broker:
         tail = Tail(broker, STREAM, subject, cache.on_event, cache.on_resync)
         await broker.start()
+        if url != NOBODY:
+            await eventually(lambda: broker.connected)
         tail.start()
         try:
             yield tail
@@ -138,6 +142,34 @@ async def test_an_event_that_failed_once_is_not_lost(broker_for: BrokerFor, nats
         cache.poison.clear()
         await eventually(lambda: cache.seen == ["a", "late", "b"])
     assert cache.resyncs == ["start"]
+
+
+async def test_an_event_may_take_longer_than_silence_does(
+    broker_for: BrokerFor, nats_server: Server, owner: Owner
+) -> None:
+    """What is heard meanwhile waits behind it: that the server is silent is not to be told from that."""
+    cache = Cache()
+    cache.slow = {"slow": tail_module._SILENT_S + 0.5}
+    async with tailing(broker_for, nats_server.url, cache) as tail:
+        await live(tail)
+        await owner.update("a", "slow", "b")
+        await eventually(lambda: cache.seen[-1:] == ["b"], within=10)
+    assert (cache.all_seen, cache.resyncs) == (["a", "slow", "b"], ["start"])
+
+
+async def test_an_event_that_takes_too_long_is_tried_again_and_then_replaced_by_a_resync(
+    broker_for: BrokerFor, nats_server: Server, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "_LONGEST_S", 0.2)
+    cache = Cache()
+    cache.slow = {"stuck": 3600.0}
+    async with tailing(broker_for, nats_server.url, cache) as tail:
+        await live(tail)
+        await owner.update("stuck")
+        await eventually(lambda: len(cache.resyncs) == 2)
+        await owner.update("b")
+        await eventually(lambda: cache.seen == ["b"])
+    assert cache.resyncs == ["start", "an event cannot be applied"]
 
 
 async def test_a_failing_resync_is_tried_again_before_any_event(
@@ -231,6 +263,8 @@ async def test_nothing_is_lost_while_nats_is_killed_and_restarted(
     sent: list[str] = []
     async with tailing(broker_for, server.url, cache) as tail:
         await live(tail)
+        # So long that a state read at the start would be too old, were nothing heard: an outage begins when it does.
+        await asyncio.sleep(tail_module._SILENT_S + 0.1)
         for round_ in range(4):
             for number in range(20):
                 await owner.update(name := f"{round_}-{number}")

@@ -31,14 +31,15 @@ _SILENT_S: Final = 3 * HEARTBEAT_S
 _FORGOTTEN_S: Final = 30.0  # the server drops a consumer that nobody listens to
 _BLIND_S: Final = 10.0  # how often a resync stands in for events while NATS is away
 _TRIES: Final = 3  # of one event; then a resync stands in for it
+_LONGEST_S: Final = 30.0  # what is not dealt with by then is tried again
 
 
 class Tail:
     """Follows a stream; each event reaches `on_event` of every instance.
 
     on_resync(why): called before the first event, and whenever events may have been missed: drop or reload what was
-    built from them. What happens meanwhile follows as events. While NATS is away it is called every ten seconds. An
-    exception in either is logged and the call repeated.
+    built from them. What happens meanwhile follows as events. While NATS is away it is called every ten seconds, for
+    the first time ten seconds after the stream was heard last. An exception in either is logged and the call repeated.
 
     An event may arrive before this service's copy has it: reload with `Copy.get(id, min_version=event.version)`.
     """
@@ -67,6 +68,7 @@ class Tail:
         self._created: object = None  # when the stream was created: a new one starts to count again
         self._heard = float("-inf")
         self._failures = 0  # of the event after `_applied`
+        self._dealing = False  # with an event, at this moment
         self._blind_since = float("-inf")
         broker.on_connected(self._again)
         broker.followers.append(self)
@@ -83,6 +85,11 @@ class Tail:
     def live(self) -> bool:
         """True while the stream was heard within the last three heartbeats: nothing has been missed."""
         return not self._want and self._broker.connected and time.monotonic() - self._heard <= _SILENT_S
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the server is heard no more; while an event is dealt with, whatever comes waits behind it."""
+        return time.monotonic() - self._heard > (_LONGEST_S if self._dealing else _SILENT_S)
 
     def start(self) -> None:
         """The tail follows in the background, from whenever NATS is there."""
@@ -105,10 +112,12 @@ class Tail:
         said = ""
         while True:
             nc = self._broker.nc
+            if self.live:
+                self._blind_since = time.monotonic()
             try:
                 if nc is None or not nc.is_connected:
                     await self._stand_in_for_events()
-                elif self._want or nc is not self._client or time.monotonic() - self._heard > _SILENT_S:
+                elif self._want or nc is not self._client or self._is_silent:
                     await self._create(nc)
                     said = ""
             except Exception as error:  # whatever it was, including a failing on_resync: try again
@@ -193,13 +202,19 @@ class Tail:
         except UnknownEvent as error:
             log.info("tail.ignored", subject=self._subject, reason=str(error))
         else:
+            self._dealing, self._heard = True, time.monotonic()
             try:
                 await self._on_event(event)
+            except asyncio.CancelledError:  # by `_unsubscribe`: it took too long
+                self._failures += 1
+                raise
             except Exception as error:
                 self._failures += 1
                 log.warning("tail.failed", type=event.type, event_id=event.event_id, error=type(error).__name__)
                 self._again()
                 return
+            finally:
+                self._dealing = False
         self._delivered, self._applied, self._heard, self._failures = place.consumer, place.stream, time.monotonic(), 0
 
     async def _on_control(self, message: Msg, headers: dict[str, str]) -> None:
