@@ -8,9 +8,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger()
 
-# What PostgreSQL being away looks like. Clients have more ways to fail: asyncpg once answers InternalClientError when
-# the server has ended its session behind its back.
-_AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError)
+# What PostgreSQL being away looks like. When the server has ended a session because the process stood still, and its
+# farewell was read but not yet the connection's end, asyncpg answers InternalClientError ("cannot switch to state 12").
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    SQLAlchemyError,
+)
 
 
 def note_interruption(event: str, error: Exception, **about: str) -> None:
