@@ -152,6 +152,7 @@ class Rig:
     feed: Feed
     clock: TestClock
     canary: Canary
+    positions: Positions
     address: str = "192.0.2.10"
 
     def db(self, service: Service = Service.AUTHZ) -> Database:
@@ -254,6 +255,13 @@ class Rig:
         """A ticket from another service."""
         async with transaction(self.db(sender)) as session:
             return await bus.hand_over(session, payload, flow=flow, now=self.clock())
+
+    async def until_heard(self, owner: Service, entity: str) -> None:
+        """authz has dealt with whatever the owner has published of this entity."""
+        async with connected([self.site.nats.url], self.site.installation.seeds[Operator.PROVISION]) as client:
+            published = (await client.jetstream().stream_info(owner.stream)).state.last_seq
+        async with asyncio.timeout(30):
+            await self.positions.until_dealt_with(owner, entity, published)
 
     async def take_code(self, code: str) -> Code:
         """What `token` would get for a code."""
@@ -399,18 +407,9 @@ async def running(
         broker = Broker(load(ServiceSettings, **told[Service.TOKEN]), ledger_database)
         feed, ledger = Feed(ledger_database, broker, clock), Ledger(ledger_database, broker)
         telemetry = Telemetry("test")
-        app = build(
-            made,
-            Shared(
-                feed,
-                InternalClients(owners.apps(), clock),
-                clock,
-                "test",
-                AuditLog(ledger_database, telemetry),
-                telemetry,
-                Positions(ledger_database, feed),
-            ),
-        )
+        audit, positions = AuditLog(ledger_database, telemetry), Positions(ledger_database, feed)
+        internal = InternalClients(owners.apps(), clock)
+        app = build(made, Shared(feed, internal, clock, "test", audit, telemetry, positions))
         await broker.start()
         ledger.start()
         await feed.start()
@@ -418,7 +417,7 @@ async def running(
         async with asyncio.timeout(30):
             while app.ready() or not broker.connected:
                 await asyncio.sleep(0.01)
-        yield Rig(app, owners, site, feed, clock, canary)
+        yield Rig(app, owners, site, feed, clock, canary, positions)
         await app.stop()
         await feed.stop()
         await ledger.stop()

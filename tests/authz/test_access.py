@@ -1,6 +1,5 @@
 """Access rules at the end of a sign-in: where they are asked, on what facts, and what cannot get around them."""
 
-import asyncio
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -30,15 +29,7 @@ async def rule(rig: Rig, client: ClientExport, expression: str, **given: Any) ->
     made = RuleExport(id=name, name=name, expression=expression, clients=frozenset({client.client_id}), **given)
     rig.owners.rules[name] = Exported(id=name, version=1, data=made)
     await rig.publish(RuleChanged(id=name, version=1))
-
-    async def is_known() -> bool:
-        visit = Visit(rig, rig.browser(), client, {"prompt": "none"})
-        await visit.start()
-        pool = await rig.db().raw_pool()
-        return bool(await pool.fetchval("SELECT true FROM authz.rule_copy WHERE id = $1", name))
-
-    await until(is_known)
-    await asyncio.sleep(0.05)  # from the copy into memory
+    await rig.until_heard(Service.ADMIN, "rule")
     return made
 
 

@@ -298,6 +298,7 @@ async def signed_in(platform: Platform, api: Api, mock_issuer: str, token_format
         user_id = json.loads((await app.userinfo(first["access_token"])).content)["sub"]
         answer = await api.call("PUT", f"/users/{user_id}/roles", {"roles": ["administrator"]})
         assert answer.status_code == 200, answer.text
+        await platform.until_seen(answer)
         assert (await app.ask("revoke", token=first["refresh_token"])).status_code == 200
         tokens = await SignIn(browser, app, scope=scope).with_password("", "")  # it still knows the person
         as_person = {"Authorization": f"Bearer {tokens['access_token']}"}

@@ -198,28 +198,31 @@ async def test_live_events_are_those_of_the_person_alone(
 ) -> None:
     async with platform.browser(canary) as alice, platform.browser(canary) as bob:
         await signed_in(alice, running)
+        await events_of(alice, running, "session.started")  # her first, of before
         heard: list[dict[str, str]] = []
-        listening = asyncio.create_task(_listen(alice, running, heard))
-        await asyncio.sleep(0.3)
+        listens = asyncio.Event()
+        listening = asyncio.create_task(_listen(alice, running, heard, listens))
+        async with asyncio.timeout(30):
+            await listens.wait()
         page = await signed_in(bob, running, "sign-in-bob")
         assert page.texts["user"] == "Bob Berg"
         await events_of(bob, running, "session.started")
         await bob.submit("sign-out")
         async with platform.browser(canary) as again:
             await signed_in(again, running)  # a second session of Alice is Alice's to see
-            for _ in range(100):
-                if heard:
-                    break
-                await asyncio.sleep(0.1)
+            async with asyncio.timeout(30):
+                while not heard and not listening.done():
+                    await asyncio.sleep(0.05)
         listening.cancel()
         assert {event["type"] for event in heard} == {"session.started"}
         assert len(heard) == 1
 
 
-async def _listen(browser: Browser, running: demo.Started, heard: list[dict[str, str]]) -> None:
+async def _listen(browser: Browser, running: demo.Started, heard: list[dict[str, str]], listens: asyncio.Event) -> None:
     async with browser.client.stream("GET", f"{running.app_url}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         async for line in answer.aiter_lines():
+            listens.set()  # the first comes with the place in the events from which it goes on
             if line.startswith("data: "):
                 heard.append(json.loads(line.removeprefix("data: ")))
 

@@ -158,14 +158,19 @@ async def test_the_claims_parameter_is_served(
 ) -> None:
     assert metadata["claims_parameter_supported"] is True
     party = await Party.registered(api, platform.issuer, canary)
-    user = await api.create("/users", username="truth-claims", name="Cleo", email="cleo@truth.test", password=PASSWORD)
+    name = f"truth-{secrets.token_hex(4)}"
+    email = f"{name}@example.com"
+    person = {"username": name, "name": "Cleo", "email": email, "password": PASSWORD}
+    made = await api.call("POST", "/users", person)
+    assert made.status_code == 201, made.text
+    await platform.until_seen(made)
     claims = {"id_token": {"name": None}, "userinfo": {"email": {"essential": True}}}
     sign_in = SignIn(platform.browser(canary), party, scope="openid", params={"claims": json.dumps(claims)})
-    tokens = await sign_in.with_password("truth-claims", PASSWORD)
+    tokens = await sign_in.with_password(name, PASSWORD)
     assert claims_of(tokens["id_token"])["name"] == "Cleo"
     assert "email" not in claims_of(tokens["id_token"])
     told = (await party.userinfo(tokens["access_token"])).json()
-    assert told == {"sub": user["id"], "email": "cleo@truth.test"}
+    assert told == {"sub": made.json()["id"], "email": email}
 
 
 @pytest.mark.spec("OpenID Connect Core 3.1.2.1; OpenID Connect Discovery 3")

@@ -132,6 +132,7 @@ class Site:
     feed: Feed
     http: httpx2.AsyncClient
     owners: Owners
+    positions: Positions
     nats: NatsServer | None = None
     _databases: dict[Service, Database] = field(default_factory=dict)
 
@@ -172,31 +173,19 @@ class Site:
         name = rule_id or f"r-{secrets.token_hex(4)}"
         export = RuleExport(id=name, name=name, expression=expression, clients=frozenset({app.id}), **given)
         self.owners.owned["rule"][name] = Exported(id=name, version=version, data=export)
-        await self.publish(RuleChanged(id=name, version=version))
-        await self._until_heard(name, version)
+        await self.publish(RuleChanged(id=name, version=version), heard=True)
         return export
 
     async def scope(self, name: str, *claims: dict[str, Any]) -> None:
         """A scope of admin with these claims, which this instance knows."""
         export = ScopeExport(id=name, name=name, description="Something", claims=claims)
         self.owners.owned["scope"][name] = Exported(id=name, version=1, data=export)
-        await self.publish(ScopeChanged(id=name, version=1))
-        async with asyncio.timeout(30):
-            while name not in (await self.http.get("/.well-known/openid-configuration")).json()["scopes_supported"]:
-                await asyncio.sleep(0.01)
+        await self.publish(ScopeChanged(id=name, version=1), heard=True)
 
     async def drop_rule(self, rule: RuleExport, version: int) -> None:
         """The rule is gone, and this instance knows."""
         self.owners.owned["rule"][rule.id] = Exported(id=rule.id, version=version, deleted=True)
-        await self.publish(RuleChanged(id=rule.id, version=version))
-        await self._until_heard(rule.id, version)
-
-    async def _until_heard(self, rule_id: str, version: int) -> None:
-        pool = await self.db(Service.TOKEN).raw_pool()
-        async with asyncio.timeout(30):
-            while await pool.fetchval("SELECT version FROM token.rule_copy WHERE id = $1", rule_id) != version:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)  # from the copy into memory
+        await self.publish(RuleChanged(id=rule.id, version=version), heard=True)
 
     async def _own(self, entity: str, entity_id: str, export: Export, version: int, *, copied: bool) -> None:
         """The owner has it, and a row of the copy too; nobody was told."""
@@ -227,15 +216,19 @@ class Site:
             assert asyncio.get_running_loop().time() < deadline, "the origin was not noticed"
             await asyncio.sleep(0.1)
 
-    async def publish(self, event: Event) -> None:
-        """The event stands in its owner's stream, as the owner's relay puts it there."""
+    async def publish(self, event: Event, *, heard: bool = False) -> None:
+        """The event stands in its owner's stream, as the owner's relay puts it there. heard: and was dealt with."""
         row = row_of(event)
         given = {"event_id": new_id(), "aggregate_id": event.id, "version": event.version, "at": self.clock()}
         headers = headers_of(row.type, row.owner, **given)
         connection = await nats.connect(self.nats_url)
         js = connection.jetstream()
-        await js.publish(row.subject, event.model_dump_json().encode(), stream=row.owner.stream, headers=headers)
+        body = event.model_dump_json().encode()
+        published = await js.publish(row.subject, body, stream=row.owner.stream, headers=headers)
         await connection.close()
+        if heard:
+            async with asyncio.timeout(30):
+                await self.positions.until_dealt_with(row.owner, row.event.entity, published.seq)
 
     async def code(self, app: App, user: UserExport, **given: Any) -> str:
         """An authorization code as authz hands it over."""
@@ -431,18 +424,9 @@ async def instance(
     }
     internal = InternalClients(apps, clock)
     telemetry = Telemetry("test")
-    service = build(
-        own,
-        Shared(
-            feed,
-            internal,
-            clock,
-            new_id(),
-            AuditLog(feed_database, telemetry),
-            telemetry,
-            Positions(feed_database, feed),
-        ),
-    )
+    positions = Positions(feed_database, feed)
+    audit = AuditLog(feed_database, telemetry)
+    service = build(own, Shared(feed, internal, clock, new_id(), audit, telemetry, positions))
     await feed_broker.start()
     await feed.start()
     await service.start()
@@ -455,7 +439,7 @@ async def instance(
     # Failures must reach the test as answers, as they reach a client.
     transport = httpx2.ASGITransport(app=front, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
-        yield Site(database, nats_url, clock, canary, service, feed, http, owners)
+        yield Site(database, nats_url, clock, canary, service, feed, http, owners, positions)
     await service.stop()
     await feed.stop()
     await feed_broker.stop()

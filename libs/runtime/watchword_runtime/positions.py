@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from watchword_database import Database, transaction
 from watchword_database.engine import noting_events
 from watchword_events.names import Service
-from watchword_runtime.broker import Broker
+from watchword_runtime.broker import Broker, Follower
 from watchword_runtime.feed import Feed
 from watchword_web.errors import BadRequest, OAuthError, Problem
 from watchword_web.references import reference_of
@@ -69,13 +69,19 @@ class Positions:
 
     async def _deal_with(self, owner: Service, entity: str, row_id: int) -> None:
         """Returns when the owner's event has been dealt with here, wherever it is of interest."""
-        followers = [each for broker in self._brokers for each in broker.followers if each.hears(owner, entity)]
-        if not followers:
+        if not self._followers(owner, entity):
             return
         while (seq := await self._published(owner, row_id)) is None:
             await asyncio.sleep(_LOOK_S)
-        for each in followers:
+        await self.until_dealt_with(owner, entity, seq)
+
+    async def until_dealt_with(self, owner: Service, entity: str, seq: int) -> None:
+        """Returns when whoever is interested in the entity here has dealt with the owner's stream up to this place."""
+        for each in self._followers(owner, entity):
             await _until(partial(each.has_dealt_with, seq))
+
+    def _followers(self, owner: Service, entity: str) -> list[Follower]:
+        return [each for broker in self._brokers for each in broker.followers if each.hears(owner, entity)]
 
     async def _published(self, owner: Service, row_id: int) -> int | None:
         """A place in the owner's stream at or behind the event; None while it has not been published."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
+import httpx2
 from nats.aio.client import Client
 
 from watchword import bootstrap
@@ -23,6 +24,7 @@ from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.databases import Template, TestDatabase
+from watchword_testkit.http import http_client
 from watchword_testkit.servers import Broker, Postgres, own_broker
 
 if TYPE_CHECKING:
@@ -104,6 +106,13 @@ class Platform:
         """Returns when the services in this process are ready. Raises TimeoutError with what they wait for."""
         assert self.process is not None, "it runs in processes of its own"
         await self.process.until_ready(READY_WITHIN_S)
+
+    async def until_seen(self, *written: httpx2.Response) -> None:
+        """What these answers to writes did counts in every service, where all of them run in one process."""
+        demanded = {"Watchword-Position": " ".join(answer.headers["Watchword-Position"] for answer in written)}
+        async with http_client(timeout=20.0) as http:
+            answer = await http.get(f"{self.issuer}/oauth2/jwks", headers=demanded)
+        assert answer.status_code == 200, answer.text
 
     @asynccontextmanager
     async def nats_client(self) -> AsyncIterator[Client]:

@@ -125,6 +125,7 @@ async def test_a_client_deletes_itself_and_its_tokens_with_it(site: Platform, st
     assert (await party.ask("introspect", token="x")).status_code == 200
     answer = await stranger.manage("DELETE", made)
     assert answer.status_code == 204
+    await site.until_seen(answer)
     assert (await party.ask("introspect", token="x")).status_code == 401
     for method in ("GET", "PUT", "DELETE"):
         assert (await stranger.manage(method, made, changed(made) if method == "PUT" else None)).status_code == 401
