@@ -9,7 +9,7 @@ from tests.token.conftest import App, Site
 from tests.token.test_refresh_token import refresh, refreshed
 
 from watchword_events.contracts import UserUpdated
-from watchword_events.exports import UserExport
+from watchword_events.exports import Exported, UserExport
 from watchword_events.names import Service
 from watchword_token.access import NAMES, access_claims
 
@@ -49,15 +49,50 @@ def test_claims_name_only_what_there_is() -> None:
 
 async def test_tokens_of_a_code_carry_what_the_sign_in_gave(site: Site) -> None:
     app = await site.client()
-    tokens = await site.sign_in(app, service_account="admin", roles=("a",), policy=("ops", "all"))
-    wanted = {"service_account": "admin", "roles": ["a"], "policy": ["ops", "all"]}
+    rule = await site.rule(app, "true", service_account="admin", roles=["a"])
+    tokens = await site.sign_in(app, service_account="admin", roles=("a",), policy=(rule.name,))
+    wanted = {"service_account": "admin", "roles": ["a"], "policy": [rule.name]}
     assert await given(site, tokens) == wanted
     assert {name: (await site.claims(tokens["id_token"])).get(name) for name in NAMES} == wanted
+    assert await asked(site, app) == 0, "nothing was decided anew"
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["heard of", "not heard of yet"])
+async def test_a_rule_that_changed_since_the_sign_in_counts_when_the_code_is_redeemed(site: Site, heard: bool) -> None:
+    """What was taken away is in no token; an instance that differs from the sign-in asks the owner who is right."""
+    app, user = await site.client(), await site.user(groups=("ops",))
+    rule = await site.rule(app, "'ops' in groups", service_account="admin", roles=["a"])
+    code = await site.code(app, user, service_account="admin", roles=("a",), policy=(rule.name,))
+    await site.rule(app, "'ops' in groups", version=2, rule_id=rule.id, service_account="user")
+    first = (await site.redeem(app, code)).json()
+    assert await given(site, first) == {"service_account": "user", "policy": [rule.name]}
+    if not heard:
+        later = rule.model_copy(update={"service_account": "guest", "roles": ()})
+        site.owners.owned["rule"][rule.id] = Exported(id=rule.id, version=3, data=later)
+        # authz has asked the owner already, for somebody whom the older rule would have turned away
+        code = await site.code(app, user, service_account="guest", policy=(rule.name,))
+        assert (await given(site, (await site.redeem(app, code)).json()))["service_account"] == "guest"
+    code = await site.code(app, user, service_account="admin", roles=("a",), policy=(rule.name,))
+    await site.drop_rule(rule, 4)
+    assert await given(site, (await site.redeem(app, code)).json()) == {}
+
+
+async def test_who_matches_no_rule_any_more_redeems_no_code(site: Site) -> None:
+    app, user = await site.client(), await site.user(groups=("ops",))
+    rule = await site.rule(app, "'ops' in groups", service_account="admin")
+    code = await site.code(app, user, service_account="admin", policy=(rule.name,))
+    await site.rule(app, "'hr' in groups", version=2, rule_id=rule.id, service_account="admin")
+    answer = await site.redeem(app, code)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert await asked(site, app) == 1
+    await site.rule(app, "'ops' in groups", version=3, rule_id=rule.id, service_account="admin")
+    assert (await site.redeem(app, code)).status_code == 200, "a refusal costs no code"
 
 
 async def test_a_client_that_keeps_claims_to_userinfo_still_gets_these(site: Site) -> None:
     app = await site.client(userinfo_claims_only=True)
-    tokens = await site.sign_in(app, service_account="admin")
+    rule = await site.rule(app, "true", service_account="admin")
+    tokens = await site.sign_in(app, service_account="admin", policy=(rule.name,))
     told = await site.claims(tokens["id_token"])
     assert (told["service_account"], "name" in told) == ("admin", False)
 
@@ -74,7 +109,7 @@ async def test_a_person_cannot_name_a_service_account_by_a_claim_of_their_own(si
 async def test_rules_are_asked_again_only_when_something_has_changed(site: Site) -> None:
     app, user = await site.client(), await site.user(groups=("ops",))
     rule = await site.rule(app, "'ops' in groups", service_account="admin")
-    tokens = await site.sign_in(app, user)
+    tokens = await site.sign_in(app, user, service_account="admin", policy=(rule.name,))
     for _ in range(4):
         tokens = await refreshed(site, app, tokens["refresh_token"])
         assert (await given(site, tokens))["service_account"] == "admin"

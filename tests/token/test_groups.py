@@ -106,6 +106,7 @@ async def test_a_token_that_the_client_cannot_keep_is_refused_by_name_and_costs_
 @pytest.mark.parametrize("token_format", ["jwt", "opaque"])
 async def test_an_access_token_counts_as_well(site: Site, token_format: str) -> None:
     app = await site.client(max_token_bytes=512, access_token_format=token_format)
+    await site.rule(app, "true", roles=MANY[:20])
     code = await site.code(app, await site.user(), scope=("openid",), roles=tuple(MANY[:20]))
     refused = await site.redeem(app, code)
     assert refused.json()["error"] == "token_too_large"

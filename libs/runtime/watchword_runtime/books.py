@@ -82,9 +82,13 @@ class Book(Generic[E, T]):
         """
         loop = asyncio.get_running_loop()
         if loop.time() - self._renewed_at >= _RENEW_PAUSE_S:
-            self._renewed_at = loop.time()
-            await self._copy.pull_all()
-            await self._reload()
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """The book is as its owner has it now. Raises internal.Unreachable."""
+        self._renewed_at = asyncio.get_running_loop().time()
+        await self._copy.pull_all()
+        await self._reload()
 
     async def _on_event(self, received: Received) -> None:
         await self._copy.get(received.event.id, received.event.version)

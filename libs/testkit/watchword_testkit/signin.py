@@ -20,7 +20,10 @@ REDIRECT_URI = "https://app.example/callback"
 
 @dataclass
 class Party:
-    """A registered client, seen from its own side. client_secret: None for a public one."""
+    """A registered client, seen from its own side. client_secret: None for a public one.
+
+    position: what its requests demand to have been seen (`Watchword-Position`).
+    """
 
     issuer: str
     client_id: str
@@ -28,6 +31,7 @@ class Party:
     redirect_uri: str = REDIRECT_URI
     method: str = "client_secret_basic"
     canaries: tuple[Canary, ...] = ()
+    position: str = ""
 
     @classmethod
     async def registered(cls, api: Api, issuer: str, *canaries: Canary, **metadata: object) -> "Party":
@@ -55,7 +59,7 @@ class Party:
     async def ask(self, path: str, **form: str) -> httpx2.Response:
         """The answer of `/oauth2/<path>` to a form, authenticated as the client is registered."""
         sent = dict(form)
-        headers = {}
+        headers = {"Watchword-Position": self.position} if self.position else {}
         if self.client_secret is None or self.method == "none":
             sent.setdefault("client_id", self.client_id)
         elif self.method == "client_secret_post":

@@ -5,16 +5,22 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
+import structlog
 from pydantic import JsonValue
 
 from watchword_events.exports import UserExport
 from watchword_policy import rules
+from watchword_policy.facts import Facts
 from watchword_runtime.copies import Copy
 from watchword_runtime.decisions import DecisionLog, Occasion
+from watchword_runtime.internal import Unreachable
 from watchword_runtime.rules import RuleBook, person_facts
 from watchword_token.clients import Client
+from watchword_token.models import Grant
 from watchword_token.profile import User
 from watchword_token.store import Rotated
+
+log = structlog.get_logger()
 
 # Claims of tokens that rules alone give; nothing else may set one of these names.
 NAMES: Final = rules.CLAIMS
@@ -114,6 +120,34 @@ class AccessRules:
                 self._asked.popitem(last=False)
         return claims
 
+    async def of_approval(
+        self, grant: Grant, approval: Given, client: Client, now: datetime
+    ) -> Mapping[str, JsonValue]:
+        """The claims of a grant's first tokens: what rules give now, a while after they let the person in.
+
+        Whoever differs from the sign-in may be ahead of it or behind: the owner is asked. Raises NotLetIn, BookAway
+        (503).
+        """
+        given = access_claims(approval)
+        if await self._gives(given, grant, client, now):
+            return given
+        try:
+            await self._book.catch_up()
+        except Unreachable:
+            log.warning("rules.owner_unreachable", client_id=client.client_id)
+            return given
+        if await self._gives(given, grant, client, now):
+            return given
+        return await self._ask(grant, client, now, "sign-in") if self.governs(client) else NOTHING
+
+    async def _gives(self, given: Mapping[str, JsonValue], grant: Grant, client: Client, now: datetime) -> bool:
+        """Whether rules let the person in with exactly these claims."""
+        if not self.governs(client):
+            return not given
+        facts = await self._facts(grant.user_id, client, now, issuer=self._issuer_of(grant), address=grant.address)
+        decision = self._book.decide(facts, client.access)
+        return decision.allowed and access_claims(decision) == given
+
     async def of_person(
         self, user_id: str, client: Client, now: datetime, *, grant: Rotated | None = None, address: str = ""
     ) -> Mapping[str, JsonValue]:
@@ -129,20 +163,27 @@ class AccessRules:
         return await self._decide(user_id, client, now, "exchange", issuer=self._issuer, address=address)
 
     async def _ask(
-        self, grant: Rotated, client: Client, now: datetime, occasion: Occasion = "refresh"
+        self, grant: Rotated | Grant, client: Client, now: datetime, occasion: Occasion = "refresh"
     ) -> Mapping[str, JsonValue]:
-        issuer = grant.issuer or (self._issuer if grant.idp is None else "")
+        issuer = self._issuer_of(grant)
         return await self._decide(grant.user_id, client, now, occasion, issuer=issuer, address=grant.address)
+
+    def _issuer_of(self, grant: Rotated | Grant) -> str:
+        return grant.issuer or (self._issuer if grant.idp is None else "")
 
     async def _decide(
         self, user_id: str, client: Client, now: datetime, occasion: Occasion, *, issuer: str, address: str
     ) -> Mapping[str, JsonValue]:
-        export = await self._users.get(user_id)
-        if export is None:
-            raise NotLetIn("none: the person is gone")
-        facts = person_facts(export, client.access, iss=issuer, ip=address, time=now)
+        facts = await self._facts(user_id, client, now, issuer=issuer, address=address)
         decision = self._book.decide(facts, client.access)
         decision_id = self._log.note(decision, facts, occasion, user_id=user_id)
         if not decision.allowed:
             raise NotLetIn(decision_id)
         return access_claims(decision)
+
+    async def _facts(self, user_id: str, client: Client, now: datetime, *, issuer: str, address: str) -> Facts:
+        """Raises NotLetIn where there is no such person."""
+        export = await self._users.get(user_id)
+        if export is None:
+            raise NotLetIn("none: the person is gone")
+        return person_facts(export, client.access, iss=issuer, ip=address, time=now)

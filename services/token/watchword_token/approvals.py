@@ -15,7 +15,7 @@ from watchword_events.exports import UserExport
 from watchword_events.handovers import Approval
 from watchword_events.names import GrantId
 from watchword_policy.scopes import format_scope, granted
-from watchword_token.access import access_claims
+from watchword_token.access import AccessRules, NotLetIn
 from watchword_token.families import Families, RefreshToken
 from watchword_token.id_token import address_claim, make_id_token, prepare_id_token
 from watchword_token.issuing import Issued, Issuing, MintKey, TokenRequest, answer, lineage_of
@@ -35,7 +35,7 @@ class Spoiled(Exception):
 class Checked(NamedTuple):
     """An approval that may become a grant. grant: not stored yet.
 
-    resource: what the first token shall be for.  scope: of that token.
+    resource: what the first token shall be for.  scope: of that token.  access: what access rules give.
     """
 
     approval: Approval
@@ -46,13 +46,17 @@ class Checked(NamedTuple):
     resource: tuple[str, ...]
     scope: str
     particulars: Particulars
+    access: Mapping[str, JsonValue]
 
 
 class Approvals:
     """Makes grants of what people allowed."""
 
-    def __init__(self, issuing: Issuing, families: Families, users: Kept[UserExport, User]) -> None:
+    def __init__(
+        self, issuing: Issuing, families: Families, users: Kept[UserExport, User], access: AccessRules
+    ) -> None:
         self._issuing = issuing
+        self._access = access
         self._families = families
         self._users = users
 
@@ -88,10 +92,14 @@ class Approvals:
         is_refreshable = may_refresh and "refresh_token" in client.grant_types
         refresh = self._families.first(GrantId(approval.gid)) if is_refreshable else None
         grant = _grant(request, approval, scope, ticket, refresh)
+        try:
+            access = await self._access.of_approval(grant, approval, client, request.now)
+        except NotLetIn as refused:
+            raise Spoiled(f"access rules do not let the person in any more (decision {refused.decision_id})") from None
         await prepare_id_token(self._issuing.formats, client, scope)
         told = scope_for(grant.scope, client, resource, resources)
         particulars = particulars_of(grant.details, grant.claims, client, request.form)
-        checked = Checked(approval, key, user, grant, refresh, resource, told, particulars)
+        checked = Checked(approval, key, user, grant, refresh, resource, told, particulars, access)
         if client.max_token_bytes is not None:
             await self.answer(request, checked)  # made once for its size: what is refused consumes nothing
         return checked
@@ -126,7 +134,7 @@ class Approvals:
                 acr=grant.acr,
             ),
             particulars=checked.particulars,
-            access=access_claims(checked.approval),
+            access=checked.access,
             not_after=checked.approval.session_expires_at if grant.session_bound else None,
             address=grant.address,
         )
@@ -156,7 +164,7 @@ class Approvals:
             claims=checked.user.claims(frozenset(grant.scope.split()), "id_token", request.client.groups)
             | address_claim(grant.scope, grant.address),
             named=checked.user.named(checked.particulars.id_token, request.client.groups),
-            access=access_claims(checked.approval),
+            access=checked.access,
             now_s=int(request.now_s),
             rev=request.position,
             access_token=access_token,

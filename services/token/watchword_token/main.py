@@ -191,7 +191,8 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     issuing = Issuing(tokens, keys, feed, Formats(keys, client_keys), subjects, resources, Additions(users, scopes))
     means = means_of(settings, client_keys=client_keys, spend=spent.spend, now=now)
     feed_api = backbone.runs(FeedApi(database, broker))
-    approvals = Approvals(issuing, families, users)
+    access_rules = AccessRules(rules, decisions, users_copy, issuer=settings.issuer)
+    approvals = Approvals(issuing, families, users, access_rules)
     issuers = TrustedIssuers(issuers_copy, lambda pem: outbound.client(settings, authorities=pem), now)
     bindings = Bindings(
         settings.issuer,
@@ -216,7 +217,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         families=families,
         revoking=revoking,
         store=store,
-        access_rules=AccessRules(rules, decisions, users_copy, issuer=settings.issuer),
+        access_rules=access_rules,
         database=database,
         key_uses=backbone.key_uses,
         shared=shared,
