@@ -1,5 +1,6 @@
 """The whole application edge: who is answered how, and that no input makes it fail."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import ip_network
 
@@ -56,6 +57,16 @@ async def create_client(client: NewClient, limit: int = 1) -> NewClient:
 @router.get("/api/v1/clients/{client_id}")
 async def get_client(client_id: str) -> dict[str, str]:
     return {"client_id": client_id}
+
+
+@router.get("/api/v1/stream", include_in_schema=False)
+async def stream_for_ever() -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        while True:
+            yield b"data: 1\n\n"
+            await asyncio.sleep(0)
+
+    return StreamingResponse(parts(), headers={"Content-Type": "text/event-stream"})
 
 
 @router.get("/api/v1/refuse")
@@ -205,6 +216,33 @@ async def test_a_program_that_asks_for_json_gets_no_page(call: Call, app: FastAP
 async def test_an_unknown_method_is_a_405_that_names_the_known_ones(call: Call, app: FastAPI) -> None:
     answer = await call(app, "/api/v1/clients", method="DELETE")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.spec("RFC 9110 15.5.6")
+async def test_a_405_names_the_methods_of_every_route_of_the_address(call: Call, app: FastAPI) -> None:
+    answer = await call(app, "/login", method="DELETE")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
+@pytest.mark.spec("RFC 9110 9.3.2")
+@pytest.mark.parametrize("target", ["/login?a=1", "/api/v1/clients/x", "/refuse?kind=page", "/nothing"])
+async def test_a_head_is_a_get_without_content(call: Call, app: FastAPI, target: str) -> None:
+    got, head = await call(app, target), await call(app, target, method="HEAD")
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_a_head_of_a_stream_ends_at_once(call: Call, app: FastAPI) -> None:
+    async with asyncio.timeout(5):
+        head = await call(app, "/api/v1/stream", method="HEAD")
+    assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", "text/event-stream")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/clients", "/oauth2/par"])
+async def test_a_head_is_refused_where_there_is_nothing_to_get(call: Call, app: FastAPI, path: str) -> None:
+    answer = await call(app, path, method="HEAD")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
 
 
 @pytest.mark.parametrize(

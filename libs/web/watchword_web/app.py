@@ -13,6 +13,7 @@ from starlette.routing import Route
 from watchword_web.cors import CrossOrigin, IsAllowed
 from watchword_web.errors import BadRequest, OAuthError, PageError, Problem
 from watchword_web.failures import Judge, answer, trouble_of
+from watchword_web.methods import Heads, allowed
 from watchword_web.middleware import Failures, PublicHost, RequestGuard, SecurityHeaders
 from watchword_web.openapi import describe
 from watchword_web.pages import Pages
@@ -58,6 +59,7 @@ def create_app(
         redirect_slashes=False,  # such a redirect is built from the Host header, which anybody may choose
         generate_unique_id_function=_operation_id,
         middleware=[
+            Middleware(Heads),
             *([Middleware(CrossOrigin, prefixes=cors, is_allowed=origins)] if cors else []),
             Middleware(SecurityHeaders),
             Middleware(Failures, pages=pages, judge=judge),
@@ -67,6 +69,8 @@ def create_app(
     )
 
     async def on_refusal(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            error.headers = {"Allow": ", ".join(allowed(app.router.routes, request.scope))}
         return answer(request.scope, error, pages, judge)
 
     for refusal in _REFUSALS:
