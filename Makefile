@@ -21,6 +21,7 @@ help: ## list the recipes
 
 $(UV):
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Watchword needs Python 3.11 or newer as python3."; exit 1; }
+	@echo "Fetching uv and, with it, what runs: a minute, once."
 	@python3 -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 setup: $(UV) ## make .venv from the lock

@@ -114,6 +114,12 @@ async def test_the_secret_stays_unless_it_is_named(platform: Platform, api: Api,
     assert (await api.change(path, client_secret=None))["has_client_secret"] is False
 
 
+async def test_the_address_of_the_presets_is_no_provider(api: Api) -> None:
+    """Its own page and call could not be reached."""
+    refused = await api.call("POST", "/providers", PROVIDER | {"id": "presets"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "#/id")
+
+
 @pytest.mark.seed(80)
 async def test_ids_differ_by_case(api: Api, make_provider: Make) -> None:
     made = await make_provider()

@@ -89,6 +89,11 @@ async def test_an_application_can_be_declared_as_its_page_says(api: Api, tmp_pat
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize("name", [name for name, block in applications().items() if "offline_access" in block])
+def test_an_application_that_asks_for_offline_access_may_refresh(name: str) -> None:
+    assert "refresh_token" in applications()[name]
+
+
 def test_no_screen_has_changed_since_its_picture_was_taken() -> None:
     """`make pictures` takes them again; look at them before they are committed."""
     taken = json.loads(NOTES.read_text())

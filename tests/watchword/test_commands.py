@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import pty
 import secrets
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import version
@@ -180,3 +182,33 @@ def _commands(command: object, name: str = "") -> Iterator[tuple[str, TyperComma
             yield from _commands(below, f"{name} {each}".strip())
     elif isinstance(command, TyperCommand):
         yield name, command
+
+
+@pytest.mark.parametrize("stdout_is", ["file", "terminal"])
+def test_what_is_printed_while_it_goes_on_reaches_its_reader(tmp_path: Path, stdout_is: str) -> None:
+    """The spinner is the terminal's; a file gets the output, all of it and nothing else."""
+    program = (
+        "import time; from watchword.commands import remote; remote._PATIENCE_S = 0.01\n"
+        "with remote.progress('Applying'): time.sleep(0.5); remote.say('[one] line')"
+    )
+    ours, theirs = pty.openpty()
+    with (tmp_path / "out").open("wb") as out:
+        stdout = theirs if stdout_is == "terminal" else out
+        subprocess.run([sys.executable, "-c", program], stdin=theirs, stdout=stdout, stderr=theirs, check=True)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "Applying" in shown
+    if stdout_is == "terminal":
+        assert "[one] line" in shown
+    else:
+        assert (tmp_path / "out").read_text() == "[one] line\n"
+        assert "[one] line" not in shown
+
+
+async def test_files_without_a_document_are_no_success(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    for command in ("apply", "plan", "drift"):
+        code, out, err = await run(command, "-f", str(tmp_path))
+        assert (code, out) == (1, "")
+        assert "there is no document" in err

@@ -218,6 +218,17 @@ async def test_an_unknown_method_is_a_405_that_names_the_known_ones(call: Call, 
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
+@pytest.mark.parametrize("headers", [[], [FORM], [("Content-Type", "text/plain")]])
+async def test_a_body_that_is_not_said_to_be_json_is_refused_with_what_to_say(
+    call: Call, app: FastAPI, headers: list[tuple[str, str]]
+) -> None:
+    answer = await call(app, "/api/v1/clients", method="POST", headers=headers, body=b'{"client_name": "x"}')
+    assert answer.status_code == 400
+    assert answer.json()["errors"] == [
+        {"pointer": "#", "detail": "JSON is expected, with Content-Type: application/json"}
+    ]
+
+
 @pytest.mark.spec("RFC 9110 15.5.6")
 async def test_a_405_names_the_methods_of_every_route_of_the_address(call: Call, app: FastAPI) -> None:
     answer = await call(app, "/login", method="DELETE")

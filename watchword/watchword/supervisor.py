@@ -112,6 +112,7 @@ async def running(options: Options, *, say: Callable[[str], None]) -> AsyncItera
         for each in public:
             stack.callback(each.close)
         issuer = _issuer(options, public[0].getsockname()[1])
+        say("Starting PostgreSQL, NATS and the services …")
         installation = Installation.opened(options.data_dir / "secrets", options.environment)
         postgres, nats = servers_of(options.data_dir, installation, pg_bin=options.pg_bin, nats_bin=options.nats_bin)
         stack.callback(postgres.stop)

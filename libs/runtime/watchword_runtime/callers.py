@@ -10,6 +10,7 @@ from watchword_database.audit import Origin, acting, acting_for
 from watchword_runtime.access import Access, AccessDenied, Caller
 from watchword_runtime.clock import Clock
 from watchword_runtime.connections import origin_of
+from watchword_runtime.parameters import check_parameters
 from watchword_runtime.settings import ServiceSettings
 from watchword_web.addresses import address_prefix, client_address
 from watchword_web.errors import OAuthError, Problem
@@ -113,13 +114,15 @@ class Callers:
                 self.act(caller, request, via=via)
             if scope:
                 return caller.require_scope(scope)
-            return caller.for_route(request.method, request.scope["route"].path)
+            caller = caller.for_route(request.method, request.scope["route"].path)
         except AccessDenied as denied:
             if denied.status == 401:
                 self._refused.check(address_prefix(self._address(request)), self._now(), Surface.API)
             headers = {**denied.headers, "WWW-Authenticate": self._told_where(denied.headers["WWW-Authenticate"])}
             title = "Not signed in" if denied.status == 401 else "Not allowed"
             raise Problem(denied.status, title, denied.description, headers=headers) from denied
+        check_parameters(request)
+        return caller
 
     def unknown(self, request: Request) -> Problem:
         """The refusal of a credential that a service looked at itself. Raises Problem (429) for too many of them."""

@@ -77,21 +77,22 @@ class Cursor:
     def read(self, listing: str, cursor: str) -> tuple[str | int, ...]:
         """The position that `make` was given. Raises Problem 400 for anything that it did not make."""
         if len(cursor) > _MAX_CURSOR:
-            raise _invalid_cursor()
+            raise invalid_cursor()
         try:
             raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         except ValueError:
-            raise _invalid_cursor() from None
+            raise invalid_cursor() from None
         mac, body = raw[:_MAC_LENGTH], raw[_MAC_LENGTH:]
         if not hmac.compare_digest(mac, self._mac(listing, body)):
-            raise _invalid_cursor()
+            raise invalid_cursor()
         return tuple(orjson.loads(body))
 
     def _mac(self, listing: str, body: bytes) -> bytes:
         return hmac.digest(self._key, listing.encode() + b"\x00" + body, sha256)[:_MAC_LENGTH]
 
 
-def _invalid_cursor() -> Problem:
+def invalid_cursor() -> Problem:
+    """For one that the list never gave."""
     return Problem(
         400,
         "The cursor is not valid",

@@ -110,7 +110,7 @@ def _failure(scope: Scope, surface: Surface, error: Exception, judge: Judge) -> 
             _log_refusal(scope, surface, 400, "invalid_request", "")
             return _Failure(
                 400, "invalid_request", Text("The request is not valid"), Text("Some fields are missing or wrong."),
-                _field_errors(error),
+                _field_errors(error, is_json=_is_json(scope)),
             )  # fmt: skip
         case HTTPException():
             return _http_failure(error)
@@ -167,14 +167,15 @@ def _http_failure(error: HTTPException) -> _Failure:
             return _Failure(status, code, title, Text("The request cannot be answered."), headers=headers)
 
 
-def _field_errors(error: RequestValidationError) -> list[FieldError]:
-    """Where and why, never the value: it may be a password."""
+def _field_errors(error: RequestValidationError, *, is_json: bool) -> list[FieldError]:
+    """Where and why, never the value: it may be a password. is_json: whether the body was said to be JSON."""
     found: list[FieldError] = []
     for item in error.errors():
         place, *rest = [str(part) for part in item["loc"]] or ["body"]
         if place == "body":
             pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in rest)
-            wrong: FieldError = {"pointer": f"#{pointer}", "detail": str(item["msg"])}
+            detail = str(item["msg"]) if is_json or rest else "JSON is expected, with Content-Type: application/json"
+            wrong: FieldError = {"pointer": f"#{pointer}", "detail": detail}
             if item["type"] == PLACED:
                 ctx = item["ctx"]
                 wrong |= {"line": ctx["line"], "column": ctx["column"], "hint": ctx["hint"]}
@@ -182,6 +183,11 @@ def _field_errors(error: RequestValidationError) -> list[FieldError]:
         else:
             found.append({"parameter": "/".join(rest), "detail": str(item["msg"])})
     return found
+
+
+def _is_json(scope: Scope) -> bool:
+    said = b"".join(value for name, value in scope["headers"] if name == b"content-type")
+    return b"json" in said.lower()
 
 
 def _wants_html(scope: Scope) -> bool:

@@ -42,7 +42,7 @@ class Heads:
 
 
 def allowed(routes: Iterable[BaseRoute], scope: Scope) -> list[str]:
-    """The methods that some route knows at the address of the request. Spec: RFC 9110 10.2.1, 15.5.6."""
+    """The methods that some route knows at the address of the request. Spec: RFC 9110 15.5.6."""
     found = [
         method
         for method in _METHODS

@@ -84,6 +84,7 @@ class PresetList(BaseModel):
     """All presets; first those that stand for a whole protocol."""
 
     items: tuple[Preset, ...]
+    next: None = None
 
 
 def client_router(parts: Parts) -> APIRouter:

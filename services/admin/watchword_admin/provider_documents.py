@@ -50,9 +50,15 @@ def _authorities(value: str) -> str:
     return value
 
 
+def _own_address(value: str) -> str:
+    if value == "presets":
+        raise ValueError("/api/v1/providers/presets is the list of presets: choose another id")
+    return value
+
+
 Url = Annotated[str, Field(max_length=2048)]
 Authorities = Annotated[str, Field(max_length=64 * 1024), AfterValidator(_authorities)]
-ProviderId = Annotated[str, Field(pattern=ID_PATTERN)]
+ProviderId = Annotated[str, Field(pattern=ID_PATTERN), AfterValidator(_own_address)]
 
 
 class ProviderDocument(Provisioning):

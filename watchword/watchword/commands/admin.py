@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, DataDir, access_of, fail, say
+from watchword.commands.remote import DATA_DIR, DataDir, access_of, fail, progress, say
 from watchword.commands.restore import DATABASE_URL, NATS_URL, DatabaseUrl, PgBin, Secrets
 from watchword.embedded.process import StartError
 from watchword_events.names import Service
@@ -84,7 +84,7 @@ def _reach(data_dir: Path, secrets: Path | None, database_url: str, pg_bin: str 
 
     logging.configure("admin", "error", sys.stderr)
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, progress("Working in the database"):
             if secrets is not None:
                 yield reach_of_secrets(secrets.absolute(), database_url=database_url, nats_url=NATS_URL)
             else:

@@ -141,6 +141,8 @@ def _plans(
     from watchword import documents
 
     found = [document for file in files_in(files) for document in documents.read(file)]
+    if not found:
+        fail(f"{', '.join(map(str, files))}: there is no document")
     return installation.plan(
         found, environment=context.obj, prune=prune, prune_people=prune_people, set_secrets=set_secrets
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, AsJson, DataDir, access_of, say
+from watchword.commands.remote import DATA_DIR, AsJson, DataDir, access_of, progress, say
 from watchword.commands.restore import DATABASE_URL, NATS_URL, DatabaseUrl, NatsUrl, Secrets
 from watchword.embedded.process import StartError
 
@@ -40,7 +40,7 @@ def doctor(
     directory = (data_dir / "secrets" if secrets is None else secrets).absolute()
     found = on_this_machine(directory, context.obj)
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, progress("Looking at secrets and servers"):
             if secrets is not None:
                 reach = reach_of_secrets(directory, database_url=database_url, nats_url=nats_url)
             else:
@@ -53,7 +53,8 @@ def doctor(
     except StartError as error:
         found.append(Finding("servers", Level.WARNING, str(error), "the other checks need it"))
     if url is not None:
-        found += asyncio.run(at_the_public_url(url.rstrip("/"), in_container=secrets is not None))
+        with progress(f"Looking at {url}"):
+            found += asyncio.run(at_the_public_url(url.rstrip("/"), in_container=secrets is not None))
     if as_json:
         say(json.dumps([asdict(each) for each in found], indent=2))
     else:

@@ -95,20 +95,30 @@ def access(data_dir: Path, url: str | None, token: str | None) -> tuple[str, str
 
 @contextmanager
 def progress(what: str) -> Iterator[None]:
-    """On a terminal, what takes over two seconds says that it goes on."""
+    """On a terminal, what takes over two seconds says that it goes on. What is printed meanwhile goes where it goes."""
     if not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
 
-    status = Console(stderr=True).status(f"{what} …")
-    timer = threading.Timer(_PATIENCE_S, status.start)
+    # With redirection what a file or a pipe was to get would be shown at the terminal instead.
+    shown = Live(
+        Spinner("dots", f"{what} …"),
+        console=Console(stderr=True),
+        refresh_per_second=12.5,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    timer = threading.Timer(_PATIENCE_S, shown.start)
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        status.stop()
+        timer.join()
+        shown.stop()
 
 
 def access_of(data_dir: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, DataDir, fail, say
+from watchword.commands.remote import DATA_DIR, DataDir, fail, progress, say
 from watchword.embedded.process import StartError, write_private
 
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ def restore(
         typer.confirm(_QUESTION, abort=True)
     try:
         with ExitStack() as stack:
-            if secrets is not None:
-                reach = reach_of_secrets(secrets.absolute(), database_url=database_url, nats_url=nats_url)
-            else:
-                here = reach_of_data(data_dir.absolute(), start=True, pg_bin=pg_bin, nats_bin=nats_bin)
-                reach = stack.enter_context(here)
-            done = asyncio.run(_restored(reach))
+            with progress("Restoring"):
+                if secrets is not None:
+                    reach = reach_of_secrets(secrets.absolute(), database_url=database_url, nats_url=nats_url)
+                else:
+                    here = reach_of_data(data_dir.absolute(), start=True, pg_bin=pg_bin, nats_bin=nats_bin)
+                    reach = stack.enter_context(here)
+                done = asyncio.run(_restored(reach))
             _report(done, reach)
     except (BrokenInstallation, StartError) as error:
         fail(str(error))

@@ -22,6 +22,7 @@ class AttributeViews(BaseModel):
     """All declared attributes."""
 
     items: list[AttributeView]
+    next: None = None
 
 
 def routers(parts: Parts) -> list[APIRouter]:

@@ -43,6 +43,7 @@ class DomainViews(BaseModel):
     """All domains of an organization."""
 
     items: list[DomainView]
+    next: None = None
 
 
 def routers(parts: Parts) -> list[APIRouter]:

@@ -20,7 +20,7 @@ from watchword_directory.scim_token_documents import (
 from watchword_directory.texts import Id
 from watchword_runtime.access import Caller
 from watchword_runtime.callers import actor
-from watchword_web.api import Page
+from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT, Page
 from watchword_web.errors import Problem
 
 log = structlog.get_logger()
@@ -104,13 +104,15 @@ def routers(parts: Parts) -> list[APIRouter]:
                 return token_view(await scim_tokens.get_token(session, token_id))
 
     @router.get("/{token_id}/failures")
-    async def list_scim_failures(token_id: Id, _caller: administrator) -> Page[ScimFailureView]:
+    async def list_scim_failures(
+        token_id: Id, _caller: administrator, limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    ) -> Page[ScimFailureView]:
         """What it was refused lately, the newest first."""
         with refusals("SCIM token"):
             async with transaction(parts.database) as session:
                 token = await scim_tokens.get_token(session, token_id)
                 found = await scim_tokens.list_failures(session, token.id)
-        return Page(items=[failure_view(failure) for failure in found], next=None)
+        return Page(items=[failure_view(failure) for failure in found[:limit]], next=None)
 
     @router.delete("/{token_id}", status_code=204)
     async def revoke_scim_token(token_id: Id, caller: administrator) -> None:

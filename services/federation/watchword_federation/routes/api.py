@@ -106,6 +106,7 @@ class SamlKeys(BaseModel):
     """Our SAML keys, newest first."""
 
     items: list[SamlKeyView]
+    next: None = None
 
 
 def router(federation: Federation) -> APIRouter:

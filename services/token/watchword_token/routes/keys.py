@@ -18,7 +18,7 @@ from watchword_token.key_table import waiting_for
 from watchword_token.models import Key, KeyState
 from watchword_token.revocations import NewRevocation, revoke_by_hand
 from watchword_token.routes.views import KeyView, Listing, key_view
-from watchword_web.api import Page
+from watchword_web.api import Page, invalid_cursor
 from watchword_web.errors import Problem
 
 log = structlog.get_logger()
@@ -67,8 +67,10 @@ def key_router(parts: Parts) -> APIRouter:
         return key_view(row, waiting_for=waiting)
 
     @router.get("")
-    async def list_keys(_listing: Annotated[Listing, Query()], _caller: administrator) -> Page[KeyView]:
-        """All keys, oldest first; they are few."""
+    async def list_keys(listing: Annotated[Listing, Query()], _caller: administrator) -> Page[KeyView]:
+        """All keys, oldest first, on one page; they are few."""
+        if listing.cursor:
+            raise invalid_cursor()
         async with transaction(parts.database) as session:
             rows = await session.exec(select(Key).order_by(col(Key.created_at), col(Key.kid)))
             return Page(items=[await view(session, row) for row in rows.all()])
