@@ -1,6 +1,7 @@
 """What is in memory follows what its owners say."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -8,7 +9,12 @@ import pytest
 from tests.token.conftest import App, Site, instance
 
 from watchword_events.contracts import ClientUpdated, Event, UserUpdated
-from watchword_token.memory import RENEW_PAUSE_S
+from watchword_events.exports import UserExport
+from watchword_events.names import Service
+from watchword_runtime.copies import Copy
+from watchword_runtime.work import Received
+from watchword_token.memory import HEARD, RENEW_PAUSE_S, Kept
+from watchword_token.models import UserCopy
 
 
 async def test_a_client_that_no_copy_has_yet_works_at_once(site: Site) -> None:
@@ -95,6 +101,28 @@ async def test_a_deleted_person_has_no_claims_any_more(site: Site) -> None:
     await site.gone("user", user.id, 2)
     await site.publish(UserUpdated(id=user.id, version=2, claims_version=2))
     await eventually(lambda: is_refused(site, tokens["access_token"]))
+
+
+async def test_events_about_any_number_of_people_take_a_bounded_memory(site: Site) -> None:
+    """Most are about people whom this instance never needs."""
+    owner, database = Service.DIRECTORY, site.db(Service.TOKEN)
+    copy = Copy(entity="user", owner=owner, table=UserCopy, export=UserExport, database=database, internal=None)  # type: ignore[arg-type]
+    kept = Kept(copy, lambda export: export, size=10)
+
+    async def hear(first: int, last: int) -> int:
+        for number in range(first, last):
+            event = UserUpdated(id=f"user-{number}", version=2, claims_version=2)
+            await kept.on_event(Received("", "", "", event, number))
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        full = await hear(0, HEARD)
+        later = await hear(HEARD, 4 * HEARD)
+    finally:
+        tracemalloc.stop()
+    assert later - full < (full - before) / 2
 
 
 # Steps ---------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ E = TypeVar("E", bound=Export)
 V = TypeVar("V")
 
 RENEW_PAUSE_S: Final = 1.0  # one entity is asked of its owner at most this often because somebody was refused
+# So many entities' last events are remembered (2 MB): of those before the copy has long been told as well.
+HEARD: Final = 10_000
 _MAX_ID: Final = 128
 
 
@@ -37,7 +39,7 @@ class Kept(Generic[E, V]):
         self._make = make
         self._size = size
         self._entries: OrderedDict[str, _Entry[V]] = OrderedDict()
-        self._wanted: dict[str, int] = {}  # the newest version that an event named
+        self._wanted: OrderedDict[str, int] = OrderedDict()  # the newest version that an event named
         self._epoch = 0
         copy.on_emptied(self._forget)
 
@@ -99,6 +101,9 @@ class Kept(Generic[E, V]):
         event = received.event
         if event.version > self._wanted.get(event.id, 0):
             self._wanted[event.id] = event.version
+            self._wanted.move_to_end(event.id)
+            if len(self._wanted) > HEARD:
+                self._wanted.popitem(last=False)
             self._entries.pop(event.id, None)
 
     async def on_resync(self, _why: str) -> None:
