@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from faststream import AckPolicy
@@ -36,7 +36,9 @@ _STOP_S: Final = 5.0
 
 
 class _Subscriber(Protocol):
-    """What we use of FastStream's subscribers."""
+    """What we use of FastStream's subscribers. tasks: the one that pulls is the last."""
+
+    tasks: list[asyncio.Task[Any]]
 
     async def stop(self) -> None: ...
 
@@ -210,6 +212,9 @@ class Broker:
                     worker.limit_tries(info.config.max_deliver)
                     if subscriber is None:
                         subscriber = await _consume(broker, worker, self._service)
+                    # A pull that nats-py ends with a bare TimeoutError is begun anew; FastStream keeps those that have
+                    # ended, with all that their tracebacks hold: megabytes in an hour.
+                    del subscriber.tasks[:-1]
                 except NotFoundError:
                     log.warning("work.no_durable", consumer=worker.durable)
                     await _stop(subscriber)
