@@ -6,6 +6,7 @@ import secrets
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text as sql
 from tests.authz.conftest import ISSUER, Rig, Visit, waiting_or_done
 
 from watchword_authz import consent, store
@@ -159,6 +160,21 @@ async def test_what_is_allowed_meanwhile_stays_and_what_is_withdrawn_meanwhile_d
         await waiting_or_done(rig, beside)
     await beside
     assert await allowed() == at("profile")
+
+
+async def test_what_an_older_release_withdrew_does_not_come_back(rig: Rig) -> None:
+    user, client = await rig.person(), rig.client()
+    who = {"user_id": user.id, "client_id": client.client_id}
+    at = "https://a.example"
+    async with transaction(rig.db()) as session:
+        await consent.grant(session, **who, allow=frozenset({(at, "openid"), (at, "email")}), now=rig.clock())
+    async with transaction(rig.db()) as session:
+        connection = await session.connection()
+        of_no_resource = "UPDATE authz.consent SET withdrawn_at = now(), scope = '{}' WHERE user_id = :user_id"
+        await connection.execute(sql(of_no_resource), {"user_id": user.id})
+    async with transaction(rig.db()) as session:
+        await consent.grant(session, **who, allow=frozenset({(at, "profile")}), now=rig.clock())
+        assert await consent.allowed(session, **who) == {(at, "profile")}
 
 
 @pytest.mark.spec("RFC 8707 2")

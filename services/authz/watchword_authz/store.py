@@ -29,12 +29,13 @@ from watchword_database.ids import new_id
 
 # A row that was changed by a statement may already be loaded in the session: what RETURNING says is newer.
 _FRESH = {"populate_existing": True}
-# What is allowed adds up: each scope, at each resource.
+# What is allowed adds up: each scope, at each resource. A withdrawn consent says nothing, whatever is left in it.
 _UNITED = text("ARRAY(SELECT DISTINCT each FROM unnest(consent.scope || excluded.scope) AS each ORDER BY each)")
 _UNITED_AT = text("""(
 SELECT coalesce(jsonb_object_agg(at, scopes), '{}')
   FROM (SELECT at, jsonb_agg(DISTINCT each ORDER BY each) AS scopes
-          FROM (SELECT * FROM jsonb_each(consent.scope_at) UNION ALL SELECT * FROM jsonb_each(excluded.scope_at))
+          FROM (SELECT * FROM jsonb_each(consent.scope_at) WHERE consent.withdrawn_at IS NULL
+                 UNION ALL SELECT * FROM jsonb_each(excluded.scope_at))
                    AS said (at, scopes), jsonb_array_elements(said.scopes) AS each
          GROUP BY at) AS united)""")
 
