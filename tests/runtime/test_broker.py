@@ -11,6 +11,7 @@ import nats
 import nkeys
 import pytest
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 from structlog.testing import capture_logs
 
 from watchword.embedded.nats import NatsServer
@@ -127,6 +128,44 @@ async def test_a_lone_event_does_not_wait_for_a_batch(
         await eventually(lambda: handler.ids == ["first"])
         await owner.update("second")
         await eventually(lambda: handler.ids == ["first", "second"], within=0.5)
+
+
+async def test_waiting_for_events_takes_no_memory(
+    broker_for: BrokerFor,
+    nats_server: Server,
+    owner: Owner,
+    handler: Handler,
+    fast: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pull that nats-py ends with a bare TimeoutError, as it does now and then, is kept by FastStream."""
+    made: list[Any] = []
+    consume = broker_module._consume
+
+    async def consume_and_note(*args: Any) -> Any:
+        made.append(await consume(*args))
+        return made[-1]
+
+    async def time_out(*_args: object, **_options: object) -> None:
+        await asyncio.sleep(0.02)
+        raise TimeoutError
+
+    begun: set[Any] = set()
+
+    def many_have_ended() -> bool:
+        begun.update(*[subscriber.tasks for subscriber in made])
+        return len(begun) > 50
+
+    monkeypatch.setattr(broker_module, "_consume", consume_and_note)
+    async with broker_for(Service.AUTHZ, nats_server.url) as broker:
+        broker.work(DURABLE, SUBJECT, handler)
+        with monkeypatch.context() as idle:
+            idle.setattr(JetStreamContext.PullSubscription, "fetch", time_out)
+            await broker.start()
+            await eventually(many_have_ended)
+            await eventually(lambda: len(made[0].tasks) < 10)
+        await owner.update("first")
+        await eventually(lambda: handler.ids == ["first"])
 
 
 async def test_each_event_reaches_one_of_two_instances(
