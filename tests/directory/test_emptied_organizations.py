@@ -114,8 +114,9 @@ async def role_mapped(session: Session, scene: Scene) -> None:
 async def scim_token(session: Session, scene: Scene) -> None:
     home = await get_organization(session, scene.organization.id)
     scim_tokens.create_token(
-        session, name="HR", organization_id=home.id, provider_id=None, created_by=None, expires_at=None, now=utc_now()
-    )
+        session, name="HR", organization_id=home.id, provider_id=None, created_by=None, rev=0, expires_at=None,
+        now=utc_now(),
+    )  # fmt: skip
 
 
 MADE: Final[dict[str, Make]] = {

@@ -200,10 +200,12 @@ async def test_while_rules_are_not_known_no_refresh_token_is_spent(own_site: Sit
     assert answer.status_code == 200, "the same token, as soon as rules are known again"
 
 
-async def test_a_person_who_is_gone_gets_nothing(site: Site) -> None:
+async def test_whom_no_rule_lets_in_any_more_gets_nothing(site: Site) -> None:
     app = await site.client(access="rules")
     user: UserExport = await site.user()
-    tokens = await site.sign_in(app, user)
+    rule = await site.rule(app, "true")
+    tokens = await site.sign_in(app, user, policy=(rule.name,))
+    await site.drop_rule(rule, 2)
     refused = await refresh(site, app, tokens["refresh_token"])
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
     assert "(decision " in refused.json()["error_description"]

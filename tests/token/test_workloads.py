@@ -267,7 +267,7 @@ async def test_what_comes_out_is_as_its_audience_takes_it(site: Site, elsewhere:
 
 async def test_our_own_tokens_are_no_foreign_ones(site: Site) -> None:
     app = await runner(site)
-    tokens = await site.sign_in(await site.client())
+    tokens = await site.sign_in(await site.client(access="open"))
     for token in (tokens["access_token"], tokens["id_token"]):
         answer = await site.token(app, grant_type=BEARER, assertion=token)
         assert answer.json() == {"error": "invalid_grant", "error_description": f"The issuer is not trusted: {ISSUER}"}
@@ -385,7 +385,7 @@ async def test_a_person_is_passed_on_only_where_access_rules_let_them_in(site: S
     await exchange(site, app, issuer.token())  # the rules have been read
     policies = [{"audiences": ["next"], "scope": ["openid", "profile"]}]
     second = await site.client(grant_types=[EXCHANGE], exchange_policies=policies)
-    shop = await site.client(audience=[second.id])
+    shop = await site.client(audience=[second.id], access="open")
     stranger, person = await site.user(), await site.user(groups=["ops"])
     token = (await site.sign_in(shop, stranger))["access_token"]
     said = await exchange(site, second, token)
