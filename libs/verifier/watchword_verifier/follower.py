@@ -215,7 +215,8 @@ class Follower:
                 self._reload("contradiction")
                 return
             self._apply(entry)
-        if any(position <= page.position for position in unconfirmed & self._believed.keys()):
+        is_all = page.position <= before
+        if any(is_all or position <= page.position for position in unconfirmed & self._believed.keys()):
             # It was published after it had been committed, so it should have been there.
             self._reload("contradiction")
             return
