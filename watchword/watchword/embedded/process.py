@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _PROC = Path("/proc")
+_NEVER_OUTGOING = range(20_000, 32_768)  # Linux gives an outgoing connection a port from 32768 on, others later ones
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -178,10 +180,12 @@ def end_process(pid: int, started: str, steps: Sequence[Step]) -> None:
 
 
 def free_port() -> int:
-    """A loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback TCP port that was free a moment ago, and that no outgoing connection is given meanwhile."""
+    for port in random.sample(_NEVER_OUTGOING, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StartError(f"no free port between {_NEVER_OUTGOING[0]} and {_NEVER_OUTGOING[-1]}")
 
 
 def write_private(path: Path, text: str) -> None:
