@@ -87,6 +87,11 @@ class Refused(Exception):
         self.errors = errors
         self.places = places
 
+    @property
+    def first(self) -> str:
+        """The first of what is wrong, where it is told without the control that it belongs to."""
+        return next(iter(self.errors.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:

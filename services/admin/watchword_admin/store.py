@@ -10,6 +10,7 @@ from sqlmodel import col, select
 from watchword_admin.models import Client, ClientKind, ClientSecret, ConsoleSession, Provider, UserCopy
 from watchword_admin.organizations import GONE
 from watchword_database import Session
+from watchword_database.searching import holds
 
 _CLIENT_STANDS = col(Client.deleted_at).is_(None)
 _PROVIDER_STANDS = col(Provider.deleted_at).is_(None)
@@ -90,7 +91,7 @@ async def list_clients(
             col(Client.document)["description"].astext,
             col(Client.id),
         )
-        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
+        statement = statement.where(holds(search, *shown))
     return (await session.exec(statement)).all()
 
 

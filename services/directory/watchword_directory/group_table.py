@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, delete, func, or_, text
+from sqlalchemy import bindparam, delete, func, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.types import Text
 from sqlmodel import col, select
 
 from watchword_database import Session
 from watchword_database.base import TIMESTAMP
+from watchword_database.searching import holds
 from watchword_directory.models import Assignment, Group, Membership, Nesting, User
 from watchword_directory.ranks import EVERYTHING, Reach
 
@@ -103,8 +104,7 @@ async def list_groups(
     if organization_id is not None:
         statement = statement.where(col(Group.organization_id) == organization_id)
     if search is not None:
-        shown = (col(Group.full_name), col(Group.description))
-        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
+        statement = statement.where(holds(search, col(Group.full_name), col(Group.description)))
     return (await session.exec(statement)).all()
 
 

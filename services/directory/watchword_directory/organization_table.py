@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from watchword_database import Session
+from watchword_database.searching import holds
 from watchword_directory.models import Assignment, Organization, OrganizationDomain, User
 from watchword_directory.ranks import EVERYTHING, Reach
 
@@ -96,11 +97,11 @@ async def list_organizations(
     if short_name is not None:
         statement = statement.where(name == short_name.lower())
     if search is not None:
-        shown = (col(Organization.name), col(Organization.short_name))
-        domain = col(OrganizationDomain.domain).icontains(search, autoescape=True)
-        with_domain = select(col(OrganizationDomain.organization_id)).where(domain)
-        named = (each.icontains(search, autoescape=True) for each in shown)
-        statement = statement.where(or_(*named, col(Organization.id).in_(with_domain)))
+        with_domain = select(col(OrganizationDomain.organization_id)).where(
+            holds(search, col(OrganizationDomain.domain))
+        )
+        named = holds(search, col(Organization.name), col(Organization.short_name))
+        statement = statement.where(or_(named, col(Organization.id).in_(with_domain)))
     return (await session.exec(statement)).all()
 
 

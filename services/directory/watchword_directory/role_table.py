@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, func, or_
+from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
 from watchword_database import Session
+from watchword_database.searching import holds
 from watchword_directory.models import Assignment, Role, User
 from watchword_directory.ranks import EVERYTHING, Reach
 from watchword_policy.administration import OWNER
@@ -70,8 +71,7 @@ async def list_roles(
     if name is not None:
         statement = statement.where(key == name.lower())
     if search is not None:
-        shown = (col(Role.name), col(Role.description))
-        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
+        statement = statement.where(holds(search, col(Role.name), col(Role.description)))
     return (await session.exec(statement)).all()
 
 

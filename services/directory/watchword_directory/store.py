@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, or_, text, update
+from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from watchword_database import Session, bus
 from watchword_database.audit import as_json
+from watchword_database.searching import holds
 from watchword_directory.models import IdentityLink, PendingLink, ProviderCopy, User
 from watchword_directory.ranks import EVERYTHING, Reach
 from watchword_events.handovers import VerifiedIdentity
@@ -117,7 +118,7 @@ async def list_users(
         statement = statement.where(col(User.active) == active)
     if search is not None:
         shown = (col(User.username), col(User.email), col(User.profile)["name"].astext)
-        statement = statement.where(or_(*(each.icontains(search, autoescape=True) for each in shown)))
+        statement = statement.where(holds(search, *shown))
     return (await session.exec(statement)).all()
 
 

@@ -115,7 +115,7 @@ async def add_member(console: Console, request: Request, visit: Visit) -> Respon
     try:
         await console.calls.send(visit.token, "POST", f"groups/{group_id}/members", {"add": [user.id]})
     except Refused as refused:
-        told = {"username": next(iter(refused.errors.values()))}
+        told = {"username": refused.first}
         return await show_group(console, request, visit, errors=told, typed=form)
     return console.go(f"/admin/groups/{group_id}")
 

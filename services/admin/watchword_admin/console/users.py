@@ -168,7 +168,7 @@ def deed(method: str, path: str, body: Mapping[str, object] | None = None, **par
         try:
             await console.calls.send(visit.token, method, path.format(**given), body, **asked)
         except Refused as refused:
-            return await show_user(console, request, visit, errors={"": _first(refused)})
+            return await show_user(console, request, visit, errors={"": refused.first})
         return console.go(f"/admin/users/{given['user_id']}")
 
     return do
@@ -180,7 +180,7 @@ async def delete_user(console: Console, request: Request, visit: Visit) -> Respo
     try:
         await console.calls.send(visit.token, "DELETE", f"users/{named(request)['user_id']}")
     except Refused as refused:
-        return await show_user(console, request, visit, errors={"": _first(refused)})
+        return await show_user(console, request, visit, errors={"": refused.first})
     return console.go("/admin/users")
 
 
@@ -191,7 +191,7 @@ async def invite(console: Console, request: Request, visit: Visit) -> Response:
     try:
         invitation = await console.calls.post(visit.token, "invitations", seen.Invitation, body)
     except Refused as refused:
-        return await show_user(console, request, visit, errors={"": _first(refused)})
+        return await show_user(console, request, visit, errors={"": refused.first})
     return await show_user(console, request, visit, invitation=invitation)
 
 
@@ -206,7 +206,7 @@ async def merge(console: Console, request: Request, visit: Visit) -> Response:
     try:
         await console.calls.send(visit.token, "POST", f"users/{user_id}/merge", {"user": other.id})
     except Refused as refused:
-        told = {"other": _first(refused)}
+        told = {"other": refused.first}
         return await show_user(console, request, visit, errors=told, typed={"other": form.get("other", "")})
     return console.go(f"/admin/users/{user_id}")
 
@@ -251,11 +251,6 @@ def _form(
         errors=errors,
         known=known,
     )
-
-
-def _first(refused: Refused) -> str:
-    """The first of what is wrong, where nothing was typed that it could stand at."""
-    return next(iter(refused.errors.values()))
 
 
 def _members(form: Mapping[str, str]) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """`/account/passkeys`: a person's passkeys, and the making of a new one, which needs JavaScript."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -87,13 +88,14 @@ async def _remove(context: Context, request: Request, visitor: Visitor, form: Pa
     user_id, credential_id = visitor.user.id, _id_of(form["remove"][:_MAX_ID])
     has_provider = False
     async with transaction(context.database) as session:
-        is_last = await _is_last(context, session, user_id, credential_id)
+        own = await passkey_store.list_passkeys(session, user_id)
+        is_last = await _is_last(context, session, user_id, own, credential_id)
     if is_last:
         has_provider = await _has_provider(context, visitor)
     async with transaction(context.database) as session:
         # Of two that are removed at the same time the second one is looked at when the first is gone.
-        await passkey_store.hold_passkeys(session, user_id)
-        is_kept = not has_provider and await _is_last(context, session, user_id, credential_id)
+        own = await passkey_store.hold_passkeys(session, user_id)
+        is_kept = not has_provider and await _is_last(context, session, user_id, own, credential_id)
         if not is_kept and await passkey_store.delete_passkey(session, user_id, credential_id):
             credentials.announce(session, user_id, "passkey", context.now())
             await notices.tell(context, session, visitor.user, "passkey")
@@ -104,9 +106,10 @@ async def _remove(context: Context, request: Request, visitor: Visitor, form: Pa
     return see_other(context, "/account?done=passkey-removed")
 
 
-async def _is_last(context: Context, session: Session, user_id: str, credential_id: bytes) -> bool:
-    """Whether no other passkey and no password is left without this one."""
-    own = await passkey_store.list_passkeys(session, user_id)
+async def _is_last(
+    context: Context, session: Session, user_id: str, own: Sequence[Passkey], credential_id: bytes
+) -> bool:
+    """Whether no other passkey and no password is left without this one. own: the person's passkeys."""
     has_password = context.settings.local_passwords and await store.find_credential(session, user_id) is not None
     return [each.credential_id for each in own] == [credential_id] and not has_password
 
