@@ -14,7 +14,7 @@ from watchword_federation import store
 from watchword_federation.attempts import KEPT_OF_EACH, Trail, record
 from watchword_federation.failures import Failure
 from watchword_federation.models import UpstreamTokens
-from watchword_federation.sweeper import Sweeper, sweep
+from watchword_federation.sweeper import sweep
 from watchword_testkit.databases import TestDatabase
 
 
@@ -38,8 +38,7 @@ async def test_what_directory_refused_is_told_once_without_anybody_signing_in(fe
     refused = IdentityRefused(provider_id="acme", reference=reference, failure="account_not_linked", detail="why")
     async with transaction(fetched_nothing.open(Service.DIRECTORY)) as session:
         await bus.hand_over(session, refused, flow=IdentityRefused.FLOW, now=NOW, ttl=timedelta(days=30))
-    sweepers = [Sweeper(federation, now=lambda: NOW) for _ in range(3)]
-    await asyncio.gather(*[sweeper.once() for sweeper in sweepers])
+    await asyncio.gather(*[sweep(federation, now=NOW) for _ in range(3)])
     async with transaction(federation) as session:
         found = await store.list_attempts(session, provider_id=None, reference=reference, before="", limit=5)
     (attempt,) = found

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 
 from watchword_database.outages import note_interruption
 from watchword_runtime.tasks import end
@@ -50,3 +51,16 @@ class Rounds(ABC):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._every_s):
                 await self._look.wait()
+
+
+class Sweeper(Rounds):
+    """Sweeps in the background of one instance, for the first time after a while."""
+
+    def __init__(self, sweep: Callable[[], Awaitable[object]], *, every_s: float) -> None:
+        """sweep: what is over is gone when it returns."""
+        super().__init__(every_s=every_s, failure="sweep.failed", rests_first=True)
+        self._sweep = sweep
+
+    async def once(self) -> None:
+        """What is over is gone."""
+        await self._sweep()

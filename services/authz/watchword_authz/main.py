@@ -2,7 +2,7 @@
 
 from typing import Final, TypeVar
 
-from watchword_authz import consumers
+from watchword_authz import consumers, sweeper
 from watchword_authz.asking import open_resources_of
 from watchword_authz.clients import CopiedClients, origins_of, spender
 from watchword_authz.consent import descriptions_of
@@ -29,7 +29,6 @@ from watchword_authz.seal import PURPOSE as AUTHENTICATORS
 from watchword_authz.seal import SecretSeal
 from watchword_authz.sessions import Lifetimes
 from watchword_authz.settings import AuthzSettings
-from watchword_authz.sweeper import Sweeper
 from watchword_authz.throttle import limits_of
 from watchword_events.exports import (
     ApiKeyExport,
@@ -58,6 +57,7 @@ from watchword_runtime.internal import router as internal_router
 from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
+from watchword_runtime.rounds import Sweeper
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_runtime.troubles import trouble_of
@@ -220,7 +220,11 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         origins=lambda origin: origins.ready and origin in origins.page,
         judge=trouble_of,
     )
-    backbone.runs(Sweeper(database, feed=shared.feed, now=shared.now, keep_decisions=settings.decisions_keep))
+
+    async def sweep() -> None:
+        await sweeper.sweep(database, feed=shared.feed, now=shared.now(), keep_decisions=settings.decisions_keep)
+
+    backbone.runs(Sweeper(sweep, every_s=sweeper.EVERY_S))
     backbone.runs(mails)
     backbone.runs(inviting)
     for close in (password_policy.aclose, client_keys.aclose, passwords.close):

@@ -3,7 +3,6 @@
 Nothing waits for it: every query has its expiry in the WHERE. Any number of instances may sweep at once.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,9 +10,7 @@ import structlog
 
 from watchword_authz import sessions
 from watchword_database.engine import Database, transaction
-from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
-from watchword_runtime.rounds import Rounds
 
 log = structlog.get_logger()
 
@@ -45,6 +42,8 @@ async def sweep(database: Database, *, feed: Feed, now: datetime, keep_decisions
         if not found:  # another instance sees to them
             break
         ended += found
+    if ended:
+        log.info("sessions.expired", count=ended)
     await forget(database, now=now, keep_decisions=keep_decisions)
     return ended
 
@@ -55,21 +54,3 @@ async def forget(database: Database, *, now: datetime, keep_decisions: timedelta
     for table, (moment, kept) in (_FORGOTTEN | {"bus.decisions": ("at", keep_decisions)}).items():
         old = f"SELECT ctid FROM {table} WHERE {moment} <= $1 LIMIT {_FORGOTTEN_AT_ONCE}"
         await pool.execute(f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old}))", now - kept)
-
-
-class Sweeper(Rounds):
-    """Sweeps in the background of one instance."""
-
-    def __init__(
-        self, database: Database, *, feed: Feed, now: Clock, keep_decisions: timedelta, every_s: float = EVERY_S
-    ) -> None:
-        super().__init__(every_s=every_s, failure="sweep.failed", rests_first=True)
-        self._sweep: Callable[[], Awaitable[int]] = lambda: sweep(
-            database, feed=feed, now=now(), keep_decisions=keep_decisions
-        )
-
-    async def once(self) -> None:
-        """What is over is gone."""
-        ended = await self._sweep()
-        if ended:
-            log.info("sessions.expired", count=ended)

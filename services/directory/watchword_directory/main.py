@@ -4,7 +4,7 @@ from importlib.metadata import version
 from typing import Final
 
 from watchword_database import transaction
-from watchword_directory import consumers, store
+from watchword_directory import consumers, store, sweeper
 from watchword_directory.claims import ClaimsWorker
 from watchword_directory.declared import kinds
 from watchword_directory.domains import Domains
@@ -15,7 +15,6 @@ from watchword_directory.profiles import export
 from watchword_directory.routes import routers, scim
 from watchword_directory.settings import DirectorySettings
 from watchword_directory.standing import standing_of
-from watchword_directory.sweeper import Sweeper
 from watchword_events.exports import ApiKeyExport, CredentialExport, ProviderExport, UserExport
 from watchword_events.names import Service
 from watchword_runtime.access import Access
@@ -26,6 +25,7 @@ from watchword_runtime.passwords import Passwords
 from watchword_runtime.plans import Plans
 from watchword_runtime.plans_api import MAX_BYTES, apply_path, plan_router
 from watchword_runtime.receipts import Endings
+from watchword_runtime.rounds import Sweeper
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_runtime.troubles import trouble_of
@@ -61,6 +61,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
     api_keys = backbone.copy("api_key", ApiKeyCopy, ApiKeyExport)
     pages = Pages(["watchword_web"], settings, speaks=["watchword_directory"])
     branding = follow_branding(backbone, BrandingCopy, pages)
+    backbone.runs(Sweeper(lambda: sweeper.sweep(database, now=shared.now()), every_s=sweeper.EVERY_S))
     consumers.subscribe(broker, providers=providers, api_keys=api_keys, branding=branding)
 
     async def find_user(user_id: str) -> UserExport | None:
@@ -103,7 +104,6 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         has_way_in=has_way_in,
     )
     plans = Plans(database, shared.feed, kinds(parts), now=shared.now)
-    backbone.runs(Sweeper(database, now=shared.now))
     app = create_app(
         Service.DIRECTORY.value,
         title="Watchword directory",

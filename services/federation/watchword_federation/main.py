@@ -11,6 +11,7 @@ import structlog
 
 from watchword_events.exports import ENTITIES, ApiKeyExport, Export, IdentityExport, ProviderExport, UserExport
 from watchword_events.names import Service
+from watchword_federation import sweeper
 from watchword_federation.connectors.oauth2 import OAuth2Connector
 from watchword_federation.connectors.oidc import OidcConnector
 from watchword_federation.connectors.saml import SamlConnector
@@ -30,13 +31,13 @@ from watchword_federation.models import BrandingCopy, ProviderCopy
 from watchword_federation.routes import routers
 from watchword_federation.routes.saml import MAX_FORM
 from watchword_federation.settings import FederationSettings
-from watchword_federation.sweeper import Sweeper
 from watchword_runtime.access import Access
 from watchword_runtime.backbone import Backbone
 from watchword_runtime.branding import follow_branding
 from watchword_runtime.callers import Callers
 from watchword_runtime.internal import InternalClient
 from watchword_runtime.keyring import Keyring, Sealer, Unsealable
+from watchword_runtime.rounds import Sweeper
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_runtime.troubles import trouble_of
@@ -114,7 +115,7 @@ def build(settings: FederationSettings, shared: Shared) -> ServiceApp:
         now=shared.now,
     )
     backbone.runs(Watch(database, sources, keys, shared.now))
-    backbone.runs(Sweeper(database, now=shared.now))
+    backbone.runs(Sweeper(lambda: sweeper.sweep(database, now=shared.now()), every_s=sweeper.EVERY_S))
     Consumers(database, providers, branding, fetched, sources, identities_of, shared.now).subscribe(broker)
     app = create_app(
         Service.FEDERATION.value,

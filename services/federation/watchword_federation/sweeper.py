@@ -10,8 +10,6 @@ from watchword_database import Database, transaction
 from watchword_federation.attempts import record_refused
 from watchword_federation.store import KEEP_FLOWS
 from watchword_federation.token_store import drop_expired
-from watchword_runtime.clock import Clock
-from watchword_runtime.rounds import Rounds
 
 EVERY_S: Final = 30.0
 _FORGOTTEN_AT_ONCE: Final = 20_000
@@ -37,16 +35,3 @@ async def sweep(database: Database, *, now: datetime) -> None:
         over = now - KEEP_FLOWS if moment == "expires_at" else now
         old = f"SELECT ctid FROM {table} WHERE {moment} < $1 LIMIT {_FORGOTTEN_AT_ONCE}"
         await pool.execute(f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old}))", over)
-
-
-class Sweeper(Rounds):
-    """Sweeps in the background of one instance."""
-
-    def __init__(self, database: Database, *, now: Clock, every_s: float = EVERY_S) -> None:
-        super().__init__(every_s=every_s, failure="sweep.failed", rests_first=True)
-        self._database = database
-        self._now = now
-
-    async def once(self) -> None:
-        """What is over is gone."""
-        await sweep(self._database, now=self._now())

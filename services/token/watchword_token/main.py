@@ -38,10 +38,11 @@ from watchword_runtime.lifecycle import Once
 from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
+from watchword_runtime.rounds import Sweeper
 from watchword_runtime.service import ASGIApp, ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_runtime.troubles import trouble_of
-from watchword_token import api_keys
+from watchword_token import api_keys, sweeper
 from watchword_token.access import AccessRules
 from watchword_token.additions import Additions
 from watchword_token.approvals import Approvals
@@ -77,7 +78,6 @@ from watchword_token.routes.front_channel import front_channel_router
 from watchword_token.settings import TokenSettings
 from watchword_token.spent import Spent
 from watchword_token.store import HotStore
-from watchword_token.sweeper import Sweeper
 from watchword_token.throttle import Throttle
 from watchword_token.tokens import InvalidToken, Tokens
 from watchword_token.verifiers import Verifiers
@@ -118,7 +118,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     backbone = Backbone(Service.TOKEN, settings, shared)
     database, broker, pulls = backbone.database, backbone.broker, backbone.pulls
     ledger = backbone.runs(Ledger(database, broker))
-    backbone.runs(Sweeper(database, now=now))
+    backbone.runs(Sweeper(lambda: sweeper.sweep(database, now=now()), every_s=sweeper.EVERY_S))
     _wake_at_hints(database, ledger)
     users_copy = backbone.copy("user", UserCopy, UserExport)
     clients_copy = backbone.copy("client", ClientCopy, ClientExport)

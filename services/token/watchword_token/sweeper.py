@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from watchword_database import Database, bus, followers, transaction
-from watchword_runtime.clock import Clock
-from watchword_runtime.rounds import Rounds
 from watchword_token.api_keys import end_dead_keys
 
 EVERY_S: Final = 60.0
@@ -39,16 +37,3 @@ async def sweep(database: Database, *, now: datetime) -> None:
         statement = f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({chosen} LIMIT {_FORGOTTEN_AT_ONCE}))"
         while await pool.execute(statement, *parameters) == f"DELETE {_FORGOTTEN_AT_ONCE}":
             pass
-
-
-class Sweeper(Rounds):
-    """Sweeps in the background of one instance."""
-
-    def __init__(self, database: Database, *, now: Clock, every_s: float = EVERY_S) -> None:
-        super().__init__(every_s=every_s, failure="sweep.failed", rests_first=True)
-        self._database = database
-        self._now = now
-
-    async def once(self) -> None:
-        """What is over is gone."""
-        await sweep(self._database, now=self._now())
