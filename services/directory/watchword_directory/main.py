@@ -61,8 +61,8 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
     api_keys = backbone.copy("api_key", ApiKeyCopy, ApiKeyExport)
     pages = Pages(["watchword_web"], settings, speaks=["watchword_directory"])
     branding = follow_branding(backbone, BrandingCopy, pages)
-    backbone.runs(Sweeper(lambda: sweeper.sweep(database, now=shared.now()), every_s=sweeper.EVERY_S))
-    consumers.subscribe(broker, providers=providers, api_keys=api_keys, branding=branding)
+    sweeping = backbone.runs(Sweeper(lambda: sweeper.sweep(database, now=shared.now()), every_s=sweeper.EVERY_S))
+    consumers.subscribe(broker, providers=providers, api_keys=api_keys, branding=branding, sweeper=sweeping)
 
     async def find_user(user_id: str) -> UserExport | None:
         async with transaction(database) as session:
