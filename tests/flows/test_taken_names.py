@@ -60,6 +60,11 @@ def _named(word: str) -> Body:
     return {"name": word}
 
 
+def _rule(word: str) -> Body:
+    """For a client that nobody uses: a rule for all would let people in whom other tests keep out."""
+    return {"name": word, "expression": "true", "clients": ["https://app.example/client.json"]}
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     "clients": Kind("/clients", "short_name", _client, "admin.clients.short_name", "client_id"),
     "users by username": Kind(
@@ -78,9 +83,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         others=lambda word: {"short_name": f"other-{word}"},
     ),
     "roles": Kind("/roles", "name", _named, "directory.roles.name"),
-    "access rules": Kind(
-        "/rules", "name", lambda word: {"name": word, "expression": "true"}, "admin.access_rules.name"
-    ),
+    "access rules": Kind("/rules", "name", _rule, "admin.access_rules.name"),
     "service accounts": Kind("/service-accounts", "name", _named, by="name"),
     "scopes": Kind("/scopes", "name", lambda word: {"name": word, "description": word}),
     "resource servers": Kind(
@@ -140,8 +143,9 @@ async def test_a_name_that_another_is_about_to_have_is_refused(platform: Platfor
     try:
         changing = connection.transaction()
         await changing.start()
-        done = await connection.execute(f"UPDATE {table} SET {column} = $1 WHERE id = $2", value, first[kind.by])
-        assert done == "UPDATE 1"
+        change = f"UPDATE {table} SET {column} = $1 WHERE id = $2"
+        before = await connection.fetchval(f"SELECT {column} FROM {table} WHERE id = $1", first[kind.by])
+        assert await connection.execute(change, value, first[kind.by]) == "UPDATE 1"
         call = asyncio.create_task(api.call("PATCH", f"{kind.path}/{second[kind.by]}", {kind.unique: wanted}))
         waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')"
         async with asyncio.timeout(20):
@@ -149,6 +153,8 @@ async def test_a_name_that_another_is_about_to_have_is_refused(platform: Platfor
                 await asyncio.sleep(0.01)
         await changing.commit()
         check_refused(await call, kind.unique)
+        # What else is kept of the name still says the old one.
+        assert await connection.execute(change, before, first[kind.by]) == "UPDATE 1"
     finally:
         await connection.close()
 

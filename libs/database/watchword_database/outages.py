@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 log = structlog.get_logger()
 
 # What PostgreSQL being away looks like. When the server has ended a session because the process stood still, and its
-# farewell was read but not yet the connection's end, asyncpg answers InternalClientError ("cannot switch to state 12").
+# farewell was read but not yet the connection's end, asyncpg answers InternalClientError ("cannot switch to state 11").
 _AWAY: Final = (
     OSError,
     TimeoutError,
