@@ -12,9 +12,9 @@ from watchword.installation import Operator
 from watchword.provision import connected
 from watchword_authz import credentials
 from watchword_authz.settings import AuthzSettings
-from watchword_authz.sweeper import forget
 from watchword_authz.throttle import Attempt, Limit, claim_attempt, give_back, limits_of, locked_until
 from watchword_database.engine import Database, transaction
+from watchword_database.forgetting import forget
 from watchword_events.contracts import AccountLocked
 from watchword_events.names import Service
 from watchword_testkit.canary import Canary
@@ -88,7 +88,7 @@ async def test_counter_begins_anew_after_its_window(database: TestDatabase) -> N
     assert [(await attempt(db, later)).allowed for _ in range(4)] == [True, True, True, False]
     async with transaction(db) as session:
         assert await locked_until(session, LIMIT, "ann", later) == later + timedelta(seconds=1)
-    await forget(db, now=later + LIMIT.window)
+    await forget(db, "authz.throttle", "expires_at <= $1", later + LIMIT.window)
     async with transaction(db) as session:
         assert await locked_until(session, LIMIT, "ann", later) is None
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from watchword_database import Database, bus, transaction
+from watchword_database.forgetting import forget
 from watchword_events.handovers import ROUTES, HandoverKind, ProveAccount, SetPassword, UpstreamStart
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
@@ -17,9 +18,9 @@ START = UpstreamStart(provider_id="Okta", binding="b" * 64)
 Databases = dict[Service, Database]
 
 
-async def hand_over(databases: Databases, *, flow: str = "f-1") -> str:
+async def hand_over(databases: Databases, *, flow: str = "f-1", now: datetime = NOW) -> str:
     async with transaction(databases[Service.AUTHZ]) as session:
-        return await bus.hand_over(session, START, flow=flow, now=NOW)
+        return await bus.hand_over(session, START, flow=flow, now=now)
 
 
 async def test_ticket_is_taken_by_its_receiver_once(databases: Databases) -> None:
@@ -204,7 +205,27 @@ async def test_a_service_sweeps_its_own_hand_overs_once_nobody_can_replay_them(d
         (Service.FEDERATION, kept - timedelta(seconds=1), False),
         (Service.FEDERATION, gone, True),
     ):
-        async with transaction(databases[service]) as session:
-            await bus.sweep_handovers(session, now=now)
+        await forget(databases[service], "bus.handover", "receiver = current_user AND keep_until < $1", now)
         async with transaction(databases[Service.FEDERATION]) as session:
             assert (await bus.peek(session, UpstreamStart, ticket) is None) is swept
+
+
+async def test_however_much_is_over_is_forgotten_at_once(databases: Databases) -> None:
+    ticket = await hand_over(databases, flow="much")
+    pool = await databases[Service.AUTHZ].raw_pool()
+    await pool.execute(
+        "INSERT INTO bus.handover (ticket_hash, kind, receiver, flow, payload, created_at, expires_at, keep_until)"
+        " SELECT sha256(n::text::bytea), kind, receiver, flow, payload, created_at, expires_at, keep_until"
+        " FROM bus.handover, generate_series(1, 11000) AS n WHERE ticket_hash = $1",
+        bus.ticket_hash(ticket),
+    )
+    await hand_over(databases, flow="much", now=NOW + timedelta(minutes=1))
+    over = "receiver = current_user AND keep_until < $1"
+    await asyncio.gather(
+        *[
+            forget(databases[Service.FEDERATION], "bus.handover", over, NOW + timedelta(minutes=61, seconds=1))
+            for _ in range(3)
+        ]
+    )
+    federation = await databases[Service.FEDERATION].raw_pool()
+    assert await federation.fetchval("SELECT count(*) FROM bus.handover WHERE flow = 'much'") == 1

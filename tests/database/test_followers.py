@@ -93,7 +93,7 @@ async def test_who_vanished_stays_known_to_have_vanished(databases: Databases, a
     one, began = new_id(), await admin.fetchval("SELECT clock_timestamp()")
     await report(databases, said(one, FIRST + 2))
     await silent_for(admin, "2 hours")
-    await admin.execute(f"DELETE FROM bus.followers WHERE ctid = ANY (ARRAY({followers.SWEEPS['bus.followers']}))")
+    await admin.execute(f"DELETE FROM bus.followers WHERE {followers.FORGOTTEN['bus.followers']}")
     async with transaction(databases[Service.TOKEN]) as session:
         assert [each.id for each in await followers.lost(session, FIRST + 3, began)] == [one]
         assert await followers.lost(session, FIRST + 2, began) == []
@@ -127,7 +127,7 @@ async def test_receipts_leave_with_the_entries_that_they_cover(databases: Databa
         " VALUES ($1, 'jti', 'x', 'cut', now(), now(), 'test', 'watchword_token')",
         FIRST + 2,
     )
-    await admin.execute(f"DELETE FROM bus.receipts WHERE ctid = ANY (ARRAY({followers.SWEEPS['bus.receipts']}))")
+    await admin.execute(f"DELETE FROM bus.receipts WHERE {followers.FORGOTTEN['bus.receipts']}")
     rows = await admin.fetch("SELECT position FROM bus.receipts WHERE follower = $1", one)
     assert [row["position"] for row in rows] == [FIRST + 2]
     await admin.execute("DELETE FROM bus.revocations")

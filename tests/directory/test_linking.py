@@ -11,6 +11,7 @@ from tests.directory.conftest import Describe, Person, Register
 from watchword_database import bus, transaction
 from watchword_directory import store
 from watchword_directory.linking import ask_for_proof, link_proved
+from watchword_directory.sweeper import sweep
 from watchword_directory.users import new_user
 from watchword_events.contracts import IdentityLinked, IdentityUnlinked
 from watchword_events.handovers import AccountProved, ProveAccount, VerifiedIdentity
@@ -216,8 +217,7 @@ async def test_what_waits_for_a_proof_is_bare_and_does_not_wait_for_ever(
     for private in ("Vera", "secret-works", str(account["email"])):
         assert private not in row
     directory = platform.database.open(Service.DIRECTORY, pool_size=1)
-    async with transaction(directory) as session:
-        await store.delete_expired(session, now=utc_now() + timedelta(hours=2))
+    await sweep(directory, now=utc_now() + timedelta(hours=2))
     async with platform.database.postgres.admin(platform.database.name) as connection:
         left = await connection.fetchval(
             "SELECT count(*) FROM bus.handover WHERE receiver = 'watchword_directory' AND flow = $1", person.flow

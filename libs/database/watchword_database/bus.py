@@ -93,11 +93,6 @@ SELECT * FROM (VALUES (:purpose, CAST(:hash AS bytea), CAST(:expires_at AS times
            AS used (purpose, key_hash, expires_at) WHERE {SPENDABLE}
     ON CONFLICT DO NOTHING
 """)
-_SWEEP_HANDOVERS = text("""
-DELETE FROM bus.handover WHERE ticket_hash IN (
-    SELECT ticket_hash FROM bus.handover WHERE receiver = current_user AND keep_until < :now
-     LIMIT :most FOR UPDATE SKIP LOCKED)
-""")
 
 
 async def hand_over(
@@ -249,9 +244,3 @@ async def sealer_id(session: Session) -> int:
     connection = await session.connection()
     result = await connection.execute(text("SELECT nextval('bus.sealer_id')"))
     return int(result.scalar_one())
-
-
-async def sweep_handovers(session: Session, *, now: datetime, most: int = 1000) -> int:
-    """How many of this service's own hand-overs, kept long enough to recognise a replay, are gone now."""
-    connection = await session.connection()
-    return (await connection.execute(_SWEEP_HANDOVERS, {"now": now, "most": most})).rowcount

@@ -56,13 +56,15 @@ SELECT follower AS id, kind, name, max(c.at) AS at
 """)
 _EVERYWHERE: Final = (1 << 63) - 1  # above every position
 # A receipt is of use while the ledger keeps an entry that it covers, one of a newcomer while that is there.
-SWEEPS: Final[Mapping[str, str]] = {
-    "bus.followers": "SELECT ctid FROM bus.followers WHERE heard_at < now() - interval '1 hour'",
-    "bus.receipts": """SELECT c.ctid FROM bus.receipts AS c WHERE c.at < now() - interval '1 hour' AND (
-        CASE WHEN c.lost_at IS NULL THEN
-            c.after = 0 AND NOT EXISTS (SELECT FROM bus.followers AS f WHERE f.id = c.follower)
-            OR NOT EXISTS (SELECT FROM bus.revocations AS r WHERE r.position > c.after AND r.position <= c.position)
-        ELSE NOT EXISTS (SELECT FROM bus.revocations AS r WHERE r.position > c.after AND r.at < c.lost_at) END)""",
+FORGOTTEN: Final[Mapping[str, str]] = {
+    "bus.followers": "heard_at < now() - interval '1 hour'",
+    "bus.receipts": """receipts.at < now() - interval '1 hour' AND (
+        CASE WHEN lost_at IS NULL THEN
+            after = 0 AND NOT EXISTS (SELECT FROM bus.followers AS f WHERE f.id = follower)
+            OR NOT EXISTS (SELECT FROM bus.revocations AS r
+                            WHERE r.position > receipts.after AND r.position <= receipts.position)
+        ELSE NOT EXISTS (SELECT FROM bus.revocations AS r
+                          WHERE r.position > receipts.after AND r.at < receipts.lost_at) END)""",
 }
 
 

@@ -5,9 +5,8 @@ memory. Everything else about a rule's cost is counted by `costs`.
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from watchword_policy.costs import Bill, Checked, Unaffordable
@@ -98,7 +97,7 @@ class RuleEngine:
     """Compiles expressions and runs them. One for each process is enough; it may be used by several threads."""
 
     def __init__(self) -> None:
-        self._programs: OrderedDict[str, Program] = OrderedDict()
+        self.program = lru_cache(_PROGRAMS)(self.compile)  # as `compile`, once for each expression
 
     @cached_property
     def _env(self) -> "cel.Env":
@@ -115,17 +114,6 @@ class RuleEngine:
             hint = "compare it: claims.admin == true" if result == cel.Type.DYN else ""
             raise InvalidExpression(message, hint=hint)
         return Program(source, expression, bill_of(expression, source))
-
-    def program(self, source: str) -> Program:
-        """As `compile`, once for each expression."""
-        known = self._programs.get(source)
-        if known is not None:
-            self._programs.move_to_end(source)
-            return known
-        program = self._programs[source] = self.compile(source)
-        if len(self._programs) > _PROGRAMS:
-            self._programs.popitem(last=False)
-        return program
 
     def unusable(self, source: str) -> Program:
         """A program that comes to no answer, for an expression that this release does not understand."""

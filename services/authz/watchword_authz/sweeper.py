@@ -10,6 +10,7 @@ import structlog
 
 from watchword_authz import sessions
 from watchword_database.engine import Database, transaction
+from watchword_database.forgetting import forget
 from watchword_runtime.feed import Feed
 
 log = structlog.get_logger()
@@ -17,7 +18,6 @@ log = structlog.get_logger()
 EVERY_S: Final = 5.0
 KEEP_DECISIONS: Final = timedelta(days=30)
 _MAX_ENDED: Final = 10_000
-_FORGOTTEN_AT_ONCE: Final = 20_000
 _NOT_AT_ALL: Final = timedelta()
 _ANY_OVER: Final = "SELECT EXISTS (SELECT FROM authz.session WHERE ended_at IS NULL AND ends_at <= $1)"
 # By table: the moment from which nothing is decided by a row, and for how long it is kept after that.
@@ -44,13 +44,6 @@ async def sweep(database: Database, *, feed: Feed, now: datetime, keep_decisions
         ended += found
     if ended:
         log.info("sessions.expired", count=ended)
-    await forget(database, now=now, keep_decisions=keep_decisions)
-    return ended
-
-
-async def forget(database: Database, *, now: datetime, keep_decisions: timedelta = KEEP_DECISIONS) -> None:
-    """Rows that decide nothing any more are gone, a piece of each table at a time."""
-    pool = await database.raw_pool()
     for table, (moment, kept) in (_FORGOTTEN | {"bus.decisions": ("at", keep_decisions)}).items():
-        old = f"SELECT ctid FROM {table} WHERE {moment} <= $1 LIMIT {_FORGOTTEN_AT_ONCE}"
-        await pool.execute(f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old}))", now - kept)
+        await forget(database, table, f"{moment} <= $1", now - kept)
+    return ended

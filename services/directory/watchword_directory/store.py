@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
-from watchword_database import Session, bus
+from watchword_database import Session
 from watchword_database.audit import as_json
 from watchword_database.searching import holds
 from watchword_directory.models import IdentityLink, PendingLink, ProviderCopy, User
@@ -17,7 +17,6 @@ from watchword_directory.ranks import EVERYTHING, Reach
 from watchword_events.handovers import VerifiedIdentity
 
 _STANDING = col(User.deleted_at).is_(None)
-_AT_ONCE: Final = 1000
 _COLUMNS: Final = ", ".join(User.model_fields)
 _NEW_USERS: Final = text(f"""
 INSERT INTO directory.users ({_COLUMNS})
@@ -230,13 +229,6 @@ async def put_pending_link(session: Session, pending: PendingLink) -> None:
     """The link waits for its proof; an older one of the same flow is gone."""
     await session.exec(delete(PendingLink).where(col(PendingLink.flow) == pending.flow))
     await session.exec(insert(PendingLink).values(**pending.model_dump()))
-
-
-async def delete_expired(session: Session, *, now: datetime) -> None:
-    """Some of what waits no more, and of the tickets that told who somebody is, are gone."""
-    over = select(col(PendingLink.id)).where(col(PendingLink.expires_at) <= now).limit(_AT_ONCE)
-    await session.exec(delete(PendingLink).where(col(PendingLink.id).in_(over.with_for_update(skip_locked=True))))
-    await bus.sweep_handovers(session, now=now, most=_AT_ONCE)
 
 
 async def find_pending_provider(session: Session, pending_id: str) -> str | None:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from watchword_database import Database, transaction
-from watchword_directory import scim_tokens, store
+from watchword_database.forgetting import forget
+from watchword_directory import scim_tokens
 
 EVERY_S: Final = 30.0
 
@@ -15,6 +16,7 @@ EVERY_S: Final = 30.0
 async def sweep(database: Database, *, now: datetime) -> None:
     """What has expired is gone."""
     async with transaction(database) as session:
-        await store.delete_expired(session, now=now)
         await scim_tokens.delete_old_failures(session, now=now)
         await scim_tokens.end_dead_tokens(session, now=now)
+    await forget(database, "directory.pending_links", "expires_at <= $1", now)
+    await forget(database, "bus.handover", "receiver = current_user AND keep_until < $1", now)

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Final
 
 from watchword_database import Database, transaction
+from watchword_database.forgetting import forget
 from watchword_federation.attempts import record_refused
 from watchword_federation.store import KEEP_FLOWS
 from watchword_federation.token_store import drop_expired
 
 EVERY_S: Final = 30.0
-_FORGOTTEN_AT_ONCE: Final = 20_000
 # By table: the moment from which nothing is decided by a row.
 _FORGOTTEN: Final = {
     "federation.upstream_flow": "expires_at",
@@ -30,8 +30,5 @@ async def sweep(database: Database, *, now: datetime) -> None:
     async with transaction(database) as session:
         await record_refused(session, now=now)
         await drop_expired(session, now=now)
-    pool = await database.raw_pool()
     for table, moment in _FORGOTTEN.items():
-        over = now - KEEP_FLOWS if moment == "expires_at" else now
-        old = f"SELECT ctid FROM {table} WHERE {moment} < $1 LIMIT {_FORGOTTEN_AT_ONCE}"
-        await pool.execute(f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old}))", over)
+        await forget(database, table, f"{moment} < $1", now - KEEP_FLOWS if moment == "expires_at" else now)
