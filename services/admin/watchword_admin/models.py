@@ -81,7 +81,8 @@ class ClientSecret(Base, table=True):
 class RegistrationToken(Base, table=True):
     """An initial access token: who holds it may register clients, so many times, under its `Terms`.
 
-    secret_hash: SHA-256.  uses_left: rows are kept when nothing is left, so that a list can say so.
+    secret_hash: SHA-256.  uses_left: rows are kept when nothing is left, so that a list can say so.  rev: the position
+    of the ledger before it was made.
     """
 
     __tablename__ = "registration_tokens"
@@ -91,6 +92,7 @@ class RegistrationToken(Base, table=True):
     secret_hash: bytes = Field(sa_type=LargeBinary)
     terms: dict[str, JsonValue] = Field(sa_type=JSONB)
     uses_left: int = Field(sa_type=Integer)
+    rev: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     created_by: str | None = Field(default=None, sa_type=Text)
     created_at: datetime = Field(sa_type=TIMESTAMP)
     expires_at: datetime = Field(sa_type=TIMESTAMP)

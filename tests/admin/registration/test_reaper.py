@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from tests.admin.registration.conftest import REDIRECT_URI, Stranger, sql, until_it_is_on
@@ -12,7 +13,9 @@ from watchword_events.names import Service
 from watchword_runtime.internal import Unreachable
 from watchword_runtime.receipts import Endings
 from watchword_testkit.api import Api
-from watchword_testkit.platform import Platform
+from watchword_testkit.databases import Template
+from watchword_testkit.platform import Platform, in_this_process, prepared
+from watchword_testkit.servers import Postgres
 from watchword_testkit.signin import Party, SignIn
 from watchword_testkit.web import Site
 
@@ -131,3 +134,30 @@ async def test_initial_tokens_that_are_long_over_are_forgotten(site: Platform, a
     await reaper_of(site).reap()
     assert (await admin.call("GET", f"/registration-tokens/{over['id']}")).status_code == 404
     assert (await admin.call("GET", f"/registration-tokens/{present['id']}")).status_code == 200
+
+
+async def test_an_initial_token_ends_with_everything_that_was_given_out(
+    postgres: Postgres, database_template: Template, tmp_path: Path
+) -> None:
+    """Also when the ledger has forgotten what ended it, and not with what was given out before it."""
+    async with (
+        prepared(postgres, database_template, tmp_path) as made,
+        in_this_process(made, registration="token") as own,
+    ):
+        api = own.api()
+        token = await api.create("/registration-tokens", name="Before", uses=10)
+        program = Stranger(own.issuer, str(token["token"]), (own.canary,))
+        await api.create("/revocations", claim="all", issued_before=(datetime.now(UTC) - timedelta(days=1)).isoformat())
+        client = await program.register()
+        assert (await api.get(f"/registration-tokens/{token['id']}"))["revoked_at"] is None
+        await api.create("/revocations", claim="all")
+        await api.close()
+        refused = await program.try_to_register()
+        assert (refused.status_code, refused.json()["error"]) == (401, "invalid_token")
+        assert (await program.manage("GET", client)).status_code == 200, "a client's own secrets are its own"
+        await program.http.aclose()
+        await reaper_of(own).reap()
+        await sql(own, "DELETE FROM bus.revocations")
+        (row,) = await sql(own, "SELECT revoked_at, uses_left FROM admin.registration_tokens")
+        assert row["revoked_at"] is not None
+        assert row["uses_left"] == 9

@@ -38,12 +38,14 @@ def token_router(parts: Parts) -> APIRouter:
     @router.post("", status_code=201)
     async def create_registration_token(body: NewInitialToken, caller: administrator) -> InitialTokenView:
         """A new initial access token; its text is shown in this answer only."""
+        rev = parts.feed.position
         async with transaction(parts.database) as session:
             made = await make_token(
                 session,
                 body,
                 default_scope=(await usual_terms(session, parts.settings)).scope,
                 by=caller.user_id or caller.client_id,
+                rev=rev,
                 now=parts.now(),
             )
         log.info("registration_token.created", token_id=made.id, uses=body.uses, **actor(caller))
@@ -56,6 +58,7 @@ def token_router(parts: Parts) -> APIRouter:
         """Initial access tokens, oldest first, also those that are over."""
         after = str(parts.cursor.read(_LISTING, listing.cursor)[0]) if listing.cursor else ""
         async with transaction(parts.database) as session:
+            await store.end_dead_tokens(session, now=parts.now())
             found = await store.list_initial_tokens(session, after=after, limit=listing.limit + 1)
         shown = views(found[: listing.limit])
         more = len(found) > listing.limit
@@ -65,6 +68,7 @@ def token_router(parts: Parts) -> APIRouter:
     async def get_registration_token(token_id: Id, _caller: administrator) -> InitialTokenView:
         """One initial access token, without its text."""
         async with transaction(parts.database) as session:
+            await store.end_dead_tokens(session, now=parts.now())
             found = await store.find_initial_token(session, token_id)
         if found is None:
             raise not_found("registration token")

@@ -12,6 +12,7 @@ from watchword_admin.registration.secrets import new_secret
 from watchword_admin.registration.terms import HostPattern, SelfGrant, Terms
 from watchword_database import Session
 from watchword_database.ids import new_id
+from watchword_events.names import Position
 
 LONGEST_S: Final = 366 * 86_400
 MOST_USES: Final = 100_000
@@ -60,9 +61,12 @@ class InitialTokenView(Terms):
 
 
 async def make_token(
-    session: Session, new: NewInitialToken, *, default_scope: str, by: str | None, now: datetime
+    session: Session, new: NewInitialToken, *, default_scope: str, by: str | None, rev: Position, now: datetime
 ) -> InitialTokenView:
-    """The token works from now on; its text stands in this answer alone. by: who made it."""
+    """The token works from now on; its text stands in this answer alone.
+
+    by: who made it.  rev: noted before anything was looked at.
+    """
     token_id = new_id()
     secret = new_secret(token_id)
     row = RegistrationToken(
@@ -71,6 +75,7 @@ async def make_token(
         secret_hash=secret.hash,
         terms=new.terms(default_scope).model_dump(mode="json"),
         uses_left=new.uses,
+        rev=rev,
         created_by=by,
         created_at=now,
         expires_at=now + timedelta(seconds=new.expires_in_s),

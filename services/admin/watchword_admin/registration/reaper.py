@@ -67,6 +67,7 @@ class Reaper(Rounds):
             gone += await self._reap(idle)
             after = idle[-1]
         async with transaction(self._database) as session:
+            await store.end_dead_tokens(session, now=now)
             await store.drop_old_tokens(session, before=now - TOKENS_KEPT)
         return gone
 

@@ -3,13 +3,22 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, func, update
+from sqlalchemy import ColumnElement, and_, column, delete, exists, func, or_, table, update
 from sqlmodel import col, select
 
 from watchword_admin.models import Client, ClientKind, RegistrationToken
 from watchword_database import Session
 from watchword_database.turns import take_turn
+from watchword_events.revocations import Claim, RevocationKind
 
+_REVOCATIONS = table("revocations", *map(column, ("claim", "kind", "position", "issued_before")), schema="bus")
+# It ended with everything that was given out before it, or before some time.
+_WAS_CUT = exists().where(
+    _REVOCATIONS.c.claim == Claim.ALL,
+    _REVOCATIONS.c.kind == RevocationKind.CUT,
+    _REVOCATIONS.c.position > col(RegistrationToken.rev),
+    or_(_REVOCATIONS.c.issued_before.is_(None), col(RegistrationToken.created_at) < _REVOCATIONS.c.issued_before),
+)
 _NOT_VOUCHED_FOR = col(Client.kind) != ClientKind.REGISTERED.value
 
 
@@ -37,7 +46,14 @@ def _is_good(token_id: str, secret_hash: bytes, now: datetime) -> ColumnElement[
         col(RegistrationToken.uses_left) > 0,
         col(RegistrationToken.expires_at) > now,
         col(RegistrationToken.revoked_at).is_(None),
+        ~_WAS_CUT,
     )
+
+
+async def end_dead_tokens(session: Session, *, now: datetime) -> None:
+    """Tokens that ended with everything else are revoked for good: they may be kept longer than what ended them."""
+    dead = update(RegistrationToken).where(col(RegistrationToken.revoked_at).is_(None), _WAS_CUT)
+    await session.exec(dead.values(revoked_at=now))
 
 
 async def find_initial_token(session: Session, token_id: str) -> RegistrationToken | None:
