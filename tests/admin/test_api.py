@@ -190,6 +190,7 @@ async def test_providers_are_listed_in_pages(api: Api, make_provider: Make) -> N
         "/providers?x=1",
         "/events/stream?types=",
         "/events/stream?types=user.disabled,nothing.happened",
+        "/events/stream?types=user.*,nothing.*",
         "/events/stream?types=a&types=b",
     ],
 )

@@ -83,8 +83,9 @@ async def test_an_event_arrives_as_a_cloud_event_with_ids_only(platform: Platfor
     assert "Never Told" not in message["data"]
 
 
-async def test_only_the_wanted_types_arrive(platform: Platform, api: Api, make_client: Make) -> None:
-    async with following(platform, "?types=client.disabled,client.deleted") as reader:
+@pytest.mark.parametrize("types", ["client.disabled,client.deleted", "client.d*", "key.*, client.disabled,*.deleted"])
+async def test_only_the_wanted_types_arrive(platform: Platform, api: Api, make_client: Make, types: str) -> None:
+    async with following(platform, f"?types={types}") as reader:
         client_id = str((await make_client())["client_id"])
         await api.change(f"/clients/{client_id}", enabled=False)
         await api.delete(f"/clients/{client_id}")

@@ -55,7 +55,7 @@ def event_router(parts: Parts) -> APIRouter:
     ) -> StreamingResponse:
         """Public events as they happen, as server-sent events with a CloudEvents JSON document each.
 
-        types: only these, separated by commas. The stream ends when the credential does.
+        types: only these, separated by commas, `client.*` for several. The stream ends when the credential does.
         """
 
         async def may_read() -> bool:

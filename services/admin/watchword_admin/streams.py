@@ -1,5 +1,6 @@
 """Server-sent events: the wire form of live events, for programs and for the console."""
 
+import fnmatch
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
@@ -18,14 +19,18 @@ MayRead = Callable[[], Awaitable[bool]]
 
 
 def wanted_types(types: str | None) -> frozenset[str]:
-    """The event types of the parameter `types`, separated by commas; all public ones without it. Raises Problem."""
-    if types is None:
-        return PUBLIC_TYPES
-    wanted = frozenset(name.strip() for name in types.split(","))
-    if unknown := sorted(wanted - PUBLIC_TYPES):
-        detail = f"not an event type: {unknown[0][:64]!r}"
-        raise Problem(400, "The request is not valid", errors=[{"parameter": "types", "detail": detail}])
-    return wanted
+    """The event types of the parameter `types`: several separated by commas, or `client.*`; without it all public ones.
+
+    Raises Problem.
+    """
+    wanted = set[str]()
+    for name in ("*" if types is None else types).split(","):
+        found = fnmatch.filter(PUBLIC_TYPES, name.strip())
+        if not found:
+            detail = f"not an event type: {name.strip()[:64]!r}"
+            raise Problem(400, "The request is not valid", errors=[{"parameter": "types", "detail": detail}])
+        wanted |= set(found)
+    return frozenset(wanted)
 
 
 def event_stream(live: Live, types: frozenset[str], may_read: MayRead, *, named: bool = True) -> StreamingResponse:
