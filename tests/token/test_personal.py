@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from collections import Counter
 from typing import Any
 
 import httpx2
@@ -320,8 +321,9 @@ async def test_parallel_requests_make_no_more_keys_than_a_person_may_have(site: 
     user = await site.user()
     headers = await bearer(site, user)
     making = [site.http.post("/api/v1/me/api-keys", headers=headers, json={"name": "x"}) for _ in range(MOST + 20)]
-    answers = [answer.status_code for answer in await asyncio.gather(*making)]
-    assert (answers.count(201), answers.count(409)) == (MOST, 20)
+    answers = Counter(answer.status_code for answer in await asyncio.gather(*making))
+    assert answers[201] == MOST
+    assert answers.keys() <= {201, 409, 503}, "503: whoever waits too long for their turn is asked to come again"
 
 
 async def test_who_may_make_keys(site: Site) -> None:
