@@ -29,8 +29,22 @@ SWEEP_EVERY = 60.0  # seconds
 SWEPT_AT_ONCE = 1000
 KEEP = timedelta(days=8)  # a day longer than the streams keep events
 PAUSED_MS = "10000"  # longer than any wait for NATS between two statements
+_WAITING = """
+SELECT o.*, (SELECT last_seq FROM {schema}.relay_state WHERE stream = $1) AS last_seq
+  FROM (SELECT id, event_id, type, subject, aggregate_id, aggregate_version, body, traceparent, created_at
+          FROM {schema}.outbox WHERE published_at IS NULL ORDER BY id LIMIT $2) AS o ORDER BY o.id
+"""
+_NOTE = """
+INSERT INTO {schema}.relay_state (stream, last_seq) VALUES ($1, $2)
+ON CONFLICT (stream) DO UPDATE SET last_seq = excluded.last_seq
+"""
+# Rows and their places in the stream, and of the last row the same for whoever waits for it.
 _PUBLISHED = """
-INSERT INTO bus.published (owner, row_id, stream_seq) VALUES ($1, $2, $3)
+WITH acked AS (SELECT * FROM unnest($3::bigint[], $4::bigint[]) AS a(id, seq)),
+     marked AS (UPDATE {schema}.outbox AS o SET published_at = clock_timestamp(), stream_seq = a.seq
+                  FROM acked AS a WHERE o.id = a.id),
+     noted AS ({note})
+INSERT INTO bus.published (owner, row_id, stream_seq) SELECT $5, id, seq FROM acked ORDER BY id DESC LIMIT 1
 ON CONFLICT (owner) DO UPDATE SET row_id = excluded.row_id, stream_seq = excluded.stream_seq
 """
 # A piece at a time: a week of events is more than one statement may take.
@@ -56,6 +70,9 @@ class Relay:
         self._stream = database.service.stream
         self._schema = database.schema
         self._lost = _LOST.format(schema=database.schema)
+        self._waiting = _WAITING.format(schema=database.schema)
+        self._note = _NOTE.format(schema=database.schema)
+        self._published = _PUBLISHED.format(schema=database.schema, note=self._note)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.leads = False
@@ -154,27 +171,14 @@ class Relay:
                     lost += marked
                 log.warning("relay.stream_rewound", service=self._schema, lost=lost)
                 await connection.execute(_REWOUND, self._schema, last_seq)
-            await self._note(connection, last_seq)
-
-    async def _note(self, connection: asyncpg.Connection, last_seq: int) -> None:
-        await connection.execute(
-            f"INSERT INTO {self._schema}.relay_state (stream, last_seq) VALUES ($1, $2)"
-            " ON CONFLICT (stream) DO UPDATE SET last_seq = excluded.last_seq",
-            self._stream,
-            last_seq,
-        )
+            await connection.execute(self._note, self._stream, last_seq)
 
     async def _publish_batch(self, connection: asyncpg.Connection, js: JetStreamContext) -> bool:
         """True when there may be more to publish. Raises when the stream refused or did not answer."""
-        rows = await connection.fetch(
-            f"SELECT id, event_id, type, subject, aggregate_id, aggregate_version, body, traceparent, created_at"
-            f" FROM {self._schema}.outbox WHERE published_at IS NULL ORDER BY id LIMIT {BATCH}"
-        )
+        rows = await connection.fetch(self._waiting, self._stream, BATCH)
         if not rows:
             return False
-        last_seq = await connection.fetchval(
-            f"SELECT last_seq FROM {self._schema}.relay_state WHERE stream = $1", self._stream
-        )
+        last_seq = rows[0]["last_seq"]
         acked: list[tuple[int, int]] = []
         failure: BaseException | None = None
         # The first row proves that the stream stands where the table says; one connection keeps the order of the
@@ -192,15 +196,8 @@ class Relay:
             if failure is not None:
                 break
         if acked:
-            async with connection.transaction():
-                await connection.execute(
-                    f"UPDATE {self._schema}.outbox o SET published_at = clock_timestamp(), stream_seq = a.seq"
-                    " FROM unnest($1::bigint[], $2::bigint[]) AS a(id, seq) WHERE o.id = a.id",
-                    [row_id for row_id, _ in acked],
-                    [seq for _, seq in acked],
-                )
-                await self._note(connection, last_seq)
-                await connection.execute(_PUBLISHED, self._schema, *acked[-1])
+            ids, places = zip(*acked, strict=True)
+            await connection.execute(self._published, self._stream, last_seq, ids, places, self._schema)
             self.published += len(acked)
         if failure is not None:
             raise failure

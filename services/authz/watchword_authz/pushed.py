@@ -5,16 +5,21 @@ from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from watchword_authz import store
 from watchword_authz.hints import Hint
 from watchword_authz.models import PushedRequest
 from watchword_database.bus import ticket_hash
-from watchword_database.engine import Session
+from watchword_database.engine import Database, Session
 
 PREFIX: Final = "urn:ietf:params:oauth:request_uri:"  # RFC 9126 2.2
 LIFE: Final = timedelta(seconds=90)
+# The one statement of its transaction: a session would cost three round trips, and more CPU than all the rest.
+_PUSH: Final = """
+INSERT INTO authz.pushed_request (reference_hash, client_id, asked, rev, created_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
 
 
 class Pushed(BaseModel):
@@ -30,23 +35,14 @@ class Pushed(BaseModel):
     is_signed: bool = False
 
 
-async def push(session: Session, pushed: Pushed, *, client_id: str, rev: int, now: datetime) -> str:
+async def push(database: Database, pushed: Pushed, *, client_id: str, rev: int, now: datetime) -> str:
     """The `request_uri` with which this client, and nobody else, can use the request once within `LIFE`.
 
     rev: the ledger position noted before the client was read.  Spec: RFC 9126 2.2, 7.1 (a guess has 2^-256).
     """
     reference = token_urlsafe(32)
-    asked: dict[str, JsonValue] = pushed.model_dump(mode="json")
-    session.add(
-        PushedRequest(
-            reference_hash=ticket_hash(reference),
-            client_id=client_id,
-            asked=asked,
-            rev=rev,
-            created_at=now,
-            expires_at=now + LIFE,
-        )
-    )
+    asked = pushed.model_dump(mode="json")
+    await (await database.raw_pool()).execute(_PUSH, ticket_hash(reference), client_id, asked, rev, now, now + LIFE)
     return f"{PREFIX}{reference}"
 
 

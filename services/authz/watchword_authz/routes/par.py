@@ -12,7 +12,6 @@ from watchword_authz.asking import asked_at_par, kept
 from watchword_authz.context import Context
 from watchword_authz.requests import AuthorizationRefused
 from watchword_authz.routes.edge import address_of
-from watchword_database.engine import transaction
 from watchword_events.exports import ClientExport
 from watchword_runtime.client_credentials import read_credentials
 from watchword_runtime.connections import origin_of
@@ -64,10 +63,9 @@ def router(context: Context) -> APIRouter:
             raise OAuthError(refusal.error.value, refusal.description) from None
         except PageError as refusal:
             raise OAuthError("invalid_request", refusal.message, detail=refusal.code) from None
-        async with transaction(context.database) as session:
-            request_uri = await pushed.push(
-                session, kept(asked), client_id=client.client_id, rev=rev, now=context.now()
-            )
+        request_uri = await pushed.push(
+            context.database, kept(asked), client_id=client.client_id, rev=rev, now=context.now()
+        )
         log.info("request.pushed", client_id=client.client_id)
         answer = PushedRequestUri(request_uri=request_uri, expires_in=int(pushed.LIFE.total_seconds()))
         # RFC 9449 8.2: the proof at the token endpoint can carry a nonce at once.
