@@ -8,8 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import structlog
 from pydantic import JsonValue
-from sqlalchemy import Table, bindparam, func, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Table, text
 
 from watchword_database.base import CopyColumns
 from watchword_database.engine import Database, transaction
@@ -62,6 +61,20 @@ def _table_of(table: type[CopyColumns]) -> Table:
     return found
 
 
+def _writes(table: Table, more: Sequence[str]) -> tuple[str, str]:
+    """The statements that write an entity as its owner has it, and that it is gone. What is newer stays."""
+    columns = ("id", "version", "deleted", "data", *more)
+    values = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
+    taken = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
+    upsert = (
+        f"INSERT INTO {table.fullname} AS t ({', '.join(columns)}) VALUES ({values})"
+        f" ON CONFLICT (id) DO UPDATE SET {taken}, copied_at = now() WHERE t.version < excluded.version"
+    )
+    nothing = "".join(f", {name} = NULL" for name in more)
+    gone = f"UPDATE {table.fullname} SET version = $2, deleted = true, data = '{{}}'{nothing}"
+    return upsert, f"{gone} WHERE id = $1 AND version < $2"
+
+
 class Copy(Generic[E]):
     """This service's copy of an entity that another owns. Never older over newer; deletions leave tombstones.
 
@@ -86,6 +99,7 @@ class Copy(Generic[E]):
         self._internal = internal
         self._table: Table = _table_of(table)
         self._more = tuple(column.name for column in self._table.columns if column.name not in _PLAIN)
+        self._upsert, self._bury = _writes(self._table, self._more)
         self._select = f"SELECT version, deleted, data FROM {self._table.fullname} WHERE "
         self._pulling: dict[tuple[str, str], asyncio.Task[object]] = {}
         self._misses = _Bucket(MISSES_PER_S, MISSES_AT_ONCE)
@@ -241,14 +255,9 @@ class Copy(Generic[E]):
         answered = await self._pull_ids(behind)
         # The owner answered, and does not have it (any more): so it is gone here as well. What the owner has counts as
         # it has it: an event, which anybody may forge, says only where to look (docs/adr/0002).
-        gone = [{"gone": id_, "at": newest[id_]} for id_ in behind if id_ not in answered]
+        gone = [(id_, newest[id_]) for id_ in behind if id_ not in answered]
         if gone:
-            nothing = dict.fromkeys(self._more)
-            update = self._table.update().values(version=bindparam("at"), deleted=True, data={}, **nothing)
-            key, version = self._table.c.id, self._table.c.version
-            async with transaction(self._database) as session:
-                connection = await session.connection()
-                await connection.execute(update.where(key == bindparam("gone"), version < bindparam("at")), gone)
+            await (await self._database.raw_pool()).executemany(self._bury, gone)
 
     async def _versions(self, ids: Iterable[str]) -> dict[str, int]:
         pool = await self._database.raw_pool()
@@ -267,27 +276,16 @@ class Copy(Generic[E]):
         if not items:
             return
         rows = [self._row(item) for item in sorted(items, key=lambda item: item.id)]  # one order: no deadlocks
-        statement = insert(self._table)
-        new = statement.excluded
-        changes = {name: new[name] for name in ("version", "deleted", "data", *self._more)}
-        upsert = statement.on_conflict_do_update(
-            index_elements=["id"],
-            set_={**changes, "copied_at": func.now()},
-            where=self._table.c.version < new.version,
-        )
-        async with transaction(self._database) as session:
-            connection = await session.connection()
-            await connection.execute(upsert, rows)
+        await (await self._database.raw_pool()).executemany(self._upsert, rows)
 
-    def _row(self, item: Exported[Any]) -> dict[str, object]:
+    def _row(self, item: Exported[Any]) -> tuple[object, ...]:
         data = item.data if item.data is not None and not item.deleted else {}
         if not item.deleted:
             try:
                 self._export.model_validate(data)
             except ValueError as error:
                 raise Unreachable(f"{self._owner.value}: its {self._entity} is not understood") from error
-        more = {name: data.get(name) for name in self._more}
-        return {"id": item.id, "version": item.version, "deleted": item.deleted, "data": data, **more}
+        return item.id, item.version, item.deleted, data, *[data.get(name) for name in self._more]
 
     async def _once(self, key: tuple[str, str], pull: Callable[[], Coroutine[Any, Any, object]]) -> bool:
         """Concurrent pulls of the same are one; True when another's was joined."""
