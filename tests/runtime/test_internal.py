@@ -1,6 +1,5 @@
 """Pulls between services: who may ask, and whose answer is believed."""
 
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,10 +11,10 @@ from fastapi import FastAPI
 from watchword_events.exports import ClientExport, Exported
 from watchword_events.names import Service
 from watchword_runtime.internal import ExportQuery, InternalClient, InternalClients, Unreachable, router
-from watchword_runtime.keyring import Keyring, derive_service_keys
+from watchword_runtime.keyring import Keyring
 from watchword_runtime.service import ASGIApp, Receive, Scope, Send
 
-from .conftest import MASTER, SettingsFor
+from .conftest import SettingsFor
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -33,19 +32,22 @@ class Clients:
 
 
 class World:
-    """admin exports clients; authz pulls them."""
+    """admin exports clients; authz pulls them. direct: as services of one process do."""
 
-    def __init__(self, settings_for: SettingsFor) -> None:
+    def __init__(self, settings_for: SettingsFor, *, direct: bool = False) -> None:
         self.settings = settings_for(Service.AUTHZ)
         self.now = NOW
         self.clients = Clients()
         app = FastAPI()
         owner = settings_for(Service.ADMIN)
         lookups = {"client": frozenset({"short_name"})}
-        exporters = {"client": self.clients.export}
-        app.include_router(router(owner.keyring, Service.ADMIN, exporters, lookups=lookups, now=lambda: self.now))
-        self.app: ASGIApp = app
+        exporters = {"client": lambda query: self.clients.export(query)}
         self.ways = InternalClients({Service.ADMIN: self._through}, lambda: NOW)
+        clients = self.ways if direct else None
+        app.include_router(
+            router(owner.keyring, Service.ADMIN, exporters, lookups=lookups, now=lambda: self.now, clients=clients)
+        )
+        self.app: ASGIApp = app
         self.client: InternalClient = self.ways.of(self.settings, Service.AUTHZ)
         self.between: Mapping[str, Any] = {}
 
@@ -60,29 +62,37 @@ async def world(settings_for: SettingsFor) -> AsyncIterator[World]:
     await made.ways.close()
 
 
+@pytest.fixture(params=["over HTTP", "in one process"])
+async def either(settings_for: SettingsFor, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """Both ways to an owner, which differ in nothing that is asked or answered."""
+    made = World(settings_for, direct=request.param == "in one process")
+    yield made
+    await made.ways.close()
+
+
 def client(name: str, version: int = 1) -> Exported[ClientExport]:
     return Exported[ClientExport](id=name, version=version, data=ClientExport(client_id=name, client_name=name))
 
 
-async def test_an_owner_answers_with_what_it_has(world: World) -> None:
-    world.clients.answer = [client("a", 3), Exported[ClientExport](id="b", version=9, deleted=True)]
-    page = await world.client.export(Service.ADMIN, "client", {"id": ["a", "b", "ü &=/%?#"]})
+async def test_an_owner_answers_with_what_it_has(either: World) -> None:
+    either.clients.answer = [client("a", 3), Exported[ClientExport](id="b", version=9, deleted=True)]
+    page = await either.client.export(Service.ADMIN, "client", {"id": ["a", "b", "ü &=/%?#"]})
     assert [(item.id, item.version, item.deleted) for item in page.items] == [("a", 3, False), ("b", 9, True)]
     assert ClientExport.model_validate(page.items[0].data).client_name == "a"
-    assert world.clients.asked == [ExportQuery(ids=("a", "b", "ü &=/%?#"))]
+    assert either.clients.asked == [ExportQuery(ids=("a", "b", "ü &=/%?#"))]
     assert page.next is None
 
 
-async def test_a_full_page_names_where_the_next_begins(world: World) -> None:
-    world.clients.answer = [client("a"), client("b")]
-    assert (await world.client.export(Service.ADMIN, "client", {"after": "", "limit": 2})).next == "b"
-    assert (await world.client.export(Service.ADMIN, "client", {"after": "b", "limit": 3})).next is None
-    assert world.clients.asked == [ExportQuery(limit=2), ExportQuery(after="b", limit=3)]
+async def test_a_full_page_names_where_the_next_begins(either: World) -> None:
+    either.clients.answer = [client("a"), client("b")]
+    assert (await either.client.export(Service.ADMIN, "client", {"after": "", "limit": 2})).next == "b"
+    assert (await either.client.export(Service.ADMIN, "client", {"after": "b", "limit": 3})).next is None
+    assert either.clients.asked == [ExportQuery(limit=2), ExportQuery(after="b", limit=3)]
 
 
-async def test_a_unique_column_may_be_looked_up(world: World) -> None:
-    await world.client.export(Service.ADMIN, "client", {"short_name": "argo"})
-    assert world.clients.asked == [ExportQuery(lookup=("short_name", "argo"), limit=500)]
+async def test_a_unique_column_may_be_looked_up(either: World) -> None:
+    await either.client.export(Service.ADMIN, "client", {"short_name": "argo"})
+    assert either.clients.asked == [ExportQuery(lookup=("short_name", "argo"), limit=500)]
 
 
 @pytest.mark.parametrize(
@@ -97,15 +107,15 @@ async def test_a_unique_column_may_be_looked_up(world: World) -> None:
         pytest.param({"id": [str(n) for n in range(201)]}, id="too many ids"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(world: World, params: dict[str, Any]) -> None:
+async def test_what_cannot_be_asked_is_refused(either: World, params: dict[str, Any]) -> None:
     with pytest.raises(Unreachable, match="answered 400"):
-        await world.client.export(Service.ADMIN, "client", params)
-    assert world.clients.asked == []
+        await either.client.export(Service.ADMIN, "client", params)
+    assert either.clients.asked == []
 
 
-async def test_an_entity_that_the_owner_does_not_export_is_not_found(world: World) -> None:
+async def test_an_entity_that_the_owner_does_not_export_is_not_found(either: World) -> None:
     with pytest.raises(Unreachable, match="answered 404"):
-        await world.client.export(Service.ADMIN, "user", {"id": "a"})
+        await either.client.export(Service.ADMIN, "user", {"id": "a"})
 
 
 async def refused(world: World, headers: Mapping[str, str], path: str = "/internal/export/client?id=a") -> bool:
@@ -207,16 +217,27 @@ async def test_an_answer_to_another_question_is_not_believed(world: World) -> No
         await world.client.export(Service.ADMIN, "client", {"id": "b"})
 
 
-async def test_an_exporter_that_fails_is_an_owner_out_of_reach(world: World) -> None:
+async def test_an_exporter_that_fails_is_an_owner_out_of_reach(either: World) -> None:
     async def fail(_query: ExportQuery) -> Sequence[Exported[Any]]:
         raise RuntimeError("the database is away")
 
-    app = FastAPI()
-    owner = Keyring(json.dumps(derive_service_keys(MASTER, Service.ADMIN)))
-    app.include_router(router(owner, Service.ADMIN, {"client": fail}, now=lambda: NOW))
-    world.app = app
+    either.clients.export = fail  # type: ignore[method-assign]
     with pytest.raises(Unreachable):
-        await world.client.export(Service.ADMIN, "client", {"id": "a"})
+        await either.client.export(Service.ADMIN, "client", {"id": "a"})
+
+
+async def test_an_owner_that_is_gone_from_the_process_is_out_of_reach(settings_for: SettingsFor) -> None:
+    apps: dict[Service, ASGIApp] = {}
+    ways = InternalClients(apps, lambda: NOW)
+    clients = Clients()
+    owner = settings_for(Service.ADMIN).keyring
+    apps[Service.ADMIN] = FastAPI()
+    router(owner, Service.ADMIN, {"client": clients.export}, clients=ways)
+    asking = ways.of(settings_for(Service.AUTHZ), Service.AUTHZ)
+    assert (await asking.export(Service.ADMIN, "client", {"id": "a"})).items == []
+    del apps[Service.ADMIN]
+    with pytest.raises(Unreachable, match="names no admin"):
+        await asking.export(Service.ADMIN, "client", {"id": "a"})
 
 
 async def test_a_service_without_an_address_is_named(world: World) -> None:

@@ -17,6 +17,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from watchword_database.outages import note_interruption
 from watchword_events.exports import Exported, ExportPage
 from watchword_events.names import Service
 from watchword_runtime.clock import Clock, utc_now
@@ -55,6 +56,8 @@ class ExportQuery:
 
 # What is not found is left out; deleted entities come as tombstones. Pages are ordered by id, deleted ones included.
 Exporter = Callable[[ExportQuery], Awaitable[Sequence[Exported[Any]]]]
+# Of an owner: the status and the body of its answer to an entity and a query string.
+Answer = Callable[[str, str], Awaitable[tuple[int, bytes]]]
 
 
 def _request_mac(key: bytes, caller: str, owner: Service, target: str, time_s: str) -> str:
@@ -74,6 +77,7 @@ class InternalClients:
         """apps: the services of this process; the mapping may still be filled after services were built."""
         self._apps = apps if apps is not None else {}
         self._now = now
+        self._answers: dict[Service, Answer] = {}
         self._http: dict[tuple[Service, str], httpx2.AsyncClient] = {}
 
     def of(self, settings: ServiceSettings, service: Service) -> "InternalClient":
@@ -83,6 +87,14 @@ class InternalClients:
     def has(self, owner: Service) -> bool:
         """Whether the owner runs in this process."""
         return owner in self._apps
+
+    def offer(self, owner: Service, answer: Answer) -> None:
+        """Who asks for an export of the owner in this process asks it directly."""
+        self._answers[owner] = answer
+
+    def answer_of(self, owner: Service) -> Answer | None:
+        """The way to the owner's exports in this process, if it runs here."""
+        return self._answers.get(owner) if self.has(owner) else None
 
     def transport_to(self, owner: Service, settings: ServiceSettings) -> httpx2.AsyncClient:
         """An HTTP client for an owner's inside. Raises Unreachable when no way to it is known."""
@@ -146,11 +158,19 @@ class InternalClient:
 
     async def export(self, owner: Service, entity: str, params: Mapping[str, Param]) -> ExportPage[Any]:
         """A page of an owner's entities, their data as JSON objects. Raises Unreachable, also for a refusal."""
-        response = await self.get(owner, EXPORT_PATH + entity, params)
-        if response.status_code != httpx2.codes.OK:
-            raise Unreachable(f"{owner.value}: answered {response.status_code}")
+        if (answer := self._clients.answer_of(owner)) is not None:
+            try:
+                status, body = await answer(entity, urlencode(params, doseq=True))
+            except Exception as error:
+                note_interruption("internal.failed", error, owner=owner.value, entity=entity)
+                raise Unreachable(f"{owner.value}: {type(error).__name__}") from error
+        else:
+            response = await self.get(owner, EXPORT_PATH + entity, params)
+            status, body = response.status_code, response.content
+        if status != httpx2.codes.OK:
+            raise Unreachable(f"{owner.value}: answered {status}")
         try:
-            return ExportPage[Any].model_validate_json(response.content)
+            return ExportPage[Any].model_validate_json(body)
         except ValidationError as error:
             raise Unreachable(f"{owner.value}: {error.error_count()} errors in its export of {entity}") from error
 
@@ -168,13 +188,26 @@ def router(
     *,
     lookups: Mapping[str, frozenset[str]] | None = None,
     now: Clock = utc_now,
+    clients: InternalClients | None = None,
 ) -> APIRouter:
-    """`GET /internal/export/{entity}` for authenticated services.
+    """`GET /internal/export/{entity}` for authenticated services, and the same without HTTP for those of this process.
 
     Asked with repeated `id`, or one lookup parameter, or `after` and `limit`, or both of these. lookups: the columns by
-    entity that may be asked for. Whoever cannot authenticate gets an empty 401.
+    entity that may be asked for.  clients: of this process. Whoever cannot authenticate gets an empty 401.
     """
     api = APIRouter()
+
+    async def answer(entity: str, query: str) -> tuple[int, bytes]:
+        exporter = exporters.get(entity)
+        try:
+            if exporter is None:
+                raise _Refused(404, "no such entity")
+            return 200, await _page(exporter, _query(query, (lookups or {}).get(entity, frozenset())))
+        except _Refused as refused:
+            return refused.status, str(refused).encode()
+
+    if clients is not None:
+        clients.offer(owner, answer)
 
     @api.get(EXPORT_PATH + "{entity}", include_in_schema=False)
     async def export(entity: str, request: Request) -> Response:
@@ -183,13 +216,7 @@ def router(
         except _Refused as refused:
             log.warning("internal.refused", owner=owner.value, reason=str(refused))
             return Response(status_code=refused.status)
-        exporter = exporters.get(entity)
-        try:
-            if exporter is None:
-                raise _Refused(404, "no such entity")
-            status, body = 200, await _page(exporter, _query(request, (lookups or {}).get(entity, frozenset())))
-        except _Refused as refused:
-            status, body = refused.status, str(refused).encode()
+        status, body = await answer(entity, request.url.query)
         headers = {_MAC: _answer_mac(key, mac, status, body)}
         return Response(body, status, headers, media_type="application/json" if status == 200 else "text/plain")
 
@@ -213,8 +240,8 @@ def _authenticate(keyring: Keyring, owner: Service, request: Request, now: Clock
     return key, mac
 
 
-def _query(request: Request, lookups: frozenset[str]) -> ExportQuery:
-    pairs = parse_qsl(request.url.query, keep_blank_values=True)
+def _query(query: str, lookups: frozenset[str]) -> ExportQuery:
+    pairs = parse_qsl(query, keep_blank_values=True)
     ids = tuple(value for name, value in pairs if name == "id")
     others = {name: value for name, value in pairs if name != "id"}
     if ids and not others:

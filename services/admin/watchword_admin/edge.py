@@ -27,6 +27,7 @@ from watchword_runtime.callers import Callers
 from watchword_runtime.clock import Clock
 from watchword_runtime.copies import Copy
 from watchword_runtime.feed import Feed
+from watchword_runtime.internal import InternalClients
 from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
 from watchword_web.addresses import address_prefix, client_address
@@ -48,6 +49,7 @@ class Parts:
     settings: AdminSettings
     database: Database
     feed: Feed
+    internal: InternalClients
     access: Access
     organizations: Copy[OrganizationExport]
     callers: Callers

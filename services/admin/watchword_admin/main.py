@@ -113,6 +113,7 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
         settings=settings,
         database=database,
         feed=shared.feed,
+        internal=shared.internal,
         access=access,
         organizations=organizations,
         callers=Callers(access, settings, shared.now),

@@ -178,4 +178,5 @@ def internal(parts: Parts) -> APIRouter:
         "resource": resource_exporter(parts.database),
         "branding": branding_exporter(parts.database),
     }
-    return internal_router(parts.settings.keyring, Service.ADMIN, exporters, lookups=LOOKUPS, now=parts.now)
+    keyring, clients = parts.settings.keyring, parts.internal
+    return internal_router(keyring, Service.ADMIN, exporters, lookups=LOOKUPS, now=parts.now, clients=clients)

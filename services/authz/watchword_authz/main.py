@@ -212,7 +212,9 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         settings=settings,
         routers=[
             *routers(context),
-            internal_router(settings.keyring, Service.AUTHZ, exporters, lookups=LOOKUPS, now=shared.now),
+            internal_router(
+                settings.keyring, Service.AUTHZ, exporters, lookups=LOOKUPS, now=shared.now, clients=shared.internal
+            ),
         ],
         version=VERSION,
         pages=context.pages,

@@ -89,6 +89,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         settings=settings,
         database=database,
         feed=shared.feed,
+        internal=shared.internal,
         callers=Callers(access, settings, shared.now),
         endings=Endings(shared.feed, database),
         passwords=passwords,

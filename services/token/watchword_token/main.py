@@ -278,7 +278,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
             *api_routers(parts),
             feed_router(parts),
             front_channel_router(parts, FrontChannel(issuing, approvals, database), memory.clients, pages),
-            internal_router(keyring, Service.TOKEN, exporters, now=now),
+            internal_router(keyring, Service.TOKEN, exporters, now=now, clients=shared.internal),
         ],
         version=VERSION,
         pages=pages,

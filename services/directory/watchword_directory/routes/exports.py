@@ -110,4 +110,5 @@ def routers(parts: Parts) -> list[APIRouter]:
         "organization": frozenset({"short_name"}),
         "identity": frozenset({"user_id", "only_provider_id"}),
     }
-    return [internal_router(parts.settings.keyring, Service.DIRECTORY, exporters, lookups=lookups, now=parts.now)]
+    keyring, clients = parts.settings.keyring, parts.internal
+    return [internal_router(keyring, Service.DIRECTORY, exporters, lookups=lookups, now=parts.now, clients=clients)]
