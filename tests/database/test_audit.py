@@ -15,7 +15,7 @@ from watchword_events.names import Service
 from watchword_testkit.databases import TestDatabase
 
 ORIGIN = Origin(
-    actor="u-1", via="api", method="POST", path="/api/v1/scopes", reference="AAAA-BBBB", name="ada", address="192.0.2.7"
+    actor="u-1", via="api", method="POST", path="/api/v1/scopes", reference="AAAA-BBBB", name="Ada Byron", address="192.0.2.7"
 )
 _ADD = text("""
 INSERT INTO admin.scopes (id, version, name, is_default, document, created_at, updated_at)
@@ -60,9 +60,9 @@ async def test_a_change_is_written_down_with_it_and_secrets_are_not(database: Te
     }
     assert said["changes"] == [{"field": "description", "before": "A", "after": "B"}]
     assert {"field": "client_secret", "is_secret": True} in orjson.loads(added.entry)["changes"]
-    assert "ada" not in changed.entry
+    assert "Ada" not in changed.entry
     assert "192.0.2.7" not in changed.entry
-    assert {"actor_name": "ada", "address": "192.0.2.7"}.items() <= orjson.loads(changed.private or "").items()
+    assert {"actor_name": "Ada Byron", "address": "192.0.2.7"}.items() <= orjson.loads(changed.private or "").items()
 
 
 async def test_what_is_rolled_back_or_nobody_asked_for_leaves_nothing(database: TestDatabase) -> None:

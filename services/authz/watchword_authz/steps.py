@@ -93,6 +93,8 @@ async def find_person(
     context: Context, secret: str | None, now: datetime, *, client_id: str | None = None
 ) -> Person | None:
     """Who is signed in behind a session cookie; None when nobody who may be. client_id: what they want to use."""
+    if secret is None:
+        return None
     async with transaction(context.database) as session:
         row = await sessions.find_live(session, secret, feed=context.feed, now=now)
     if row is None:
