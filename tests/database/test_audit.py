@@ -15,7 +15,13 @@ from watchword_events.names import Service
 from watchword_testkit.databases import TestDatabase
 
 ORIGIN = Origin(
-    actor="u-1", via="api", method="POST", path="/api/v1/scopes", reference="AAAA-BBBB", name="Ada Byron", address="192.0.2.7"
+    actor="u-1",
+    via="api",
+    method="POST",
+    path="/api/v1/scopes",
+    reference="AAAA-BBBB",
+    name="Ada Byron",
+    address="192.0.2.7",
 )
 _ADD = text("""
 INSERT INTO admin.scopes (id, version, name, is_default, document, created_at, updated_at)

@@ -188,6 +188,7 @@ REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "method that changes nothing": ({"methods": ["GET"]}, "#/methods/0"),
     "bundle that is none": ({"ca_bundle": "-----BEGIN"}, "#/ca_bundle"),
     "events with a method": ({"about": "events", "methods": ["POST"]}, "#"),
+    "events that nothing tells": ({"about": "events", "types": ["client.*", "clinet.*"]}, "#"),
     "events as OpenFaaS": ({"about": "events", "dialect": "openfaas"}, "#"),
     "unknown member": ({"urls": []}, "#/urls"),
 }

@@ -4,6 +4,7 @@ Nothing here is remembered beyond a few hundred events in memory; who needs each
 """
 
 import asyncio
+import fnmatch
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ from watchword_runtime.clock import Clock
 from watchword_runtime.tail import Tail
 
 PUBLIC_TYPES: Final = frozenset(row.type for row in CATALOGUE if row.public)
+
+
+def types_like(pattern: str) -> frozenset[str]:
+    """The public event types that a name, or `client.*`, stands for."""
+    return frozenset(fnmatch.filter(PUBLIC_TYPES, pattern))
+
 RECENT: Final = 300
 _QUEUE: Final = 1000
 

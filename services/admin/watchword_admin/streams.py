@@ -1,13 +1,12 @@
 """Server-sent events: the wire form of live events, for programs and for the console."""
 
-import fnmatch
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 from fastapi.responses import StreamingResponse
 
-from watchword_admin.live import PUBLIC_TYPES, Ended, Full, Live, Missed, Seen
+from watchword_admin.live import Ended, Full, Live, Missed, Seen, types_like
 from watchword_web.errors import Problem
 
 HEARTBEAT_S: Final = 10.0
@@ -25,11 +24,11 @@ def wanted_types(types: str | None) -> frozenset[str]:
     """
     wanted = set[str]()
     for name in ("*" if types is None else types).split(","):
-        found = fnmatch.filter(PUBLIC_TYPES, name.strip())
+        found = types_like(name.strip())
         if not found:
             detail = f"not an event type: {name.strip()[:64]!r}"
             raise Problem(400, "The request is not valid", errors=[{"parameter": "types", "detail": detail}])
-        wanted |= set(found)
+        wanted |= found
     return frozenset(wanted)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, SecretStr, model_validator
 
+from watchword_admin.live import types_like
 from watchword_admin.models import Webhook
 from watchword_admin.uris import MAX_LENGTH, check_called_uri
 from watchword_runtime.outbound import tls_of
@@ -70,6 +71,13 @@ class NewWebhook(WebhookDocument):
     """A webhook as it is written. secret: signs each batch; one is generated where none was ever given."""
 
     secret: Secret | None = None
+
+    @model_validator(mode="after")
+    def _names_events(self) -> "NewWebhook":
+        unknown = next((each for each in self.types if self.about is About.EVENTS and not types_like(each)), None)
+        if unknown is not None:
+            raise ValueError(f"no event type is {unknown!r}")
+        return self
 
     def document(self) -> WebhookDocument:
         """Without the secret."""
