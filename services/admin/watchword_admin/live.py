@@ -27,6 +27,7 @@ def types_like(pattern: str) -> frozenset[str]:
     """The public event types that a name, or `client.*`, stands for."""
     return frozenset(fnmatch.filter(PUBLIC_TYPES, pattern))
 
+
 RECENT: Final = 300
 _QUEUE: Final = 1000
 
