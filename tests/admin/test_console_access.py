@@ -293,3 +293,24 @@ async def test_an_organization_is_made_with_a_domain_and_deleted(console: Browse
     await console.click("ask-delete")
     await console.submit("confirm")
     assert (await api.call("GET", f"/organizations/{organization_id}")).status_code == 404
+
+
+async def test_a_saml_key_is_offered_what_can_be_done_with_it(console: Browser, api: Api) -> None:
+    """Only the next one can take over, and the one that signs stays."""
+    for _ in range(2):  # the first there ever was signs
+        await api.call("POST", "/upstream/saml-keys")
+    page = await console.open(f"{console.issuer}/admin/saml-keys")
+    offered = {"next": {"activate", "delete"}, "active": set[str](), "previous": {"delete"}}
+    found = (await api.get("/upstream/saml-keys"))["items"]
+    keys = {str(key["id"]): str(key["state"]) for key in found}  # type: ignore[attr-defined]  # a JSON list
+    assert {"next", "active"} <= set(keys.values())
+    for key, state in keys.items():
+        seen = {deed for deed in ("activate", "delete") if f"/admin/saml-keys/{key}/{deed}" in page.body}
+        assert seen == offered[state], (state, key)
+
+    page = await console.open(f"{console.issuer}/admin/saml-keys/new")
+    assert "A new one is published first" in page.body
+    (key,) = [key for key, state in keys.items() if state == "next"]
+    await console.open(f"{console.issuer}/admin/saml-keys/{key}/delete")
+    await console.submit("confirm")
+    assert key not in (await console.open(f"{console.issuer}/admin/saml-keys")).body

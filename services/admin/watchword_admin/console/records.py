@@ -293,7 +293,7 @@ async def _rows(console: Console, kind: Kind, columns: Sequence[Column], found: 
 
 
 def _deeds(kind: Kind, thing: Thing) -> Sequence[Deed]:
-    return [deed for deed in kind.deeds if deed.when is None or thing.member(deed.when[0]) == deed.when[1]]
+    return [deed for deed in kind.deeds if deed.when is None or thing.member(deed.when[0]) in deed.when[1]]
 
 
 async def _names(console: Console, columns: Sequence[Column], things: Sequence[Thing]) -> Names:

@@ -15,7 +15,7 @@ from watchword_admin.seal import SecretSeal
 from watchword_admin.settings import AdminSettings
 from watchword_admin.webhooks import store
 from watchword_admin.webhooks.batches import Batch, next_batch
-from watchword_admin.webhooks.documents import WebhookDocument, document_of
+from watchword_admin.webhooks.documents import About, WebhookDocument, document_of
 from watchword_database import Database, transaction
 from watchword_database.ids import new_id
 from watchword_events.catalogue import BY_TYPE
@@ -60,6 +60,9 @@ class Deliveries(Rounds):
 
     async def on_events(self, received: Sequence[Received]) -> None:
         """Public events are there to be sent; the same again changes nothing."""
+        about = await store.wanted(self._database)
+        if not about:
+            return
         now = self._now()
         events = [
             WebhookEvent(
@@ -72,10 +75,10 @@ class Deliveries(Rounds):
             for each in received
             if (row := BY_TYPE.get(each.type)) is not None and row.public
         ]
-        if events:
+        if events and About.EVENTS in about:
             async with transaction(self._database) as session:
                 await store.add_events(session, events)
-            self.look()
+        self.look()
 
     async def stop(self) -> None:
         """No attempt is under way; what was begun is tried again by another instance when its lease is over."""

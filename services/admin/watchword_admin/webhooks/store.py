@@ -1,6 +1,6 @@
 """Named SQL of webhooks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -52,6 +52,11 @@ _END_OF: Final = {
     "audit": text("SELECT seq FROM bus.audit_head"),
     "events": text("SELECT coalesce(max(id), 0) FROM admin.webhook_events"),
 }
+
+
+async def wanted(database: Database) -> Collection[str]:
+    """What webhooks are about: mostly nothing, and so a plain statement."""
+    return await database.ask("SELECT array_agg(DISTINCT document ->> 'about') FROM admin.webhooks WHERE enabled") or ()
 
 
 async def end_of(session: Session, about: str) -> int:

@@ -123,7 +123,13 @@ REGISTRATION_TOKENS: Final = Kind(
         Field(name="grant_types", label="Grant types", control="lines", first="authorization_code\nrefresh_token"),
         Field(name="redirect_hosts", label="Hosts of redirect URIs", control="lines", hint="*.example.com; one a line"),
     ),
-    deeds=(delete("Nothing is registered with it any more. What was registered stays.", label="Revoke"),),
+    deeds=(
+        delete(
+            "Nothing is registered with it any more. What was registered stays.",
+            label="Revoke",
+            when=("revoked_at", (None,)),
+        ),
+    ),
 )
 CLIENT_DOCUMENTS: Final = Kind(
     room="client-documents",
@@ -140,13 +146,13 @@ CLIENT_DOCUMENTS: Final = Kind(
         Column("expires_at", "Read again", "time"),
     ),
     deeds=(
-        Deed(name="enable", label="Enable", method="PATCH", body={"enabled": True}, when=("enabled", False)),
+        Deed(name="enable", label="Enable", method="PATCH", body={"enabled": True}, when=("enabled", (False,))),
         Deed(
             name="disable",
             label="Disable",
             method="PATCH",
             body={"enabled": False},
-            when=("enabled", True),
+            when=("enabled", (True,)),
             points=("Nobody signs in to it, and every token that it holds is refused at once.",),
         ),
         delete("It is forgotten, with what it was issued. Whoever uses it again makes it known again."),

@@ -164,5 +164,5 @@ DELIVERIES: Final = Kind(
         Column("created_at", "Began", "time"),
         Column("ended_at", "Over", "time"),
     ),
-    deeds=(Deed(name="replay", label="Send again", method="POST", below="/replay", when=("state", "dead")),),
+    deeds=(Deed(name="replay", label="Send again", method="POST", below="/replay", when=("state", ("dead",))),),
 )

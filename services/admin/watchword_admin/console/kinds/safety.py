@@ -115,7 +115,12 @@ SAML_KEYS: Final = Kind(
             method="POST",
             below="/activate",
             points=("It signs from now on. Providers that have not read our metadata since will refuse us.",),
+            when=("state", ("next",)),
         ),
-        delete("Nothing that was encrypted for it can be opened any more.", label="Remove"),
+        delete(
+            "Nothing that was encrypted for it can be opened any more.",
+            label="Remove",
+            when=("state", ("next", "previous")),
+        ),
     ),
 )

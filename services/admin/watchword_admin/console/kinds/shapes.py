@@ -57,7 +57,7 @@ class Deed:
     """Something that is done to one thing. below: of the thing's path at the API.
 
     points: what comes of it, asked before; without any it is done at once.  fields: what has to be said, or what a row
-    says of itself.  when: member and value of the things that it is for.  answers: members of the answer to be shown.
+    says of itself.  when: member and values of the things that it is for.  answers: members of the answer to be shown.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Deed:
     points: tuple[str, ...] = ()
     fields: tuple[Field, ...] = ()
     body: Mapping[str, object] | None = None
-    when: tuple[str, object] | None = None
+    when: tuple[str, tuple[object, ...]] | None = None
     answers: tuple[Column, ...] = ()
     is_danger: bool = False
 
@@ -199,6 +199,6 @@ ENDS: Final = Field(
 DESCRIPTION: Final = Field(name="description", label="Description")
 
 
-def delete(*points: str, label: str = "Delete") -> Deed:
+def delete(*points: str, label: str = "Delete", when: tuple[str, tuple[object, ...]] | None = None) -> Deed:
     """It goes, once somebody has read what comes of that."""
-    return Deed(name="delete", label=label, method="DELETE", points=points, is_danger=True)
+    return Deed(name="delete", label=label, method="DELETE", points=points, when=when, is_danger=True)
