@@ -15,7 +15,7 @@ import watchword_web
 from watchword_web.app import create_app
 from watchword_web.csp import content_security_policy, form_action_source
 from watchword_web.errors import PageError
-from watchword_web.pages import Pages
+from watchword_web.pages import Pages, with_code
 from watchword_web.settings import Site
 
 Call = Callable[..., Awaitable[httpx2.Response]]
@@ -49,6 +49,11 @@ def test_what_others_wrote_is_escaped(sample_pages: Pages, request_: Request) ->
     for page in pages:
         assert "<script>" not in _html(page)
         assert "49" not in re.sub(r"&#\d+;", "", _html(page))
+
+
+def test_what_stands_between_backticks_is_code_and_nothing_else_is_markup() -> None:
+    shown = with_code("add `read:org`, <b>`a<b`</b> & ` alone")
+    assert shown == "add <code>read:org</code>, &lt;b&gt;<code>a&lt;b</code>&lt;/b&gt; &amp; ` alone"
 
 
 def test_no_page_has_inline_script_or_style(sample_pages: Pages, request_: Request) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from watchword_web import languages
 from watchword_web.assets import Assets
@@ -21,7 +22,13 @@ from watchword_web.texts import LANGUAGES, Text, Words, name_of
 # Pages send a referrer to our own origin only. `no-referrer`, which every other answer has, would make browsers send
 # `Origin: null` with each form, and then `csrf.same_origin` could not tell our forms from those of a sandboxed frame.
 _REFERRER_POLICY = "same-origin"
+_CODE = re.compile("`([^`]+)`")
 _STEP = re.compile(rb"(?:(?:flow|ticket|with)=[\w-]{1,64}(?:&|$))*", re.ASCII)
+
+
+def with_code(text: str) -> Markup:
+    """The text, escaped; what stands between backticks is code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  # escaped before
 
 
 class Pages:
@@ -70,6 +77,7 @@ class Pages:
             words.gettext, words.ngettext, newstyle=True
         )
         environment.filters |= {
+            "code": with_code,
             "date": words.date,
             "moment": words.moment,
             "number": words.number,
