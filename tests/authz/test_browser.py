@@ -333,6 +333,14 @@ async def test_passkey_is_made_and_signs_in(chromium: Browser, scene: Scene, by:
         assert said == []
 
 
+async def test_who_wants_less_motion_sees_none(chromium: Browser, scene: Scene) -> None:
+    async with await chromium.new_context(reduced_motion="reduce") as context:
+        page = await context.new_page()
+        await page.goto(scene.url())
+        moved = "e => getComputedStyle(e).transitionProperty"
+        assert await page.eval_on_selector("#sign-in", moved) == "none"
+
+
 async def test_sign_in_page_without_a_passkey_api_has_no_button_for_it(chromium: Browser, scene: Scene) -> None:
     async with tab(chromium, scripts=False) as (_, page, said):
         await page.goto(scene.url())

@@ -114,7 +114,7 @@ async def seen(page: Page, name: str) -> None:
     if not await page.evaluate("matchMedia('(scripting: enabled)').matches"):
         return
     for theme, width in LOOKS:
-        await page.emulate_media(color_scheme=theme)
+        await page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # no colour on its way to another
         await page.set_viewport_size({"width": width, "height": 740})
         await look(page, f"people-{name}", theme, width)
 
