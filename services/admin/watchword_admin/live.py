@@ -21,15 +21,13 @@ from watchword_runtime.clock import Clock
 from watchword_runtime.tail import Tail
 
 PUBLIC_TYPES: Final = frozenset(row.type for row in CATALOGUE if row.public)
+RECENT: Final = 300
+_QUEUE: Final = 1000
 
 
 def types_like(pattern: str) -> frozenset[str]:
     """The public event types that a name, or `client.*`, stands for."""
     return frozenset(fnmatch.filter(PUBLIC_TYPES, pattern))
-
-
-RECENT: Final = 300
-_QUEUE: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,6 @@ from watchword_database.engine import Database, Session
 
 PREFIX: Final = "urn:ietf:params:oauth:request_uri:"  # RFC 9126 2.2
 LIFE: Final = timedelta(seconds=90)
-# The one statement of its transaction: a session would cost three round trips, and more CPU than all the rest.
-_PUSH: Final = """
-INSERT INTO authz.pushed_request (reference_hash, client_id, asked, rev, created_at, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6)
-"""
 
 
 class Pushed(BaseModel):
@@ -42,7 +37,9 @@ async def push(database: Database, pushed: Pushed, *, client_id: str, rev: int, 
     """
     reference = token_urlsafe(32)
     asked = pushed.model_dump(mode="json")
-    await (await database.raw_pool()).execute(_PUSH, ticket_hash(reference), client_id, asked, rev, now, now + LIFE)
+    await store.put_pushed_request(
+        database, ticket_hash(reference), client_id=client_id, asked=asked, rev=rev, now=now, expires_at=now + LIFE
+    )
     return f"{PREFIX}{reference}"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
@@ -24,7 +25,7 @@ from watchword_authz.models import (
 )
 from watchword_database import decisions
 from watchword_database.base import CopyColumns
-from watchword_database.engine import Session
+from watchword_database.engine import Database, Session
 from watchword_database.ids import new_id
 
 # A row that was changed by a statement may already be loaded in the session: what RETURNING says is newer.
@@ -38,6 +39,10 @@ SELECT coalesce(jsonb_object_agg(at, scopes), '{}')
                  UNION ALL SELECT * FROM jsonb_each(excluded.scope_at))
                    AS said (at, scopes), jsonb_array_elements(said.scopes) AS each
          GROUP BY at) AS united)""")
+_PUT_PUSHED_REQUEST = """
+INSERT INTO authz.pushed_request (reference_hash, client_id, asked, rev, created_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
 
 # flows ---------------------------------------------------------------------------------------------------------------
 
@@ -61,6 +66,21 @@ async def claim_flow(session: Session, flow_id: str, now: datetime, **values: ob
 
 
 # pushed requests -----------------------------------------------------------------------------------------------------
+
+
+async def put_pushed_request(
+    database: Database,
+    reference_hash: bytes,
+    *,
+    client_id: str,
+    asked: Mapping[str, JsonValue],
+    rev: int,
+    now: datetime,
+    expires_at: datetime,
+) -> None:
+    """The request can be used. The one statement of its transaction: a session would cost more than all the rest."""
+    pool = await database.raw_pool()
+    await pool.execute(_PUT_PUSHED_REQUEST, reference_hash, client_id, asked, rev, now, expires_at)
 
 
 async def claim_pushed_request(

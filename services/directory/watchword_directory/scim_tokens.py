@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pydantic import JsonValue
-from sqlalchemy import ColumnElement, delete, or_, text, update
+from sqlalchemy import ColumnElement, delete, or_, update
 from sqlmodel import col, select
 
 from watchword_database import Session
+from watchword_database.endings import ended_with_everything
 from watchword_database.ids import new_id
 from watchword_directory import organization_table
-from watchword_directory.models import ScimFailure, ScimToken
+from watchword_directory.models import ProviderCopy, ScimFailure, ScimToken
 from watchword_events.names import Position
 
 PREFIX: Final = "wws_"  # so that people and secret scanners see what it is
@@ -29,14 +30,10 @@ _FAILURE_LIFE: Final = timedelta(days=30)
 _NOTED_EVERY: Final = timedelta(minutes=1)
 _STANDS = col(ScimToken.revoked_at).is_(None)
 # With everything that was given out, and with a provider that was removed: another one may have its id later.
-_DEAD: Final = text("""
-UPDATE directory.scim_tokens SET revoked_at = :now, version = version + 1 WHERE revoked_at IS NULL AND id IN (
-    SELECT t.id FROM directory.scim_tokens AS t JOIN bus.revocations AS r ON r.claim = 'all' AND t.rev < r.position
-     WHERE t.revoked_at IS NULL AND r.kind = 'cut' AND (r.issued_before IS NULL OR t.created_at < r.issued_before)
-    UNION ALL
-    SELECT t.id FROM directory.scim_tokens AS t JOIN directory.provider_copies AS p ON p.id = t.provider_id
-     WHERE p.deleted)
-""")
+_DEAD = or_(
+    ended_with_everything(col(ScimToken.rev), col(ScimToken.created_at)),
+    col(ScimToken.provider_id).in_(select(col(ProviderCopy.id)).where(col(ProviderCopy.deleted))),
+)
 
 
 class UnknownToken(LookupError):
@@ -104,7 +101,7 @@ def source_of(token: ScimToken) -> Mapping[str, JsonValue]:
 
 async def end_dead_tokens(session: Session, *, now: datetime) -> None:
     """Tokens that ended otherwise are revoked for good: they may be kept longer than what ended them."""
-    await (await session.connection()).execute(_DEAD, {"now": now})
+    await _claim_revoked(session, _DEAD, now=now)
 
 
 async def get_token(session: Session, token_id: str) -> ScimToken:

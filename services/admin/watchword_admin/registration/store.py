@@ -3,22 +3,15 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, column, delete, exists, func, or_, table, update
+from sqlalchemy import ColumnElement, and_, delete, func, update
 from sqlmodel import col, select
 
 from watchword_admin.models import Client, ClientKind, RegistrationToken
 from watchword_database import Session
+from watchword_database.endings import ended_with_everything
 from watchword_database.turns import take_turn
-from watchword_events.revocations import Claim, RevocationKind
 
-_REVOCATIONS = table("revocations", *map(column, ("claim", "kind", "position", "issued_before")), schema="bus")
-# It ended with everything that was given out before it, or before some time.
-_WAS_CUT = exists().where(
-    _REVOCATIONS.c.claim == Claim.ALL,
-    _REVOCATIONS.c.kind == RevocationKind.CUT,
-    _REVOCATIONS.c.position > col(RegistrationToken.rev),
-    or_(_REVOCATIONS.c.issued_before.is_(None), col(RegistrationToken.created_at) < _REVOCATIONS.c.issued_before),
-)
+_WAS_CUT = ended_with_everything(col(RegistrationToken.rev), col(RegistrationToken.created_at))
 _NOT_VOUCHED_FOR = col(Client.kind) != ClientKind.REGISTERED.value
 
 
