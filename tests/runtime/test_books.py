@@ -11,6 +11,7 @@ from watchword_authz.models import ScopeCopy
 from watchword_events.exports import Exported, ScopeExport
 from watchword_events.names import Service
 from watchword_runtime import books as module
+from watchword_runtime import copies
 from watchword_runtime.books import Book, BookAway
 from watchword_runtime.copies import Copy
 from watchword_runtime.internal import ExportQuery, InternalClients, Unreachable, router
@@ -128,6 +129,29 @@ async def test_a_copy_that_was_emptied_answers_nothing_until_it_is_filled(world:
     await world.copy.fill()
     await eventually(lambda: book.ready)
     assert book.page == {"read": "Read"}
+
+
+async def test_a_copy_that_begins_anew_is_read_at_once(
+    world: World, broker_for: BrokerFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A back-up came back: nobody waits for the next look, of the copy or of the book."""
+    monkeypatch.setattr(module, "_COMPARE_S", 1_000.0)
+    monkeypatch.setattr(copies, "LOOK_S", 1_000.0)
+    world.put("read")
+    world.copy.start()
+    async with broker_for(Service.AUTHZ, "nats://127.0.0.1:1", world.database) as broker:
+        book = Book("scope", world.copy, broker, owner=Service.ADMIN, make=told)
+        book.start()
+        await eventually(lambda: book.ready)
+        world.put("write")
+        pool = await world.database.raw_pool()
+        await pool.execute("DELETE FROM authz.copy_state; DELETE FROM authz.scope_copy")
+        world.copy.begin_anew()
+        with pytest.raises(BookAway):
+            _ = book.page
+        await eventually(lambda: book.ready)
+        assert book.page == {"read": "Read", "write": "Read"}
+        await book.stop()
 
 
 async def test_before_somebody_is_refused_the_owner_is_asked_once_a_second(world: World, book: Told) -> None:

@@ -13,7 +13,7 @@ import pytest
 from nats.aio.client import Client
 
 from watchword_database import Database, bus, transaction
-from watchword_events.names import EPOCH_SHIFT, Service, position_of
+from watchword_events.names import EPOCH_SHIFT, Service, epoch_of, position_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime import feed as feed_module
 from watchword_runtime.feed import SUBJECT, Feed, FeedAway
@@ -444,9 +444,12 @@ async def test_an_entry_of_an_unknown_kind_makes_everything_dead(broker_for: Bro
 
 
 async def test_a_new_epoch_is_loaded_from_the_table(broker_for: BrokerFor, leader: Leader) -> None:
+    epochs: list[int] = []
     async with following(broker_for) as feed:
+        feed.on_epoch(lambda: epochs.append(epoch_of(feed.position)))
         old = await leader.revoke(Claim.SUB, "ada")
         await reached(feed, old)
+        assert epochs == []
         begun = position_of(2, 0)
         async with leader.admin.transaction():
             await leader.admin.execute("DELETE FROM bus.revocations")
@@ -457,6 +460,7 @@ async def test_a_new_epoch_is_loaded_from_the_table(broker_for: BrokerFor, leade
         await reached(feed, cut)
         assert not feed.is_live(user(rev=old.position + 100))
         assert feed.is_live(user(rev=cut.position))
+        assert epochs == [2]
 
 
 @pytest.mark.parametrize("epoch", [1, 0], ids=["of the same epoch", "of an older one"])

@@ -18,7 +18,7 @@ from joserfc.jwk import OctKey
 from tests.token.conftest import ISSUER, MASTER, App, Site
 
 from watchword_events.names import Service
-from watchword_events.revocations import Claim
+from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.client_assertions import TYPE
 from watchword_runtime.keyring import Keyring, Sealer, derive_service_keys
 from watchword_testkit.authority import Authority
@@ -102,6 +102,19 @@ async def test_a_token_is_made_once_however_late_this_instance_is(own_site: Site
     await site.revoke(Claim.JTI, "something-else")
     answer = await asking
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+async def test_a_client_that_the_ledger_ended_proves_nothing_where_its_copy_is_older(site: Site, path: str) -> None:
+    """It was disabled or deleted a moment ago: the entry is here before its owner's event."""
+    app = await site.client()
+    given = {"data": ENDPOINTS[path], "auth": (app.id, app.secret)}
+    assert (await site.http.post(path, **given)).status_code == 200  # type: ignore[arg-type]  # keywords of post
+    await site.revoke(Claim.CLIENT_ID, app.id, kind=RevocationKind.STATE)
+    answer = await site.http.post(path, **given)  # type: ignore[arg-type]  # keywords of post
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    await site.revoke(Claim.CLIENT_ID, app.id, kind=RevocationKind.LIFT)
+    assert (await site.http.post(path, **given)).status_code == 200  # type: ignore[arg-type]  # keywords of post
 
 
 @pytest.mark.spec("RFC 6749 2.3; RFC 7521 4.2")

@@ -154,15 +154,38 @@ async def test_a_lift_is_not_believed_before_the_issuer_says_so(issuer: Issuer) 
         await until(lambda: not is_dead(follower, "ann", forged.position), within_s=0.9)
 
 
-async def test_a_ledger_that_went_back_is_loaded_again(issuer: Issuer) -> None:
-    issuer.revoke("sub", "ann")
-    lost = issuer.revoke("sub", "bob")
+async def test_a_ledger_that_went_back_is_not_taken_before_a_new_epoch(issuer: Issuer) -> None:
+    kept, lost = issuer.revoke("sub", "ann"), issuer.revoke("sub", "bob")
     async with following(issuer.feed()) as follower:
         await until(lambda: follower.is_fresh)
         issuer.ledger.remove(lost)
-        await until(lambda: not is_dead(follower, "bob"), within_s=BOUND_S + 4)
-        assert is_dead(follower, "ann")
+        await until(lambda: not follower.is_fresh, within_s=2 * BOUND_S + 4)
+        await asyncio.sleep(1.0)
+        assert not follower.is_fresh
+        assert is_dead(follower, "bob", lost.position - 1)
+        issuer.restore([kept])
+        issuer.revoke("all", "")
+        await until(lambda: follower.is_fresh, within_s=BOUND_S + 4)
+        assert is_dead(follower, "bob", lost.position)
         assert follower.revoked.position == issuer.position
+
+
+async def test_what_a_ledger_lost_stays_dead_whatever_else_contradicts_it(issuer: Issuer) -> None:
+    """What came over NATS last is not in the table that went back: that alone would look like a forgery."""
+    kept, lost = issuer.revoke("sub", "ann"), issuer.revoke("sub", "bob")
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        last = issuer.revoke("sub", "eve")
+        issuer.ledger = [kept]
+        follower.received(last.model_dump_json().encode(), from_issuer=False)
+        await until(lambda: not follower.is_fresh, within_s=BOUND_S)
+        await asyncio.sleep(1.0)
+        assert not follower.is_fresh
+        assert is_dead(follower, "bob", lost.position - 1)
+        issuer.restore([kept])
+        issuer.revoke("all", "")
+        await until(lambda: follower.is_fresh, within_s=BOUND_S + 4)
+        assert is_dead(follower, "bob", lost.position)
 
 
 async def test_a_new_epoch_starts_from_a_snapshot(issuer: Issuer) -> None:

@@ -31,6 +31,7 @@ class Backbone(Lifecycle):
         """pool_size: connections to PostgreSQL that are kept."""
         super().__init__()
         self._service = service
+        self._feed = shared.feed
         self.database = Database(settings.database_url.get_secret_value(), service=service, pool_size=pool_size)
         self.closes(self.database.dispose)
         self.broker = self.runs(Broker(settings, self.database))
@@ -51,6 +52,7 @@ class Backbone(Lifecycle):
             database=self.database,
             internal=self.pulls,
         )
+        self._feed.on_epoch(made.begin_anew)
         return self.awaits(f"its copy of {entity}s", self.runs(made))
 
     def book(self, entity: str, copy: Copy[E], make: Callable[[Sequence[E]], T]) -> Book[E, T]:

@@ -5,6 +5,7 @@ not there nobody can know what there is: then nothing is answered (503).
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -44,6 +45,7 @@ class Book(Generic[E, T]):
         self._renewed_at = float("-inf")
         self._on_change: list[Callable[[], None]] = []
         self._changing = asyncio.Lock()
+        self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         subject = f"auth.{owner.value}.{entity}.*"
         self._tail = Tail(broker, owner.stream, subject, self._on_event, self._on_missed)
@@ -101,16 +103,20 @@ class Book(Generic[E, T]):
     def _forget(self) -> None:
         self._read.clear()
         self._stamp = None
+        self._wanted.set()
 
     async def _compare(self) -> None:
         """Reads as soon as the copy is there, and again whenever it holds something else."""
         while True:
+            self._wanted.clear()
             try:
                 if self._copy.ready and (not self._read or await self._copy.stamp() != self._stamp):
                     await self._reload()
             except Exception as error:
                 note_interruption("book.not_compared", error, entity=self._entity)
-            await asyncio.sleep(_COMPARE_S if self._read else _RETRY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_COMPARE_S if self._read else _RETRY_S):
+                    await self._wanted.wait()
 
     async def _reload(self) -> None:
         async with self._changing:

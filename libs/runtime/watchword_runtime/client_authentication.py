@@ -20,6 +20,7 @@ from watchword_runtime.client_keys import ClientKeys
 from watchword_runtime.client_proofs import Proofs
 from watchword_runtime.clock import Clock
 from watchword_runtime.connections import Connection, Proxies
+from watchword_runtime.feed import Feed
 from watchword_runtime.internal import Unreachable
 from watchword_runtime.keyring import Sealer
 from watchword_runtime.passwords import Busy, Passwords
@@ -65,8 +66,9 @@ class KnownClients(Protocol[Found_co]):
 
 
 class Means(NamedTuple):
-    """What proofs other than secrets are checked with. authorities: None where nobody vouches for certificates."""
+    """What is looked at beside secrets. authorities: None where nobody vouches for certificates."""
 
+    feed: Feed
     proxies: Proxies
     assertions: Assertions
     client_keys: ClientKeys
@@ -74,10 +76,11 @@ class Means(NamedTuple):
     now: Clock
 
 
-def means_of(settings: ServiceSettings, *, client_keys: ClientKeys, spend: Spend, now: Clock) -> Means:
+def means_of(settings: ServiceSettings, *, feed: Feed, client_keys: ClientKeys, spend: Spend, now: Clock) -> Means:
     """What a service with these settings checks with. spend: notes what was used, for all services."""
     opener = Sealer(settings.keyring.key("client-secrets"), 0)
     return Means(
+        feed=feed,
         proxies=Proxies(settings),
         assertions=Assertions(settings.issuer, client_keys, opener, spend, now),
         client_keys=client_keys,
@@ -102,8 +105,8 @@ class ClientAuthentication(Generic[C]):
     async def authenticate(self, credentials: Credentials, connection: Connection) -> C:
         """The enabled client that the credentials prove (a public one proves nothing, and is only named).
 
-        Raises OAuthError invalid_client, the same for everything that is wrong; 503 when too many chosen secrets wait.
-        A client whose settings changed a moment ago is asked of its owner before it is refused.
+        Raises OAuthError invalid_client, the same for everything that is wrong; 503 when too many chosen secrets wait,
+        and FeedAway. A client whose settings changed a moment ago is asked of its owner before it is refused.
         connection: where the request came from, which some clients are bound to.
         Spec: RFC 6749 2.3, 5.2; RFC 7009 2.1; RFC 7662 2.1; RFC 8705 2.
         """
@@ -119,13 +122,13 @@ class ClientAuthentication(Generic[C]):
         raise invalid_client("unknown, disabled, wrong secret or wrong method")
 
     async def named(self, client_id: str | None) -> C:
-        """An enabled client that is only named, by somebody who proves something else. Raises OAuthError."""
+        """An enabled client that is only named, by somebody who proves something else. Raises OAuthError, FeedAway."""
         if client_id is None:
             raise invalid_client("no client_id")
         client = self._known.find(client_id) or await self._known.get(client_id)
-        if client is not None and not client.enabled:
+        if client is not None and not self._is_open(client):
             client = await self.renewed(client)
-        if client is None or not client.enabled:
+        if client is None or not self._is_open(client):
             raise invalid_client("unknown or disabled")
         return client
 
@@ -139,15 +142,20 @@ class ClientAuthentication(Generic[C]):
     async def current(self, client: C) -> C:
         """The client that was authenticated, as it is known now. Raises OAuthError when it may nothing any more."""
         found = await self._known.get(client.client_id)
-        if found is None or not found.enabled:
+        if found is None or not self._is_open(found):
             raise invalid_client("disabled meanwhile")
         return found
+
+    def _is_open(self, client: C) -> bool:
+        """Whether it may do anything: the ledger refuses a disabled or deleted client where our copy is older, too."""
+        feed = self._means.feed
+        return client.enabled and not feed.is_revoked({"rev": feed.position, "client_id": client.client_id})
 
     async def _is_proved(self, client: C, credentials: Credentials, connection: Connection) -> bool:
         proofs = self._proofs(client)
         # One method per client: a secret that leaked by one way is not good for another, and a confidential client
         # cannot be named without its secret.
-        if not client.enabled or proofs.way != credentials.way:
+        if proofs.way != credentials.way or not self._is_open(client):
             return False
         if proofs.networks and not self._lies_within(proofs.networks, connection):
             log.info("client.elsewhere", client_id=client.client_id)

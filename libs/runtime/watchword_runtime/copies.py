@@ -1,6 +1,7 @@
 """Copies: tables that follow another service's entities by their versions."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
@@ -44,8 +45,7 @@ MISSES_PER_S: Final = 50.0
 MISSES_AT_ONCE: Final = 200.0
 _FILL_RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _DONE: Final = "INSERT INTO {schema}.copy_state (entity, filled_at) VALUES (:entity, now()) ON CONFLICT DO NOTHING"
-# A copy that was emptied while this runs, after a back-up was restored, is noticed so soon; until then what is asked
-# for is pulled.
+# A copy that was emptied while this runs is noticed so soon, if nobody calls begin_anew().
 LOOK_S: Final = 5.0
 _PLAIN: Final = frozenset(CopyColumns.model_fields)
 
@@ -107,6 +107,7 @@ class Copy(Generic[E]):
         self._filled_at: datetime | None = None  # as the table says: another time is another filling
         self._on_emptied: list[Callable[[], None]] = []
         self._filling: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     @property
     def ready(self) -> bool:
@@ -116,6 +117,15 @@ class Copy(Generic[E]):
     def on_emptied(self, call: Callable[[], None]) -> None:
         """`call` when the copy began anew: nothing that was made from it may be older than that."""
         self._on_emptied.append(call)
+
+    def begin_anew(self) -> None:
+        """A back-up came back: what was read from the table is forgotten, and it is filled again unless it is full."""
+        if self._filled:
+            self._filled, self._filled_at = False, None
+            log.warning("copy.emptied", entity=self._entity)
+            for call in self._on_emptied:
+                call()
+            self._wanted.set()
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -217,10 +227,7 @@ class Copy(Generic[E]):
         state = f"SELECT filled_at FROM {self._database.schema}.copy_state WHERE entity = $1"
         found = await pool.fetchval(state, self._entity)
         if self._filled_at is not None and found != self._filled_at:
-            self._filled, self._filled_at = False, None
-            log.warning("copy.emptied", entity=self._entity)
-            for call in self._on_emptied:
-                call()
+            self.begin_anew()
         if found is None:
             await self._fill()
             found = await pool.fetchval(state, self._entity)
@@ -315,6 +322,7 @@ class Copy(Generic[E]):
     async def _keep_filled(self) -> None:
         tries = 0
         while True:
+            self._wanted.clear()
             try:
                 await self.fill()
                 tries = 0
@@ -322,4 +330,7 @@ class Copy(Generic[E]):
                 if not self._filled:
                     log.info("copy.not_filled", entity=self._entity, error=type(error).__name__)
                 tries += 1
-            await asyncio.sleep(LOOK_S if self._filled else _FILL_RETRY_S[min(tries, len(_FILL_RETRY_S)) - 1])
+            pause_s = LOOK_S if self._filled else _FILL_RETRY_S[min(tries, len(_FILL_RETRY_S)) - 1]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._wanted.wait()

@@ -93,6 +93,7 @@ class Feed:
         self._stirred = asyncio.Event()
         self._looking = False
         self._read_at = float("-inf")
+        self._on_epoch: list[Callable[[], None]] = []
         self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._reports = Reports(
@@ -109,6 +110,10 @@ class Feed:
     @kids.setter
     def kids(self, kids: Callable[[], Sequence[str]]) -> None:
         self._reports.kids = kids
+
+    def on_epoch(self, call: Callable[[], None]) -> None:
+        """`call` when a new epoch has begun: a back-up came back, and what was read before it may never have been."""
+        self._on_epoch.append(call)
 
     def report_soon(self) -> None:
         """What `kids` says has changed: it is reported at once, not at the next second."""
@@ -348,9 +353,12 @@ class Feed:
         self._heard.clear()
         self._set.adopt(fresh, head)
         self._reports.soon()
+        is_new_epoch = self._loaded.is_set() and epoch_of(Position(head)) != epoch_of(Position(self._read))
         self._read, self._read_last = head, last
         self._announce_rows(unpositioned)
         self._loaded.set()
+        for call in self._on_epoch if is_new_epoch else ():
+            call()
         log.info("feed.loaded", position=head, entries=len(self._set))
 
     async def _catch_up(self, connection: asyncpg.Connection) -> bool:

@@ -10,6 +10,7 @@ from watchword.workers import Worker
 from watchword_events.names import Service
 from watchword_testkit.http import http_client
 from watchword_testkit.platform import READY_WITHIN_S, Platform, Site
+from watchword_testkit.worker_logs import shown
 
 
 @dataclass
@@ -71,6 +72,7 @@ async def in_processes(
             Worker(f"worker-{number}", Service, public=[*public, door], run=run, env={"PATH": "/usr/bin:/bin"})
             for number, door in enumerate(own, start=1)
         ]
+        stack.enter_context(shown(workers))
         for worker in workers:
             stack.callback(worker.stop)
             worker.start()

@@ -17,6 +17,8 @@ from watchword_testkit.network import loopback_only
 from watchword_testkit.servers import nats_factory, nats_server, postgres, postgres_factory, scratch_database
 from watchword_testkit.upstream import mock_issuer
 
+pytest_plugins = ("watchword_testkit.worker_logs",)
+
 __all__ = [
     "api",
     "browser_session",
@@ -36,6 +38,7 @@ __all__ = [
     "postgres",
     "postgres_factory",
     "pytest_configure",
+    "pytest_plugins",
     "pytest_runtest_makereport",
     "scratch_database",
     "session_platform",

@@ -170,12 +170,18 @@ class Follower:
                 self._wanted.set()
 
     async def _load(self) -> None:
-        """Note the newest position, load a snapshot that is not older, and follow from there."""
+        """Note the newest position, load a snapshot that is not older, and follow from there.
+
+        Nor may it be older than what the issuer told us before: a ledger that lost entries (a back-up came back) knows
+        less than we do, until a new epoch ends everything that was made before.
+        """
         asked = self._elapsed()
         noted = await self._ledger.newest()
         page = await self._ledger.snapshot()
         if page.position < noted.position:
             raise IssuerUnavailable("the snapshot is older than the feed")
+        if page.position < self._read:  # an epoch that is newer begins above every position of the one before
+            raise IssuerUnavailable("the ledger has lost entries: `watchword restore` makes it whole")
         fresh = RevocationSet(tokens_only=True)
         for start in range(0, len(page.entries), _APPLY_AT_ONCE):
             for raw in page.entries[start : start + _APPLY_AT_ONCE]:

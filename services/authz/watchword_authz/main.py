@@ -118,7 +118,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
     passwords = Passwords()
     client_keys = ClientKeys(outbound.client(settings), shared.now)
     spend = spender(database)
-    means = means_of(settings, client_keys=client_keys, spend=spend, now=shared.now)
+    means = means_of(settings, feed=shared.feed, client_keys=client_keys, spend=spend, now=shared.now)
     whom = finder(database, clients, settings.keyring.key(PAIRWISE))
     access = Access(
         settings,

@@ -189,7 +189,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     spent = Spent(database)
     client_keys = ClientKeys(outbound.client(settings), now)
     issuing = Issuing(tokens, keys, feed, Formats(keys, client_keys), subjects, resources, Additions(users, scopes))
-    means = means_of(settings, client_keys=client_keys, spend=spent.spend, now=now)
+    means = means_of(settings, feed=feed, client_keys=client_keys, spend=spent.spend, now=now)
     feed_api = backbone.runs(FeedApi(database, broker))
     access_rules = AccessRules(rules, decisions, users_copy, issuer=settings.issuer)
     approvals = Approvals(issuing, families, users, access_rules)
