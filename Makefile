@@ -73,7 +73,7 @@ bench-filled: setup tools ## measure with 1,000,000 users beside a new installat
 bench-scim: setup ## measure SCIM over 1,000,000 users (about ten minutes)
 	$(RUN)/python -m tests.bench.scim
 
-bench-revocation: setup ## measure how soon a revocation is obeyed, and what must be 0 (about twenty minutes)
+bench-revocation: setup ## measure how soon a revocation is obeyed, and what must be 0 (about forty minutes)
 	$(RUN)/python -m tests.bench.revocation
 
 translations: setup ## bring the catalogues of other languages up to date with the code

@@ -248,13 +248,13 @@ def main() -> None:
     parser.add_argument(
         "--revocations", type=int, default=8_800, help="single tokens; with the other kinds more than 10,000"
     )
-    parser.add_argument("--pace", type=float, default=0.0, help="revocations begun a second; 0 for as many as it can")
+    parser.add_argument("--pace", type=float, default=10.0, help="revocations begun a second; 0 for as many as it can")
     parser.add_argument("--each", type=int, default=200, help="revocations of each other kind")
     parser.add_argument("--few", type=int, default=5, help="signing keys, and times that everything is revoked")
     parser.add_argument("--rotations", type=int, default=20, help="of the signing keys")
     parser.add_argument("--jwks-max-age", type=int, default=1, help="seconds")
     parser.add_argument("--scim-users", type=int, default=100_000, help="of the SCIM import")
-    parser.add_argument("--import-s", type=float, default=600.0, help="after which the import is stopped")
+    parser.add_argument("--import-s", type=float, default=1800.0, help="after which the import is stopped")
     parser.add_argument("--stopped-s", type=float, default=60.0, help="how long a verifier stands still")
     parser.add_argument("--entries", type=int, default=100_000, help="live revocations of strangers")
     parser.add_argument("--instances", type=int, default=4)
