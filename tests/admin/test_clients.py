@@ -176,6 +176,30 @@ async def test_patch_changes_what_is_there_and_null_removes(api: Api, make_clien
         assert (await api.call("PATCH", path, body)).status_code == 400
 
 
+async def test_what_get_shows_can_be_put_back(api: Api, make_client: Make) -> None:
+    made = await make_client(description="before", grant_types=["authorization_code", "refresh_token"])
+    shown = await api.get(f"/clients/{made['client_id']}")
+    answer = await api.call("PUT", f"/clients/{made['client_id']}", dict(shown) | {"description": "after"})
+    assert answer.status_code == 200, answer.text
+    changes = {"description": "after", "version": answer.json()["version"], "updated_at": answer.json()["updated_at"]}
+    assert answer.json() == dict(shown) | changes
+    answer = await api.call("PUT", f"/clients/{made['client_id']}", dict(shown) | {"colour": "red"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.spec("RFC 7591 2")
+async def test_client_uri_is_taken_by_either_name(api: Api, make_client: Make) -> None:
+    made = await make_client(client_uri="https://app.example/")
+    assert made["main_uri"] == "https://app.example/"
+    path = f"/clients/{made['client_id']}"
+    changed = await api.change(path, client_uri="https://new.example/")
+    assert changed["main_uri"] == "https://new.example/"
+    both = {"client_name": "x", "redirect_uris": ["https://a.example/cb"], "client_uri": "https://a.example/"}
+    answer = await api.call("POST", "/clients", both | {"main_uri": "https://b.example/"})
+    assert answer.status_code == 400
+    assert "client_uri" in answer.text
+
+
 async def test_parallel_changes_of_different_members_all_hold(api: Api, make_client: Make) -> None:
     path = f"/clients/{(await make_client())['client_id']}"
     await asyncio.gather(

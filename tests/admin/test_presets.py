@@ -119,6 +119,18 @@ def test_what_a_preset_fills_in(case: str) -> None:
     assert {name: getattr(made, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize("preset", ["okta", "keycloak", "auth0", "entra", "pingone"])
+def test_an_issuer_stands_for_what_it_would_be_made_of(preset: str) -> None:
+    given = {"id": "P", "client_id": "x", "preset": preset, "issuer": "https://login.acme.example"}
+    made = provider_kinds.new_provider(PRESETS, given)
+    document = provider_kinds.document_in(provider_kinds.settings_in(made, set()))
+    said_of_it = document.model_dump(mode="json", exclude_defaults=True)
+    assert said_of_it["issuer"] == "https://login.acme.example"
+    assert not [value for value in said_of_it.values() if isinstance(value, str) and ("//" in value) > ("://" in value)]
+    assert said_of_it.get("end_session_endpoint") is None
+    assert set(PRESETS.of({"preset": preset}).derived) & set(made.filled) <= {"issuer_template", "required_claims"}
+
+
 @pytest.mark.parametrize(
     ("given", "field"),
     [

@@ -55,6 +55,15 @@ def test_good_request_is_kept_as_asked() -> None:
     assert request.redirect_uri_given
 
 
+@pytest.mark.spec("RFC 6749 3.3")
+@pytest.mark.seed(41, 43)
+def test_who_names_no_scope_gets_what_needs_no_asking() -> None:
+    more = frozenset({"offline_access", "applications:sign-in", "watchword:admin", "orders:read"})
+    client = CLIENT.model_copy(update={"scope": CLIENT.scope | more})
+    assert ask(client, scope=None).scope == client.scope - more - {"openid"} | {"orders:read"}
+    assert ask(CLIENT.model_copy(update={"scope": frozenset({"openid"})}), scope=None).scope == frozenset()
+
+
 @pytest.mark.spec("RFC 8707 2; RFC 9449 10")
 def test_several_resources_and_a_key_are_kept() -> None:
     client = CLIENT.model_copy(update={"audience": ("https://api.example", "https://b.example", "urn:c")})
@@ -134,7 +143,6 @@ REFUSED: dict[str, tuple[dict[str, str | None], OAuthCode]] = {
     "long challenge": ({"code_challenge": CHALLENGE + "A"}, OAuthCode.INVALID_REQUEST),
     "padded challenge": ({"code_challenge": CHALLENGE[:-1] + "="}, OAuthCode.INVALID_REQUEST),
     "method without challenge": ({"code_challenge": None}, OAuthCode.INVALID_REQUEST),
-    "scope missing": ({"scope": None}, OAuthCode.INVALID_SCOPE),
     "scope not allowed": ({"scope": "watchword:admin"}, OAuthCode.INVALID_SCOPE),
     "scope with quote": ({"scope": 'openid "x'}, OAuthCode.INVALID_SCOPE),
     "scope with two spaces": ({"scope": "openid  profile"}, OAuthCode.INVALID_SCOPE),

@@ -67,7 +67,7 @@ async def test_pushed_request_is_used_as_if_it_had_been_sent(rig: Rig) -> None:
     answer = await push(visit)
     assert answer.status_code == 201
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.json()["expires_in"] == 90
+    assert answer.json()["expires_in"] == 60
     request_uri = answer.json()["request_uri"]
     assert request_uri.startswith(PREFIX)
     assert len(request_uri.removeprefix(PREFIX)) == 43

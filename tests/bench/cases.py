@@ -29,6 +29,7 @@ REQUEST = urlencode(
         "code_challenge_method": "S256",
     }
 )
+WITHOUT_ID_TOKEN = urlencode({"scope": "profile email"})
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -60,9 +61,15 @@ CASES = (
         "refresh, JWT",
         "refresh.lua",
         "token",
-        lambda s, n: [str(s.refresh_jwt[n]), s.jwt.form],
+        lambda s, n: [str(s.refresh_jwt[n]), f"{WITHOUT_ID_TOKEN}&{s.jwt.form}"],
         6_000,
-        ("token", lambda p, n: [str(p.refresh[n]), p.form]),
+    ),
+    Case(
+        "refresh, JWT and ID token",
+        "refresh.lua",
+        "token",
+        lambda s, n: [str(s.refresh_id[n]), s.jwt.form],
+        peer=("token", lambda p, n: [str(p.refresh[n]), p.form]),
     ),
     Case(
         "introspection, JWT",
@@ -87,7 +94,12 @@ CASES = (
         lambda s, _: [f"grant_type=client_credentials&{s.opaque.form}"],
         15_000,
     ),
-    Case("refresh, opaque", "refresh.lua", "token", lambda s, n: [str(s.refresh_opaque[n]), s.opaque.form]),
+    Case(
+        "refresh, opaque",
+        "refresh.lua",
+        "token",
+        lambda s, n: [str(s.refresh_opaque[n]), f"{WITHOUT_ID_TOKEN}&{s.opaque.form}"],
+    ),
     Case(
         "introspection, opaque",
         "tokens.lua",

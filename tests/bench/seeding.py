@@ -68,6 +68,7 @@ class Seeds:
     exchange: App
     device: App
     refresh_jwt: list[Path]
+    refresh_id: list[Path]
     refresh_opaque: list[Path]
     access_jwt: Path
     access_opaque: Path
@@ -137,7 +138,7 @@ async def seed(
         maker = await _Maker.opened(installation, running, data)
         refresh = [
             [await maker.families(connection, app, people, f"{name}-{run}", position) for run in range(runs)]
-            for app, name in ((jwt, "jwt"), (opaque, "opaque"))
+            for app, name in ((jwt, "jwt"), (jwt, "id"), (opaque, "opaque"))
         ]
         access = [
             maker.access_tokens(app, people, tokens, position, is_opaque=is_opaque)
@@ -149,9 +150,7 @@ async def seed(
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
-    return Seeds(
-        running.issuer, data, proofs, jwt, opaque, exchange, device, refresh[0], refresh[1], access[0], access[1]
-    )
+    return Seeds(running.issuer, data, proofs, jwt, opaque, exchange, device, *refresh, access[0], access[1])
 
 
 async def _people(connection: asyncpg.Connection, users: int) -> list[str]:

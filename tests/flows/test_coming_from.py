@@ -190,6 +190,14 @@ async def test_argus(platform: Platform, api: Api, browser_session: Browser, can
         if status == 200:
             assert answer.json()["preferred_username"] == name
 
+    # Without `scope=openid` it is OAuth2 and nothing more.
+    plain = SignIn(browser_session, party, scope="")
+    await plain.start()
+    await plain.decide()
+    given = await plain.redeem()
+    assert "id_token" not in given
+    assert {"profile", "groups"} <= set(given["scope"].split()), given["scope"]
+
     stranger = await somebody(api)
     portal = await Party.registered(
         api, platform.issuer, canary, scope="openid", permission_scope=["watchword:me:read"], required_permission=None

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, WrapValidator, model_validator
 
 from watchword_admin import changes, client_documents, provider_kinds, store
-from watchword_admin.client_documents import ChosenSecret, ClientView, NewClient, SecretView
+from watchword_admin.client_documents import ChosenSecret, ClientView, NewClient, ReplacedClient, SecretView
 from watchword_admin.edge import Parts, not_found, refusals
 from watchword_admin.models import ClientKind
 from watchword_admin.presets import Preset
@@ -143,7 +143,9 @@ def client_router(parts: Parts) -> APIRouter:
         return client_documents.view(client, secrets[client_id])
 
     @router.put("/{client_id}")
-    async def replace_client(client_id: Id, body: NewClient, caller: administrator, ending: ending_of) -> ClientView:
+    async def replace_client(
+        client_id: Id, body: ReplacedClient, caller: administrator, ending: ending_of
+    ) -> ClientView:
         """The client as described; what is left out returns to its default, but secrets and `enabled` stay."""
         with refusals("client"):
             replaced = await changes.replace_client(parts, client_id, body, ending)

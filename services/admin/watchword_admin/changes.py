@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from watchword_admin import client_documents, clients, provider_kinds, providers, store
-from watchword_admin.client_documents import ChosenSecret, ClientDocument, ClientView, NewClient
+from watchword_admin.client_documents import ChosenSecret, ClientDocument, ClientView, NewClient, in_our_names
 from watchword_admin.client_secrets import FreshSecret, generate_secret, stored
 from watchword_admin.edge import Parts
 from watchword_admin.merging import merged
@@ -63,6 +63,7 @@ async def update_client(parts: Parts, client_id: str, members: Mapping[str, Json
 
     Raises ValidationError, Unknown, ShortNameTaken, BuiltIn, NoSuchOrganization.
     """
+    members = in_our_names(members)
     async with transaction(parts.database) as session:
         known = await store.find_client(session, client_id)
         if known is None:

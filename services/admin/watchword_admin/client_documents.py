@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
@@ -47,6 +47,8 @@ _MAX_TYPES: Final = 32
 # RFC 6749 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
 _AUDIENCE: Final = re.compile(r"[!-~]+")
+# Members that RFC 7591 calls otherwise.
+OUR_NAMES: Final = {"client_uri": "main_uri"}
 _DEFAULT_LIFETIME_S: Final = {"jwt": 300, "opaque": 36_000}
 
 DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -242,6 +244,11 @@ class ClientDocument(ClientProofs, ClientFormats, ClientClaims):
         return self.access_token_lifetime_s or usual
 
 
+def in_our_names(members: Mapping[str, object]) -> dict[str, object]:
+    """The members, those that RFC 7591 calls otherwise by our name."""
+    return {OUR_NAMES.get(name, name): value for name, value in members.items()}
+
+
 class NewClient(ClientDocument):
     """A client as it is registered or replaced. enabled: when left out, a new one is enabled, another stays as it is.
 
@@ -250,6 +257,16 @@ class NewClient(ClientDocument):
 
     client_secret: ChosenSecret | None = None
     enabled: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, members: object) -> object:
+        if not isinstance(members, Mapping):
+            return members
+        for name, ours in OUR_NAMES.items():
+            if name in members and ours in members:
+                raise ValueError(f"{name}: is the same as {ours}")
+        return in_our_names(members)
 
     @model_validator(mode="after")
     def _check_secret(self) -> Self:
@@ -289,6 +306,18 @@ class ClientView(ClientDocument):
     used_at: datetime | None = None
     secrets: tuple[SecretView, ...] = ()
     client_secret: str | None = None
+
+
+class ReplacedClient(NewClient):
+    """A client as it is replaced: what only the server says of it, as GET shows it, may stand there too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out(cls, members: object) -> object:
+        if not isinstance(members, Mapping):
+            return members
+        shown = ClientView.model_fields.keys() - NewClient.model_fields.keys()
+        return {name: value for name, value in members.items() if name not in shown}
 
 
 def document_of(client: Client) -> ClientDocument:

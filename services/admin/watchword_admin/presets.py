@@ -99,22 +99,30 @@ class Preset(BaseModel):
     @property
     def derived(self) -> frozenset[str]:
         """Members that it makes of what was said of its own fields."""
-        return frozenset(name for name, value in self.sets.items() if _refers(value))
+        return frozenset(name for name, value in self.sets.items() if _references(value))
 
     def fill(self, members: Mapping[str, JsonValue]) -> Members:
         """The members of a provider, completed: what was said of own fields under `parameters`, names under `filled`.
 
-        Raises ValidationError for what is wrong with an own field.
+        An own field may be missing where a member that is made of it (`issuer`) was said instead. Raises
+        ValidationError for what is wrong with an own field.
         """
         given = {name: value for name, value in members.items() if name not in {"parameters", "filled"}}
         earlier = members.get("parameters")
         own: Members = {}
+        missing: set[str] = set()
         for field in self.fields:
             if field.name in self.own:
                 value = given.pop(field.name, earlier.get(field.name) if isinstance(earlier, Mapping) else None)
                 if (checked := _checked(field, value)) is not None:
                     own[field.name] = checked
-        made = {name: self._made(value, own) for name, value in self.sets.items()}
+                elif field.required:
+                    if not any(given.get(name) for name, made in self.sets.items() if field.name in _references(made)):
+                        raise _wrong(field.name, f"this preset needs it: {field.label}")
+                    missing.add(field.name)
+        made = {
+            name: self._made(value, own) for name, value in self.sets.items() if missing.isdisjoint(_references(value))
+        }
         filled = {name: value for name, value in made.items() if value is not None and given.get(name, value) == value}
         names: list[JsonValue] = [*sorted(filled)]
         return {**given, **filled, "parameters": own, "filled": names}
@@ -214,25 +222,24 @@ def said(members: Mapping[str, JsonValue]) -> Members:
     return rest | (parameters if isinstance(parameters, dict) else {})
 
 
-def _refers(value: JsonValue) -> bool:
+def _references(value: JsonValue) -> frozenset[str]:
+    """The names that a value of `sets` refers to."""
     match value:
         case str():
-            return _REFERENCE.search(value) is not None
+            return frozenset(_REFERENCE.findall(value))
         case list():
-            return any(_refers(each) for each in value)
+            return frozenset().union(*map(_references, value))
         case dict():
-            return any(_refers(each) for each in value.values())
+            return frozenset().union(*map(_references, value.values()))
         case _:
-            return False
+            return frozenset()
 
 
 def _checked(field: PresetField, value: JsonValue) -> JsonValue:
-    """What was said of a preset's own field, None for nothing. Raises ValidationError."""
+    """What was said of a preset's own field, None for nothing. Raises ValidationError for what is wrong with it."""
     if value is None or value in ("", []):
         value = [*field.default] if isinstance(field.default, tuple) else field.default
     if value is None:
-        if field.required:
-            raise _wrong(field.name, f"this preset needs it: {field.label}")
         return None
     match field.kind:
         case "list":
@@ -324,7 +331,7 @@ def _preset_default(field: dict[str, Any], sets: Mapping[str, JsonValue]) -> dic
     if field.get("name") not in sets:
         return field
     value = sets[field["name"]]
-    if _refers(value) or isinstance(value, dict):
+    if _references(value) or isinstance(value, dict):
         hint = f"{_FILLED}{value}" if isinstance(value, str) else "Filled in"
         return {**field, "required": False, "default": None, "hint": hint}
     return {**field, "required": False, "default": tuple(value) if isinstance(value, list) else value}

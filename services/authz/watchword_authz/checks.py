@@ -22,9 +22,11 @@ from watchword_events.exports import ClientExport
 from watchword_events.handovers import ClaimsRequest
 from watchword_policy.claims import within
 from watchword_policy.details import InvalidDetails, parse_details
+from watchword_policy.scopes import RESERVED_PREFIX, SIGN_IN
 
 _VSCHAR: Final = re.compile(r"[\x20-\x7e]{1,2048}")  # RFC 6749 A.5
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")  # RFC 6749 3.3
+_TO_BE_NAMED: Final = frozenset({"openid", "offline_access", SIGN_IN})
 SHA256: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # base64url of 32 bytes (RFC 7636 4.2, RFC 9449 10)
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _MAX_HINT: Final = 254  # the longest e-mail address (RFC 5321 4.5.3.1.3)
@@ -70,24 +72,27 @@ def keep_state(asked: Asked, request: AuthorizationRequest) -> AuthorizationRequ
 def narrow_scope(asked: Asked, request: AuthorizationRequest) -> AuthorizationRequest:
     """Asked for ∩ allowed for the client; what is unknown is left out.
 
-    offline_access is left out where no refresh token can come of it. Spec: RFC 6749 3.3; OpenID Connect Core 3.1.2.1,
-    3.2.2.1, 11.
+    Who names no scope gets what the client may use, but for what has to be asked for: an ID token, to stay, and to act
+    for the person elsewhere. offline_access is left out where no refresh token can come of it.
+    Spec: RFC 6749 3.3; OpenID Connect Core 3.1.2.1, 3.2.2.1, 11.
     """
     scope = asked.get("scope")
     if scope is None and request.details:
         return request  # RFC 9396 3: the details alone may say what is asked for
-    if scope is None:
-        refuse(request, OAuthCode.INVALID_SCOPE, "scope is missing")
-    if not _SCOPE.fullmatch(scope):
+    if scope is not None and not _SCOPE.fullmatch(scope):
         refuse(request, OAuthCode.INVALID_SCOPE, "scope is malformed")
-    granted = frozenset(scope.split(" ")) & asked.client.scope
+    granted = _usual(asked.client) if scope is None else frozenset(scope.split(" ")) & asked.client.scope
     if "refresh_token" not in asked.client.grant_types or CODE not in request.response_type:
         granted -= {"offline_access"}
     if ID_TOKEN in request.response_type and "openid" not in granted:
         refuse(request, OAuthCode.INVALID_SCOPE, "an ID token needs the scope openid")
-    if not granted:
+    if scope is not None and not granted:
         refuse(request, OAuthCode.INVALID_SCOPE, "this client may use none of the scopes that it asks for")
     return request.model_copy(update={"scope": granted})
+
+
+def _usual(client: ClientExport) -> frozenset[str]:
+    return frozenset(one for one in client.scope - _TO_BE_NAMED if not one.startswith(RESERVED_PREFIX))
 
 
 def read_details(asked: Asked, request: AuthorizationRequest) -> AuthorizationRequest:

@@ -1,4 +1,4 @@
-"""Pushed authorization requests: stored for a minute and a half, used once. Spec: RFC 9126 2.2, 4."""
+"""Pushed authorization requests: stored for a minute, used once. Spec: RFC 9126 2.2, 4."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from watchword_database.bus import ticket_hash
 from watchword_database.engine import Database, Session
 
 PREFIX: Final = "urn:ietf:params:oauth:request_uri:"  # RFC 9126 2.2
-LIFE: Final = timedelta(seconds=90)
+LIFE: Final = timedelta(seconds=60)
 
 
 class Pushed(BaseModel):

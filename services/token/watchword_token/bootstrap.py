@@ -8,6 +8,7 @@ from sqlalchemy import text
 from watchword_database import Database, bus, transaction
 from watchword_events.names import Position
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_policy.scopes import SIGN_IN
 from watchword_runtime.access import ADMIN_SCOPE
 from watchword_runtime.keyring import Keyring, Sealer
 from watchword_token.api_keys import create_api_key
@@ -17,7 +18,8 @@ from watchword_token.models import KeyUse
 
 
 async def create_admin_key(database: Database, *, user_id: str, now: datetime, name: str = "first start") -> str:
-    """The text of a new API key with which an administrator may call all of `/api/v1`; it is never shown again.
+    """The text of a new API key with which an administrator may call all of `/api/v1`, and scripts of theirs may get
+    tokens for applications; it is never shown again.
 
     database: as the role of `token`.  Appends ApiKeyCreated.
     """
@@ -25,7 +27,7 @@ async def create_admin_key(database: Database, *, user_id: str, now: datetime, n
         connection = await session.connection()
         rev = (await connection.execute(text("SELECT position FROM bus.ledger"))).scalar_one()
         _key, shown = create_api_key(
-            session, user_id=user_id, name=name, scope=frozenset({ADMIN_SCOPE}), rev=Position(rev), now=now
+            session, user_id=user_id, name=name, scope=frozenset({ADMIN_SCOPE, SIGN_IN}), rev=Position(rev), now=now
         )
     return shown
 

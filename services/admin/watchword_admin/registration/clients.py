@@ -87,7 +87,7 @@ async def read(parts: Parts, client_id: str, bearer: str | None) -> Registered:
     own = _own(client_id, bearer)
     async with transaction(parts.database) as session:
         client = await store.find_own(session, own.id, own.hash)
-    return Registered(_usable(client))
+    return Registered(_usable(client), bearer)
 
 
 async def change(parts: Parts, client_id: str, metadata: Mapping[str, object], bearer: str | None) -> Registered:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import JsonValue, ValidationError
 
-from watchword_admin.client_documents import ClientDocument
+from watchword_admin.client_documents import OUR_NAMES, ClientDocument, in_our_names
 from watchword_admin.registration.terms import Terms
 from watchword_admin.uris import InvalidUri, Network, check_endpoint, matches_host
 from watchword_runtime.outbound import may_reach
@@ -60,8 +60,7 @@ OWN: Final = frozenset(
         "userinfo_signed_response_alg",
     }
 )
-_OUR_NAMES: Final = {"client_uri": "main_uri"}
-_RFC_NAMES: Final = {ours: theirs for theirs, ours in _OUR_NAMES.items()}
+_RFC_NAMES: Final = {ours: theirs for theirs, ours in OUR_NAMES.items()}
 # Addresses that Watchword itself would call.
 _CALLED: Final = ("backchannel_logout_uri", "jwks_uri", "logo_uri")
 
@@ -75,7 +74,7 @@ def read_metadata(
     knows are ignored; what only an administrator may set is refused by name.
     Spec: RFC 7591 2, 3.2.2.
     """
-    given = {_OUR_NAMES.get(name, name): value for name, value in asked.items() if value is not None}
+    given = {name: value for name, value in in_our_names(asked).items() if value is not None}
     if "software_statement" in given:
         raise OAuthError("unapproved_software_statement", "No issuer of software statements is trusted here")
     for name in sorted(given.keys() - OWN):

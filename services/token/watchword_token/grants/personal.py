@@ -37,7 +37,7 @@ class PersonalCredentials:
         """
         client = request.client
         if not client.personal_credentials:
-            raise NotAllowed("unauthorized_client", "This client takes no scripts of persons")
+            raise NotAllowed("unauthorized_client", "This client takes no scripts of persons (personal_credentials)")
         proved = await self._persons.proved(shown, request)
         user = await self._users.get(proved.user_id)
         if user is None or not user.active:

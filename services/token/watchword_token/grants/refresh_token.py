@@ -49,7 +49,7 @@ class RefreshTokenGrant:
         self._access = access
 
     async def redeem(self, request: TokenRequest) -> bytes:
-        """An access token and the next refresh token; with `openid` in the request's scope also an ID token.
+        """An access token and the next refresh token; with `openid` in the answer's scope also an ID token.
 
         A token that was replaced before, outside the retry window, ends its family: committed before the refusal, with
         RefreshTokenReused and GrantRevoked. Raises OAuthError: invalid_grant for every token that is not good;
@@ -67,7 +67,7 @@ class RefreshTokenGrant:
         resource = requested_resource(form, client, self._issuing.resources)
         is_governed = self._access.governs(client)  # while that is not known, no token is spent
         await self._check_details(request, presented)
-        await prepare_id_token(self._issuing.formats, client, requested)
+        await prepare_id_token(self._issuing.formats, client, requested or client.scope)
         # FAPI 2.0 Security Profile 5.3.2.1: no rotation; the client has to prove itself at each use anyhow.
         successor = presented if client.keeps_refresh_token else self._families.successor(presented)
         rotation = Rotation(
@@ -104,7 +104,7 @@ class RefreshTokenGrant:
             address=grant.address,
         )
         id_token = b""
-        if "openid" in requested:
+        if "openid" in scope.split(" "):
             id_token = await self._id_token(request, grant, scope, particulars, issued.token, access)
         return answer(issued, scope, refresh_token=successor.text, id_token=id_token)
 

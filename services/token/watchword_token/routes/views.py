@@ -103,7 +103,7 @@ class NewApiKey(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=200)
-    scope: frozenset[str] = Field(frozenset({ADMIN_SCOPE}), min_length=1, max_length=16)
+    scope: frozenset[str] = Field(frozenset({ADMIN_SCOPE, SIGN_IN}), min_length=1, max_length=16)
     expires_at: Moment | None = None
 
 
