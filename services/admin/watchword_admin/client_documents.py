@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -36,6 +36,8 @@ from watchword_policy.administration import is_administrative
 from watchword_policy.details import MAX_TYPE
 from watchword_policy.permissions import check_permission
 from watchword_policy.rules import Access
+
+T = TypeVar("T")
 
 MIN_SECRET: Final = 16
 MIN_SIGNING_SECRET: Final = 32
@@ -244,7 +246,7 @@ class ClientDocument(ClientProofs, ClientFormats, ClientClaims):
         return self.access_token_lifetime_s or usual
 
 
-def in_our_names(members: Mapping[str, object]) -> dict[str, object]:
+def in_our_names(members: Mapping[str, T]) -> dict[str, T]:
     """The members, those that RFC 7591 calls otherwise by our name."""
     return {OUR_NAMES.get(name, name): value for name, value in members.items()}
 
