@@ -28,6 +28,7 @@ def shown(workers: Iterable[Worker]) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the workers that run complained about."""
     report = yield
     if report.failed:
         for worker in _workers:
