@@ -18,7 +18,6 @@ from watchword_authz.device_requests import read_user_code, user_code_of
 from watchword_authz.identifiers import identify
 from watchword_database import bus, transaction
 from watchword_directory.attributes import attribute_name
-from watchword_directory.names import InvalidUsername, canonical_username
 from watchword_directory.texts import birthdate, clean_text, web_address
 from watchword_events.catalogue import CATALOGUE
 from watchword_events.envelope import UnknownEvent, open_event
@@ -27,6 +26,7 @@ from watchword_events.names import Service
 from watchword_events.teams import matches
 from watchword_federation.failures import SignInFailed
 from watchword_federation.id_tokens import read_header as read_id_token_header
+from watchword_policy.identifiers import InvalidUsername, canonical_username
 from watchword_runtime.certificates import check_subject
 from watchword_runtime.client_assertions import NotProved, client_named_in
 from watchword_runtime.client_credentials import read_credentials

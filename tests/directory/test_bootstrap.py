@@ -7,10 +7,10 @@ import pytest
 from watchword_database import bus, transaction
 from watchword_directory import role_table, store
 from watchword_directory.bootstrap import ensure_administrator
-from watchword_directory.names import InvalidUsername
 from watchword_directory.standing import standing_of
 from watchword_events.handovers import SetPassword
 from watchword_events.names import Service
+from watchword_policy.identifiers import InvalidUsername
 from watchword_runtime.clock import utc_now
 from watchword_runtime.passwords import Passwords
 from watchword_testkit.databases import TestDatabase

@@ -11,9 +11,9 @@ from watchword_authz.models import Passkey
 from watchword_authz.passkey_store import claim_new_passkey
 from watchword_authz.store import put_password
 from watchword_database import transaction
-from watchword_directory.emails import InvalidEmail, canonical_email
 from watchword_directory.organization_table import claim_proof, find_domain
 from watchword_events.names import Service
+from watchword_policy.identifiers import InvalidEmail, canonical_email
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.platform import Platform

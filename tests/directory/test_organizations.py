@@ -12,7 +12,7 @@ import pytest
 from tests.directory.conftest import Register
 
 from watchword_directory.domains import DnsAway, Domains
-from watchword_directory.organization_documents import canonical_domain
+from watchword_directory.organization_documents import ownable_domain
 from watchword_directory.settings import DirectorySettings
 from watchword_events.contracts import OrganizationCreated, OrganizationDeleted, OrganizationUpdated
 from watchword_runtime.settings import load
@@ -249,8 +249,8 @@ async def test_what_is_no_domain_of_anybody_is_refused(api: Api, domain: str) ->
 
 
 def test_one_domain_has_one_spelling() -> None:
-    assert canonical_domain("Acme.Example") == "acme.example"
-    assert canonical_domain("bücher.example") == canonical_domain("XN--BCHER-KVA.EXAMPLE") == "xn--bcher-kva.example"
+    assert ownable_domain("Acme.Example") == "acme.example"
+    assert ownable_domain("bücher.example") == ownable_domain("XN--BCHER-KVA.EXAMPLE") == "xn--bcher-kva.example"
 
 
 async def test_nobody_says_that_a_domain_is_verified(api: Api) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 from tests.directory.conftest import Describe, Person, Register
 
-from watchword_directory.names import RESERVED, InvalidUsername, candidates, canonical_username, check_sign_in_names
+from watchword_directory.names import RESERVED, candidates, check_sign_in_names
 from watchword_directory.provisioning import email_of, profile_of
 from watchword_events.contracts import IdentityLinked, UserProvisioned, UserUpdated
+from watchword_policy.identifiers import InvalidUsername, canonical_username
 from watchword_testkit.api import Api
 from watchword_testkit.events import expect_events
 from watchword_testkit.platform import Platform

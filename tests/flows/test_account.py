@@ -75,6 +75,18 @@ async def test_every_page_is_there_and_is_a_strangers_sign_in(someone: Make, pla
             assert forged.status in {403, 405}
 
 
+async def test_whoever_has_an_address_signs_in_by_it_as_they_write_it(platform: Platform, api: Api) -> None:
+    name = f"own-{secrets.token_hex(4)}"
+    address = f"{name}@B\u00fccher.example"
+    made = await api.create("/users", username=name, password=PASSWORD, email=address)
+    assert made["email"] == f"{name}@xn--bcher-kva.example"
+    for typed in (address, address.lower(), made["email"], f"{name.upper()}@XN--BCHER-KVA.example"):
+        async with platform.browser() as browser:
+            await browser.open(f"{browser.issuer}/account")
+            await browser.submit("username", "sign-in", username=typed, password=PASSWORD)
+            assert browser.page.texts.get("account-username") == name, typed
+
+
 async def test_a_profile_is_changed_by_whose_it_is(someone: Make, api: Api) -> None:
     person = await someone(name="Before")
     browser = await person.open("/profile")

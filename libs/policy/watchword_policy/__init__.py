@@ -1,6 +1,7 @@
 """What may be granted, as pure functions.
 
 - scopes.py: scope strings (RFC 6749 3.3) and `granted = requested ∩ client ∩ user ∩ consent`
+- identifiers.py: the canonical forms of e-mail addresses, user names and domains
 - permissions.py: the names of permissions
 - claims.py: which scope opens which claims
 - details.py: rich authorization requests (RFC 9396)

@@ -3,12 +3,12 @@
 from functools import lru_cache
 from typing import Annotated, Final, Literal, Self
 
-import idna
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from watchword_admin.client_documents import plain_text
 from watchword_policy.engine import MAX_SOURCE, InvalidExpression, RuleEngine
+from watchword_policy.identifiers import canonical_domain
 from watchword_policy.patterns import Pattern
 from watchword_web.errors import PLACED
 
@@ -50,14 +50,6 @@ def _role(value: str) -> str:
     return value
 
 
-def _domain(value: str) -> str:
-    """The domain in small letters as A-labels. Raises ValueError. Spec: RFC 5891 4."""
-    try:
-        return idna.encode(value.lower() if value.isascii() else value, strict=True, std3_rules=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
-        raise ValueError("not a domain name") from None
-
-
 def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
@@ -66,7 +58,7 @@ Expression = Annotated[str, Field(max_length=MAX_SOURCE), AfterValidator(_expres
 RoleName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text), AfterValidator(_role)]
 GroupName = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(plain_text)]
 ClaimPath = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(plain_text)]
-DomainName = Annotated[str, Field(max_length=253), AfterValidator(_domain)]
+DomainName = Annotated[str, Field(max_length=253), AfterValidator(canonical_domain)]
 
 
 class RoleRule(BaseModel):

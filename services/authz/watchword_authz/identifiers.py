@@ -1,11 +1,9 @@
 """What a person types to say who they are, in the form in which directory keeps it."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-import idna
-
-_MAX_LENGTH: Final = 254  # the longest e-mail address (RFC 5321 4.5.3.1.3)
+from watchword_policy.identifiers import InvalidEmail, InvalidUsername, canonical_email, canonical_username
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +17,9 @@ class Identifier:
 def identify(typed: str) -> Identifier | None:
     """What was typed, canonical; None when nobody can be called that."""
     name = typed.strip()
-    if not name or len(name) > _MAX_LENGTH or not name.isprintable():
-        return None
-    local, at, domain = name.rpartition("@")
-    if not at:
-        # Only A-Z are folded: str.lower() would also turn the Kelvin sign into k and one name into another.
-        return Identifier("username", name.lower()) if name.isascii() else None
     try:
-        encoded = idna.encode(domain.lower() if domain.isascii() else domain, strict=True, std3_rules=True)
-    except (idna.IDNAError, UnicodeError):
+        if "@" in name:
+            return Identifier("email", canonical_email(name))
+        return Identifier("username", canonical_username(name))
+    except (InvalidEmail, InvalidUsername):
         return None
-    return Identifier("email", f"{local.lower()}@{encoded.decode('ascii')}") if local.isascii() else None

@@ -28,7 +28,7 @@ Modules: main → routes, consumers → resolve → synchronizing, linking → m
 organizations → claims, standing → store, group_table, role_table, organization_table → models. mapping asks a
 provider's rules what somebody gets, synchronizing gives it; previews says what would be. standing says what follows for
 a user from groups and roles; claims lets versions rise with what people stand behind; ranks says who may touch whom,
-delegation what an organization's own administrators may say; domains asks the DNS. profiles, …_documents, texts, emails
+delegation what an organization's own administrators may say; domains asks the DNS. profiles, …_documents, texts
 and names are pure. sweeper deletes what is over. bootstrap is for the supervisor.
 
 Specs: OpenID Connect Core 5.1, 5.7; RFC 1035 3.3.14; RFC 5321 4.1.2; RFC 5891 4; RFC 9457 3.

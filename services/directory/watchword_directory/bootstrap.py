@@ -5,10 +5,10 @@ from datetime import datetime
 
 from watchword_database import Database, transaction
 from watchword_directory import roles, store
-from watchword_directory.emails import canonical_email
-from watchword_directory.names import canonical_username, check_sign_in_names
+from watchword_directory.names import check_sign_in_names
 from watchword_directory.users import hand_over_password, new_user, release_emails, rise
 from watchword_events.contracts import UserProvisioned, UserUpdated
+from watchword_policy.identifiers import canonical_email, canonical_username
 from watchword_runtime.passwords import Passwords
 
 

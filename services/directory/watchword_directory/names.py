@@ -1,4 +1,4 @@
-"""User names: which are accepted, and which one a person gets who arrives through a provider."""
+"""User names: which sign somebody in, and which one a person gets who arrives through a provider."""
 
 import re
 import secrets
@@ -6,9 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-MAX_LENGTH: Final = 128
-# ASCII only, so that lower() is one to one and no name looks like another.
-_USERNAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9._@+-]{0,126}[a-z0-9_])?")
+from watchword_policy.identifiers import InvalidUsername
+
 _UNSAFE: Final = re.compile(r"[^a-z0-9._-]+")
 _DERIVED_LENGTH: Final = 48
 # A person who names himself at his provider does not choose one of these here.
@@ -16,19 +15,6 @@ RESERVED: Final = frozenset(
     {"admin", "administrator", "api", "help", "info", "me", "operator", "postmaster", "root", "security", "service"}
     | {"support", "system", "watchword", "webmaster"}
 )
-
-
-class InvalidUsername(ValueError):
-    """The text is no user name; the message says what one looks like."""
-
-
-def canonical_username(value: str) -> str:
-    """The user name in lower case: letters, digits and . _ @ + - between them. Raises InvalidUsername."""
-    if not value.isascii() or not _USERNAME.fullmatch(value.lower()):
-        raise InvalidUsername(
-            f"a user name has 1 to {MAX_LENGTH} characters of a-z, 0-9 and . _ @ + - and begins with a letter or digit"
-        )
-    return value.lower()
 
 
 def check_sign_in_names(username: str, email: str | None) -> None:

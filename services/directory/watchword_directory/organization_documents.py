@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final, Self
 
-import idna
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,6 +19,7 @@ from pydantic import (
 from watchword_directory.models import Organization, OrganizationDomain
 from watchword_directory.texts import Text
 from watchword_events.exports import LARGEST_NUMBER, Exported, OrganizationExport
+from watchword_policy.identifiers import canonical_domain
 
 CHALLENGE_LABEL: Final = "_watchword-challenge"
 CHALLENGE_PREFIX: Final = "watchword-verification="
@@ -43,16 +43,9 @@ def _no_boolean(value: object) -> object:
     return value
 
 
-def canonical_domain(value: str) -> str:
-    """The domain in small letters as A-labels. Raises ValueError for what is no registrable name.
-
-    Spec: RFC 5891 4; RFC 1035 2.3.4.
-    """
-    lowered = value.lower() if value.isascii() else value
-    try:
-        domain = idna.encode(lowered, strict=True, std3_rules=True).decode("ascii")
-    except (idna.IDNAError, UnicodeError):
-        raise ValueError("not a domain name") from None
+def ownable_domain(value: str) -> str:
+    """The domain, canonical. Raises ValueError for what is no registrable name. Spec: RFC 5891 4; RFC 1035 2.3.4."""
+    domain = canonical_domain(value)
     labels = domain.split(".")
     if len(labels) < 2 or len(domain) > _MAX_DOMAIN or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
         raise ValueError("not a domain name that somebody could own")
@@ -61,7 +54,7 @@ def canonical_domain(value: str) -> str:
 
 ShortName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
 ForeignId = Annotated[StrictInt | StrictStr, BeforeValidator(_no_boolean), AfterValidator(_foreign_id)]
-DomainName = Annotated[str, Field(max_length=253), AfterValidator(canonical_domain)]
+DomainName = Annotated[str, Field(max_length=253), AfterValidator(ownable_domain)]
 
 
 class NewOrganization(BaseModel):

@@ -13,7 +13,6 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from watchword_database import Session
 from watchword_directory import organization_table, store
-from watchword_directory.emails import InvalidEmail, canonical_email
 from watchword_directory.models import User
 from watchword_directory.names import candidates
 from watchword_directory.texts import Link, Locale, Text
@@ -21,6 +20,7 @@ from watchword_directory.users import new_user, release_emails, rise
 from watchword_events.contracts import UserProvisioned, UserUpdated
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import VerifiedIdentity
+from watchword_policy.identifiers import InvalidEmail, canonical_email
 
 log = structlog.get_logger()
 

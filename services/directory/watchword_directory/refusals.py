@@ -11,7 +11,6 @@ from watchword_directory.group_table import UnknownGroup
 from watchword_directory.groups import Circle, GroupExists, NamedAsAnothers, NameTooLong, NoSuchGroups, NoSuchUsers
 from watchword_directory.linking import LastWayIn
 from watchword_directory.merging import SameUser
-from watchword_directory.names import InvalidUsername
 from watchword_directory.organization_table import UnknownOrganization
 from watchword_directory.organizations import DomainTaken, NotEmpty, OrganizationExists, ShortNameStays
 from watchword_directory.ranks import AboveOwnRank
@@ -20,6 +19,7 @@ from watchword_directory.roles import BuiltInRole, NoSuchRoles, RoleExists, Wron
 from watchword_directory.scim_tokens import ExpiryPassed, UnknownToken
 from watchword_directory.store import UnknownUser
 from watchword_directory.users import LastOwner, NameTaken
+from watchword_policy.identifiers import InvalidUsername
 from watchword_web.errors import FieldError, Problem
 
 _TAKEN: Final = {"username": "user name", "email": "e-mail address"}

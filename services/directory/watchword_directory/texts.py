@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from watchword_directory.emails import canonical_email
-from watchword_directory.names import canonical_username
+from watchword_policy.identifiers import MAX_EMAIL, MAX_USERNAME, canonical_email, canonical_username
 
 # Control characters, and marks that turn the direction of what follows: a name shows what it is.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -48,8 +47,8 @@ def birthdate(value: str) -> str:
     return value
 
 
-Username = Annotated[str, Field(max_length=128), AfterValidator(canonical_username)]
-Email = Annotated[str, Field(max_length=254), AfterValidator(canonical_email)]
+Username = Annotated[str, Field(max_length=MAX_USERNAME), AfterValidator(canonical_username)]
+Email = Annotated[str, Field(max_length=MAX_EMAIL), AfterValidator(canonical_email)]
 Text = Annotated[str, Field(max_length=256), AfterValidator(clean_text)]
 Lines = Annotated[str, Field(max_length=512), AfterValidator(clean_lines)]
 Link = Annotated[str, Field(max_length=2048), AfterValidator(web_address)]

@@ -135,7 +135,7 @@ async def _invited(reach: "Reach", username: str, email: str | None) -> str:
 async def _reset(reach: "Reach", username: str) -> str | None:
     from watchword_database.engine import Database, transaction
     from watchword_directory import store
-    from watchword_directory.names import canonical_username
+    from watchword_policy.identifiers import canonical_username
 
     directory = Database(reach.urls[Service.DIRECTORY], service=Service.DIRECTORY, pool_size=1)
     try:

@@ -8,14 +8,13 @@ from fastapi import APIRouter
 from watchword_database import Database, Session, transaction
 from watchword_directory import organization_table, store
 from watchword_directory.edge import Parts
-from watchword_directory.emails import InvalidEmail, canonical_email
 from watchword_directory.models import User
-from watchword_directory.names import InvalidUsername, canonical_username
 from watchword_directory.organization_documents import export_organization
 from watchword_directory.profiles import export
 from watchword_directory.standing import NOWHERE, standings
 from watchword_events.exports import Exported, IdentityExport, OrganizationExport, UserExport
 from watchword_events.names import Service
+from watchword_policy.identifiers import InvalidEmail, InvalidUsername, canonical_email, canonical_username
 from watchword_runtime.internal import Exporter, ExportQuery
 from watchword_runtime.internal import router as internal_router
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from scim2_models import InvalidValueException, Resource
 
-from watchword_directory.emails import InvalidEmail, canonical_email
 from watchword_directory.models import User
-from watchword_directory.names import RESERVED, InvalidUsername, canonical_username
+from watchword_directory.names import RESERVED
 from watchword_directory.profiles import NewUser
 from watchword_directory.texts import Link, Locale, Phone, Text, ZoneInfo
+from watchword_policy.identifiers import InvalidEmail, InvalidUsername, canonical_email, canonical_username
 
 Said = dict[str, JsonValue]
 

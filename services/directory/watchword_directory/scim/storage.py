@@ -43,7 +43,7 @@ from watchword_directory.groups import (
     organization_of_name,
 )
 from watchword_directory.models import Group, Membership, User
-from watchword_directory.names import InvalidUsername, candidates
+from watchword_directory.names import candidates
 from watchword_directory.organization_table import UnknownOrganization
 from watchword_directory.profiles import UserChanges
 from watchword_directory.ranks import AboveOwnRank, Reach
@@ -63,6 +63,7 @@ from watchword_directory.scim.sorting import Order
 from watchword_directory.texts import Text
 from watchword_directory.users import LastOwner, NameTaken, rise
 from watchword_events.contracts import UserUpdated
+from watchword_policy.identifiers import InvalidUsername
 
 _TRIES: Final = 20
 _NAME: Final = TypeAdapter[str](Text)

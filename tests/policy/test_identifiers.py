@@ -1,16 +1,17 @@
-"""The canonical form of e-mail addresses."""
+"""The canonical forms of e-mail addresses, user names and domains."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchword_directory.emails import InvalidEmail, canonical_email
+from watchword_policy.identifiers import InvalidEmail, canonical_email
 
 SAME = {
     "plain": ("ana@example.com", "ana@example.com"),
     "ascii upper case": ("Ana.Lopez@Example.COM", "ana.lopez@example.com"),
     "plus tag kept": ("ana+sso@example.com", "ana+sso@example.com"),
     "unicode domain": ("ana@münchen.example", "ana@xn--mnchen-3ya.example"),
+    "unicode domain with capitals of ASCII": ("ana@M\u00fcnchen.example", "ana@xn--mnchen-3ya.example"),
     "the same domain as A-labels": ("ana@XN--MNCHEN-3ya.example", "ana@xn--mnchen-3ya.example"),
     "one label, as in a lab": ("root@localhost", "root@localhost"),
     "reserved test domain": ("alice@demo.test", "alice@demo.test"),
