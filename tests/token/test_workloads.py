@@ -265,6 +265,31 @@ async def test_what_comes_out_is_as_its_audience_takes_it(site: Site, elsewhere:
     assert (said["access_token"].count("."), said["expires_in"], said["scope"]) == (2, 1800, "deploy read")
 
 
+@pytest.mark.spec("RFC 8707 2; RFC 8693 2.2.2")
+async def test_a_resource_that_is_open_to_every_client_is_open_to_a_workload(site: Site, elsewhere: WebSite) -> None:
+    taker = await known_to(site, any_client=True, scopes=["read"])
+    closed = await known_to(site, scopes=["read"])
+    issuer, app = await trusted(site, elsewhere), await runner(site)
+    for form, audience in (
+        ({"resource": taker}, taker),
+        ({"audience": taker}, taker),
+        ({"resource": taker, "audience": DEPLOY}, [taker, DEPLOY]),
+    ):
+        said = await exchange(site, app, issuer.token(), **form)
+        assert said["status"] == 200, said
+        assert (await site.claims(said["access_token"]))["aud"] == audience
+    answer = await site.token(app, grant_type=BEARER, assertion=issuer.token(), resource=taker)
+    assert answer.status_code == 200, answer.text
+    assert ((await site.claims(answer.json()["access_token"]))["aud"], answer.json()["scope"]) == (taker, "read")
+    said = await exchange(site, app, issuer.token(), resource=taker, audience=closed)
+    assert (said["status"], said["error"]) == (400, "invalid_target"), "one open, one not"
+    for other in (closed, f"{taker}/", "https://x.test"):
+        said = await exchange(site, app, issuer.token(), resource=other)
+        assert (said["status"], said["error"]) == (400, "invalid_target")
+        answer = await site.token(app, grant_type=BEARER, assertion=issuer.token(), resource=other)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
+
+
 async def test_our_own_tokens_are_no_foreign_ones(site: Site) -> None:
     app = await runner(site)
     tokens = await site.sign_in(await site.client(access="open"))

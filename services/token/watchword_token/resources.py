@@ -55,11 +55,15 @@ def resources_of(exports: Sequence[ResourceExport]) -> Resources:
 def requested_resource(form: Params, client: Client, resources: Resources = NO_RESOURCES) -> tuple[str, ...]:
     """The resources that the token shall be for, of those that the client may use. Spec: RFC 8707 2, 2.2."""
     resource = tuple(form.get("resource", "").split())
-    for each in resource:
-        known = resources.get(each)
-        if each not in client.audience and not (known is not None and known.is_open):
-            raise OAuthError("invalid_target", "The client may not use this resource")
+    if not all(is_for(client, each, resources) for each in resource):
+        raise OAuthError("invalid_target", "The client may not use this resource")
     return resource
+
+
+def is_for(client: Client, resource: str, resources: Resources) -> bool:
+    """Whether the client may have tokens for a resource: its own, or one that is open to every client."""
+    known = resources.get(resource)
+    return resource in client.audience or (known is not None and known.is_open)
 
 
 def shape_of(

@@ -23,7 +23,7 @@ from watchword_token.clients import Client
 from watchword_token.foreign import ForeignToken, NotAccepted, TrustedIssuers
 from watchword_token.issuing import Issuing, NotAllowed, TokenRequest, answer
 from watchword_token.profile import PRIVILEGED
-from watchword_token.resources import scope_for
+from watchword_token.resources import Resources, is_for, scope_for
 from watchword_token.subjects import check_issued_type
 from watchword_web.errors import OAuthError
 
@@ -68,7 +68,7 @@ class Workloads:
         if may_act is not None and (not isinstance(may_act, dict) or may_act.get("sub") != client.client_id):
             # RFC 8693 4.4: the token says who alone may act with it.
             raise refuse("The token names somebody else who may act")
-        check_targets(targets, client)
+        check_targets(targets, client, self._issuing.resources)
         granted = scope_for(format_scope(narrow(scope, client)), client, targets, self._issuing.resources)
         decision = await self._decide(foreign, facts, client, refuse)
         issuer = foreign.issuer
@@ -120,9 +120,9 @@ def facts_of(foreign: ForeignToken, client: Client, now: datetime) -> Facts:
         raise NotAccepted("The token's groups are neither a text nor a list") from None
 
 
-def check_targets(targets: tuple[str, ...], client: Client) -> None:
+def check_targets(targets: tuple[str, ...], client: Client, resources: Resources) -> None:
     """Raises NotAllowed unless the client may have tokens for all of these. Spec: RFC 8693 2.2.2; RFC 8707 2."""
-    if not {client.client_id, *client.audience}.issuperset(targets):
+    if not all(each == client.client_id or is_for(client, each, resources) for each in targets):
         raise NotAllowed("invalid_target", "The client may not have tokens for that audience or resource")
 
 
