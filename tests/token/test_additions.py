@@ -2,8 +2,9 @@
 
 import secrets
 
+import httpx2
 import pytest
-from tests.token.conftest import Site
+from tests.token.conftest import ISSUER, Site
 
 
 async def test_a_scope_tells_its_claims_in_access_tokens_where_it_says_so(site: Site) -> None:
@@ -48,3 +49,42 @@ async def test_permissions_are_the_persons_within_the_clients_and_follow_both(si
     assert "permissions" not in await site.claims((await site.sign_in(await site.client(), user))["access_token"])
     nothing = await site.client(permission_scope=[])
     assert (await site.claims((await site.sign_in(nothing, user))["access_token"]))["permissions"] == []
+
+
+@pytest.mark.spec("RFC 9068 3, 4")
+@pytest.mark.parametrize(
+    "scope", [("openid",), ("profile",), ("read",), ()], ids=lambda scope: " ".join(scope) or "none"
+)
+async def test_what_administers_is_for_the_administration_whatever_its_scope(
+    site: Site, scope: tuple[str, ...]
+) -> None:
+    user = await site.user(roles=["auditor"])
+    app = await site.client(permission_scope=["watchword:grants:read", "tickets:use"], audience=["https://a.test"])
+    token = (await site.sign_in(app, user, scope=scope))["access_token"]
+    assert (await site.claims(token))["aud"] == ["https://a.test", ISSUER]
+    assert (await called(site, token, "/api/v1/grants")).status_code == 200
+    assert (await called(site, token, "/api/v1/keys")).status_code == 403
+    nobody = (await site.sign_in(app, await site.user(), scope=scope))["access_token"]
+    assert (await called(site, nobody, "/api/v1/grants")).status_code == 403, "known, and may not"
+
+
+@pytest.mark.spec("RFC 8707 2.2; RFC 9068 3")
+async def test_what_does_not_administer_is_not_for_the_administration(site: Site) -> None:
+    user = await site.user(roles=["auditor"])
+    a = "https://a.test"
+    app = await site.client(permission_scope=["watchword:grants:read"], audience=[a, "https://b.test"])
+    for_one = (await site.sign_in(app, user, scope=("read",), resource=(a,)))["access_token"]
+    others = await site.client(permission_scope=["tickets:use"], audience=[a])
+    without = await site.client(audience=[a])
+    tokens = [for_one, await site.machine_token(app, resource=a)]
+    tokens += [(await site.sign_in(each, user, scope=("read",)))["access_token"] for each in (others, without)]
+    for token in tokens:
+        assert (await site.claims(token))["aud"] == a
+        assert (await called(site, token, "/api/v1/grants")).status_code == 401
+    machine = await site.machine_token(app)
+    assert ISSUER not in (await site.claims(machine))["aud"], "a client is no person"
+
+
+async def called(site: Site, token: str, path: str) -> httpx2.Response:
+    """The administration's answer to a bearer."""
+    return await site.http.get(path, headers={"Authorization": f"Bearer {token}"})

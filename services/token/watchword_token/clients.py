@@ -6,6 +6,7 @@ from typing import Literal
 from watchword_events.exports import ClientExport, ExchangePolicy
 from watchword_events.names import ClientId
 from watchword_policy import rules
+from watchword_policy.administration import is_administrative
 from watchword_policy.scopes import CLIENT_IP, PERSONAL, format_scope
 from watchword_runtime.client_authentication import ClientAuthentication
 from watchword_runtime.client_proofs import Proofs, proofs_of
@@ -27,7 +28,7 @@ class Client:
     does.  max_token_bytes: the longest token that it can keep, None for any.
     personal_credentials: whether scripts of persons may name it.  bound_to_networks: from where it asks for people
     whose tokens are good for their own address only; empty where they are not bound.  says_more: whether its tokens say
-    what `additions` knows.
+    what `additions` knows.  administers: whether people may administer Watchword through it, by its permission scope.
     """
 
     client_id: ClientId
@@ -63,6 +64,7 @@ class Client:
     personal_credentials: bool
     bound_to_networks: tuple[str, ...]
     says_more: bool
+    administers: bool
 
     @property
     def is_public(self) -> bool:
@@ -109,6 +111,7 @@ def client_of(export: ClientExport) -> Client:
         personal_credentials=export.personal_credentials,
         bound_to_networks=export.client_ip_ranges if export.bind_session_ip else (),
         says_more=export.permission_scope is not None or export.bind_session_ip or CLIENT_IP in export.scope,
+        administers=any(map(is_administrative, export.permission_scope or ())),
     )
 
 

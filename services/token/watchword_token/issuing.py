@@ -163,7 +163,7 @@ class Issuing:
         what it depends on ends at the latest.  lifetime_s: as for `shape_of`.  address: of the person's session.
         Spec: RFC 9068 2, 2.2; RFC 7516 4.1 (dir, A256GCM).
         """
-        client, now_s = request.client, int(request.now_s)
+        client, now_s, issuer = request.client, int(request.now_s), self.tokens.issuer
         named = subject
         if client.sector is not None:
             named = await self.subjects.recorded(client, subject, request.position)
@@ -173,12 +173,13 @@ class Issuing:
         if resource and access:
             access = access_at(access, client, resource)
         # A client that acts for itself is no person, and neither is the subject of a trusted issuer.
-        if self._additions.concern(client, scope) and subject != client.client_id and "fed:iss" not in lineage:
+        is_person = subject != client.client_id and "fed:iss" not in lineage
+        if is_person and self._additions.concern(client, scope):
             access = {**access, **await self._additions.of(client, subject, scope, address)}
         claims: dict[str, JsonValue] = {
-            "iss": self.tokens.issuer,
+            "iss": issuer,
             "sub": named,
-            "aud": audience_of(client, scope, resource, self.tokens.issuer),
+            "aud": audience_of(client, scope, resource, issuer, administers=is_person and client.administers),
             "exp": exp,
             "iat": now_s,
             "jti": new_id(),

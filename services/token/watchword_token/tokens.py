@@ -43,13 +43,18 @@ class Read(NamedTuple):
     kid: str
 
 
-def audience_of(client: Client, scope: str, resource: tuple[str, ...], issuer: str) -> JsonValue:
+def audience_of(
+    client: Client, scope: str, resource: tuple[str, ...], issuer: str, *, administers: bool = False
+) -> JsonValue:
     """Who shall accept the token: what was asked for, else the client's audience list, else the client itself.
 
+    administers: whether it is of a person who may administer Watchword through the client. Then it is for Watchword as
+    well, unless it was asked for somebody else, who could show it here.
     Spec: RFC 9068 3; RFC 8707 2.2.
     """
     audience = resource or client.audience or (client.client_id,)
-    if scope and issuer not in audience and not _OWN_SCOPES.isdisjoint(scope.split(" ")):
+    is_for_us = (administers and not resource) or not _OWN_SCOPES.isdisjoint(scope.split(" "))
+    if is_for_us and issuer not in audience:
         return [*audience, issuer]
     return audience[0] if len(audience) == 1 else list(audience)
 
