@@ -7,7 +7,10 @@ import pty
 import secrets
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +19,11 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from watchword.cli import app
+from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.platform import Platform
+from watchword_testkit.signin import Party
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
@@ -32,6 +38,7 @@ def run(platform: Platform) -> Run:
             *words,
             "--url",
             platform.issuer,
+            stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "WATCHWORD_ADMIN_TOKEN": token or platform.admin.admin_token},
@@ -49,9 +56,9 @@ async def test_keys_are_listed_rotated_and_revoked(run: Run) -> None:
     code, out, _ = await run("keys", "rotate", "--alg", "EdDSA", "--json")
     (made,) = json.loads(out)
     assert (code, made["state"], made["alg"]) == (0, "next", "EdDSA")
-    code, out, err = await run("keys", "revoke", made["kid"], "--wait")
+    code, out, err = await run("keys", "revoke", made["kid"], "--wait", "--yes")
     assert (code, out) == (0, f"revoked {made['kid']}\n"), err
-    code, _, err = await run("keys", "revoke", made["kid"])
+    code, _, err = await run("keys", "revoke", made["kid"], "--yes")
     assert code == 1
     assert "Already revoked" in err
 
@@ -93,13 +100,62 @@ async def test_what_would_end_is_counted_and_then_ended_everywhere(run: Run, pla
         pytest.param(("rules", "dry-run"), "--file", id="no rules"),
         pytest.param(("rules", "dry-run", "--without", "acme/unknown"), "no rule acme/unknown", id="no such rule"),
         pytest.param(("keys", "rotate", "--alg", "HS256"), "not valid", id="no such algorithm"),
-        pytest.param(("keys", "revoke", "unknown"), "No such key", id="no such key"),
+        pytest.param(("keys", "revoke", "unknown", "--yes"), "No such key", id="no such key"),
     ],
 )
 async def test_what_is_refused_is_said(run: Run, words: tuple[str, ...], complaint: str) -> None:
     code, _, err = await run(*words)
     assert code == 1
     assert complaint in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("revoke", "--all"), id="everything"),
+        pytest.param(("keys", "rotate", "--revoke"), id="the keys in use"),
+        pytest.param(("keys", "rotate", "--revoke", "--sessions"), id="the keys in use and sessions"),
+        pytest.param(("keys", "revoke", "unknown"), id="one key"),
+    ],
+)
+async def test_what_ends_much_is_not_done_unasked(run: Run, words: tuple[str, ...]) -> None:
+    code, out, err = await run(*words)
+    assert (code, out) == (1, "")
+    assert "say --yes" in err
+    assert (await run("keys", "list"))[0] == 0, "the key of this command is alive"
+
+
+@pytest.fixture
+async def laggard(platform: Platform, api: Api, canary: Canary) -> AsyncIterator[str]:
+    """A verifier that says that it follows, and has applied nothing."""
+    machine = {"grant_types": ["client_credentials"], "redirect_uris": [], "scope": "revocations:read"}
+    client = await Party.registered(api, platform.issuer, canary, **machine)
+    token = (await client.tokens(grant_type="client_credentials"))["access_token"]
+    report = {
+        "name": "laggard", "instance": "one", "audience": "https://laggard.test", "position": 0,
+        "staleness_bound_s": 300, "policy": "accept",
+    }  # fmt: skip
+    async with http_client(headers={"Authorization": f"Bearer {token}"}) as http:
+        receipts = f"{platform.issuer}/revocations/receipts"
+        assert (await http.post(receipts, json=report)).status_code == 204
+        yield f"{client.client_id}:laggard"
+        assert (await http.delete(f"{receipts}/one")).status_code == 204
+
+
+async def test_who_is_behind_is_named_and_the_command_fails(run: Run, laggard: str) -> None:
+    waiting = ("revoke", "--token-id", secrets.token_hex(8), "--wait", "--timeout-s", "1")
+    code, out, err = await run(*waiting)
+    assert (code, out) == (1, "")
+    assert laggard in err
+    code, out, err = await run(*waiting, "--json")
+    assert (code, json.loads(out)["complete"]) == (1, False)
+    assert laggard in err
+    for option in ((), ("--json",)):
+        (made,) = json.loads((await run("keys", "rotate", "--alg", "EdDSA", "--json"))[1])
+        code, out, err = await run("keys", "revoke", made["kid"], "--wait", "--yes", *option)
+        assert code == 1
+        assert (json.loads(out)["complete"] is False) if option else not out
+        assert laggard in err
 
 
 async def test_a_wrong_key_is_said(run: Run) -> None:
@@ -204,6 +260,46 @@ def test_what_is_printed_while_it_goes_on_reaches_its_reader(tmp_path: Path, std
     else:
         assert (tmp_path / "out").read_text() == "[one] line\n"
         assert "[one] line" not in shown
+
+
+class Pages(BaseHTTPRequestHandler):
+    """An API of many small pages, each in a moment."""
+
+    def do_GET(self) -> None:
+        _, _, number = self.path.partition("cursor=")
+        time.sleep(0.1)
+        body = json.dumps({"items": [{"id": number}], "next": str(int(number or 0) + 1) if number != "19" else None})
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Not where the tests write."""
+
+
+@pytest.mark.parametrize("stderr_is", ["file", "terminal"])
+def test_a_list_of_many_quick_pages_says_that_it_goes_on(tmp_path: Path, stderr_is: str) -> None:
+    """Each page is there at once, and all of them take long."""
+    ours, theirs = pty.openpty()
+    program = (
+        "from pathlib import Path; from watchword.commands import remote; remote._PATIENCE_S = 0.5\n"
+        "with remote.remote(Path('.'), 'http://127.0.0.1:{}', 'key') as found: print(len(found.items('/users')))"
+    )
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server, (tmp_path / "err").open("wb") as file:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        command = [sys.executable, "-c", program.format(server.server_port)]
+        stderr = theirs if stderr_is == "terminal" else file
+        done = subprocess.run(command, stdin=theirs, stdout=subprocess.PIPE, stderr=stderr, check=True)
+        server.shutdown()
+        thread.join()
+    assert done.stdout == b"20\n"
+    os.write(theirs, b".")  # something to read, where nothing was shown
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert ("so far" in shown) == (stderr_is == "terminal"), shown
+    assert (tmp_path / "err").read_bytes() == b""
 
 
 async def test_files_without_a_document_are_no_success(run: Run, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_after_everything_was_revoked_the_operator_gets_in_again(tmp_path: Path)
 
     up = Up(tmp_path / "data").until_ready()
     first = up.access["admin_token"]
-    done = run("revoke", "--all", "--wait")
+    done = run("revoke", "--all", "--wait", "--yes")
     assert done.returncode == 0, done.stderr
     assert "watchword admin key" in done.stdout
     refused = run("users", "list")
@@ -256,7 +256,7 @@ def test_after_everything_was_revoked_the_operator_gets_in_again(tmp_path: Path)
     assert run("admin", "key").returncode == 0
     second = up.access["admin_token"]
     assert run("users", "list").returncode == 0
-    assert run("revoke", "--all", "--wait").returncode == 0
+    assert run("revoke", "--all", "--wait", "--yes").returncode == 0
     up.process.send_signal(signal.SIGTERM)
     assert up.until_ended() == 0
     again = Up(tmp_path / "data").until_ready()

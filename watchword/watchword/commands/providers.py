@@ -14,6 +14,7 @@ from watchword.commands.remote import (
     Yes,
     confirm,
     fail,
+    progress,
     remote,
     show,
     tell,
@@ -156,8 +157,13 @@ def delete(
 
 def _dependents(installation: Remote, which: str) -> list[dict[str, Any]]:
     """Active users for whom the provider is the only way in."""
-    people = {each["user_id"] for each in installation.items("/identities", provider_id=which, only="true")}
-    states = [installation.call("GET", f"/credentials/{user_id}") for user_id in sorted(people)]
-    lost = [state["user_id"] for state in states if not (state["has_password"] or state["passkeys"])]
-    users = [installation.call("GET", f"/users/{user_id}") for user_id in lost]
-    return [user for user in users if user["active"]]
+    with progress(f"Looking for who depends on {which}") as goes_on:
+        people = {each["user_id"] for each in installation.items("/identities", provider_id=which, only="true")}
+        found = []
+        for number, user_id in enumerate(sorted(people), start=1):
+            goes_on(f"Looking at {number} of {len(people)} people")
+            state = installation.call("GET", f"/credentials/{user_id}")
+            if not (state["has_password"] or state["passkeys"]):
+                user = installation.call("GET", f"/users/{user_id}")
+                found += [user] if user["active"] else []
+    return found

@@ -3,8 +3,9 @@
 import json
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 DATA_DIR = Path(".data")
 _PATIENCE_S = 2.0
+_IS_SHOWN: ContextVar[bool] = ContextVar("_IS_SHOWN", default=False)
 
 DataDir = Annotated[Path, typer.Option(help="Data directory of `watchword up`, to find it by", file_okay=False)]
 Url = Annotated[str | None, typer.Option(help="The issuer; read from access.json when left out")]
@@ -66,12 +68,14 @@ class Remote:
         """Every item of a list, page after page. given: what narrows it."""
         found: list[dict[str, Any]] = []
         cursor = None
-        while True:
-            page = self.call("GET", path, params={**given, "cursor": cursor} if cursor else given)
-            found += page["items"]
-            cursor = page.get("next")
-            if cursor is None:
-                return found
+        with progress(f"Reading {path}") as goes_on:
+            while True:
+                page = self.call("GET", path, params={**given, "cursor": cursor} if cursor else given)
+                found += page["items"]
+                cursor = page.get("next")
+                if cursor is None:
+                    return found
+                goes_on(f"Reading {path}: {len(found)} so far")
 
 
 @contextmanager
@@ -94,18 +98,22 @@ def access(data_dir: Path, url: str | None, token: str | None) -> tuple[str, str
 
 
 @contextmanager
-def progress(what: str) -> Iterator[None]:
-    """On a terminal, what takes over two seconds says that it goes on. What is printed meanwhile goes where it goes."""
-    if not sys.stderr.isatty():
-        yield
+def progress(what: str) -> Iterator[Callable[[str], None]]:
+    """On a terminal, what takes over two seconds says that it goes on. What is printed meanwhile goes where it goes.
+
+    Comes back with what says how far it is. Within another, the outer one is shown.
+    """
+    if _IS_SHOWN.get() or not sys.stderr.isatty():
+        yield lambda said: None
         return
     from rich.console import Console
     from rich.live import Live
     from rich.spinner import Spinner
 
+    spinner = Spinner("dots", f"{what} …")
     # With redirection what a file or a pipe was to get would be shown at the terminal instead.
     shown = Live(
-        Spinner("dots", f"{what} …"),
+        spinner,
         console=Console(stderr=True),
         refresh_per_second=12.5,
         transient=True,
@@ -113,9 +121,11 @@ def progress(what: str) -> Iterator[None]:
     )
     timer = threading.Timer(_PATIENCE_S, shown.start)
     timer.start()
+    outer = _IS_SHOWN.set(True)
     try:
-        yield
+        yield lambda said: spinner.update(text=f"{said} …")
     finally:
+        _IS_SHOWN.reset(outer)
         timer.cancel()
         timer.join()
         shown.stop()
@@ -162,6 +172,12 @@ def confirm(question: str, yes: bool) -> None:
     if not sys.stdin.isatty():
         fail("say --yes where nobody can be asked")
     typer.confirm(question, abort=True)
+
+
+def check_everywhere(said: str, done: Mapping[str, Any]) -> None:
+    """Ends the command with 1 and the names when somebody who was waited for may still accept what was ended."""
+    if done.get("complete") is False:
+        fail(f"{said}, but still behind: {', '.join(each['name'] for each in done['behind']) or 'the ledger'}")
 
 
 def say(line: str) -> None:

@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, fail, remote, say, show, tell
+from watchword.commands.remote import (
+    DATA_DIR,
+    AsJson,
+    DataDir,
+    Token,
+    Url,
+    Yes,
+    check_everywhere,
+    confirm,
+    fail,
+    remote,
+    say,
+    show,
+    tell,
+)
 
 Value = str | None
 
@@ -26,6 +40,7 @@ def revoke(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would end")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when nobody accepts it any more")] = False,
     timeout_s: Annotated[float, typer.Option(help="With --wait: at the latest after so many seconds")] = 10.0,
+    yes: Yes = False,
     data_dir: DataDir = DATA_DIR,
     url: Url = None,
     token: Token = None,
@@ -54,19 +69,20 @@ def revoke(
     if wait and not dry_run:
         params |= {"wait": "all", "timeout_s": str(timeout_s)}
     with remote(data_dir, url, token, timeout_s=90) as installation:
+        if claim == "all" and not dry_run:
+            confirm("End everything? Everybody is signed out, and every token and API key is dead.", yes)
         done = installation.call("POST", "/revocations", body, params=params)
-    if as_json:
-        say(json.dumps(done))
-        return
     if dry_run:
-        _tell(done)
+        say(json.dumps(done)) if as_json else _tell(done)
         return
     said = f"revoked {claim} {value or ''}".rstrip() + f" (entry {done['id']})"
-    if wait and done.get("complete") is False:
-        fail(f"{said}, but still behind: {', '.join(each['name'] for each in done['behind']) or 'the ledger'}")
-    say(said + (", everywhere" if wait else ""))
-    if claim == "all":
+    if as_json:
+        say(json.dumps(done))
+    elif done.get("complete") is not False:
+        say(said + (", everywhere" if wait else ""))
+    if claim == "all" and not as_json:
         say("The key that this command used ended with it: `watchword admin key` draws another.")
+    check_everywhere(said, done)
 
 
 def _tell(counted: Mapping[str, Any]) -> None:

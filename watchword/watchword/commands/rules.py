@@ -17,6 +17,7 @@ from watchword.commands.remote import (
     Token,
     Url,
     fail,
+    progress,
     remote,
     say,
     show,
@@ -57,7 +58,7 @@ def dry_run(
     described = list(_described(files or ()))
     if not described and not without:
         fail("give AccessRule documents with --file, or name a rule with --without")
-    with remote(data_dir, url, token) as installation:
+    with remote(data_dir, url, token) as installation, progress("Trying the rules"):
         rules = [_proposed(installation, each) for each in described]
         removed = [_saved(installation, each)["id"] for each in without or ()]
         found = installation.call("POST", "/decisions/dry-run", {"rules": rules, "removed": removed})
