@@ -1,9 +1,16 @@
 """`Watchword-Position`: what a write did is seen by whoever asks for it, at whichever worker, without sleeping."""
 
+import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
+import httpx2
 import pytest
+from sqlalchemy.event import listen, remove
 
+from watchword_events.names import EPOCH_SHIFT, Service
 from watchword_runtime import positions
 from watchword_testkit.api import Api
 from watchword_testkit.factory import WorkerPlatform
@@ -59,15 +66,103 @@ async def test_what_no_answer_carried_is_refused(api: Api, platform: Platform, s
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize("never", ["feed:9007199254740991", "admin.scope:999999999999", "directory.user:999999999999"])
+async def ahead(platform: Platform, by: int) -> str:
+    """A position of admin's that nobody has given out."""
+    return f"admin.scope:{await newest(platform) + by}"
+
+
+async def newest(platform: Platform) -> int:
+    found = await platform.database.open(Service.ADMIN).ask("SELECT row_id FROM bus.published WHERE owner = 'admin'")
+    return int(found)
+
+
+@pytest.fixture
+async def written(api: Api) -> str:
+    """The position of a write."""
+    made = await api.call("POST", "/scopes", {"name": f"p:{secrets.token_hex(4)}", "description": "P"})
+    position: str = made.headers[HEADER]
+    assert (await api.client.get("/scopes", headers={HEADER: position})).status_code == 200
+    return position
+
+
 async def test_what_is_not_reached_in_time_is_to_be_asked_again(
-    api: Api, platform: Platform, monkeypatch: pytest.MonkeyPatch, never: str
+    api: Api, platform: Platform, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     monkeypatch.setattr(positions, "LONGEST_S", 0.1)
+    feed = int(written.rpartition(":")[2])
+    for never in (f"feed:{feed + 1_000_000}", f"feed:{feed + (1 << EPOCH_SHIFT)}", await ahead(platform, 1_000_000)):
+        answer = await api.client.get("/scopes", headers={HEADER: never})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        answer = await api.client.get(f"{platform.issuer}/oauth2/userinfo", headers={HEADER: never})
+        assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+
+
+@pytest.mark.parametrize("never", ["feed:9007199254740991", "admin.scope:999999999", "directory.user:999999999999"])
+async def test_what_cannot_have_been_given_out_is_refused_at_once(
+    api: Api, platform: Platform, written: str, never: str
+) -> None:
     answer = await api.client.get("/scopes", headers={HEADER: never})
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    answer = await api.client.get(f"{platform.issuer}/oauth2/userinfo", headers={HEADER: never})
-    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    answer = await api.client.post(f"{platform.issuer}/oauth2/token", headers={HEADER: f"{written} {never}"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+@asynccontextmanager
+async def waiting(platform: Platform, position: str, count: int) -> AsyncIterator[list[asyncio.Task[httpx2.Response]]]:
+    """So many strangers' requests that demand a position."""
+    async with http_client() as http:
+        asked = [
+            asyncio.create_task(http.get(f"{platform.issuer}/livez", headers={HEADER: position})) for _ in range(count)
+        ]
+        yield asked
+        await asyncio.wait(asked)
+
+
+async def test_however_many_wait_one_of_them_asks_the_database(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    assert platform.process is not None
+    monkeypatch.setattr(positions, "LONGEST_S", 2.0)
+    looks, running, most = 0, 0, 0
+
+    def began(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        nonlocal looks, running, most
+        if "bus.published" in statement:
+            looks, running = looks + 1, running + 1
+            most = max(most, running)
+
+    def ended(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        nonlocal running
+        running -= "bus.published" in statement
+
+    engine = platform.process.database.engine.sync_engine
+    listen(engine, "before_cursor_execute", began)
+    listen(engine, "after_cursor_execute", ended)
+    try:
+        async with waiting(platform, await ahead(platform, 1000), 50):
+            async with asyncio.timeout(20):
+                while looks < 20:
+                    await asyncio.sleep(0.01)
+    finally:
+        remove(engine, "before_cursor_execute", began)
+        remove(engine, "after_cursor_execute", ended)
+    assert most == 1
+
+
+async def test_more_than_a_few_do_not_wait_and_what_is_reached_is_answered(
+    api: Api, platform: Platform, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setattr(positions, "LONGEST_S", 2.0)
+    monkeypatch.setattr(positions, "MOST_WAITING", 3)
+    async with waiting(platform, await ahead(platform, 1000), 10) as asked:
+        refused: set[asyncio.Task[httpx2.Response]] = set()
+        async with asyncio.timeout(20):
+            while len(refused) < 7:
+                done, _ = await asyncio.wait(set(asked) - refused, return_when=asyncio.FIRST_COMPLETED)
+                refused |= done
+        assert {(each.result().status_code, each.result().headers["retry-after"]) for each in refused} == {(503, "1")}
+        assert len(refused) == 7
+        assert (await api.client.get("/scopes", headers={HEADER: written})).status_code == 200
 
 
 async def test_at_two_workers_every_write_is_seen_by_the_other(platform_factory: PlatformFactory) -> None:

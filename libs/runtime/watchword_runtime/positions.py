@@ -7,7 +7,8 @@ and the revocations of it. So nobody sleeps and retries. The text is opaque to c
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from watchword_database import Database, transaction
 from watchword_database.engine import noting_events
-from watchword_events.names import Service
+from watchword_database.outages import note_interruption
+from watchword_events.names import Position, Service, epoch_of
 from watchword_runtime.broker import Broker, Follower
 from watchword_runtime.feed import Feed
 from watchword_web.errors import BadRequest, OAuthError, Problem
@@ -25,15 +27,87 @@ from watchword_web.surfaces import Surface, route_path, surface_of
 
 HEADER: Final = b"watchword-position"
 LONGEST_S: Final = 5.0
+MOST_WAITING: Final = 64  # for one owner's events, at one time in one process
+FARTHEST: Final = 10_000_000  # an outbox that fills for as long as NATS is away stays below it
 _LOOK_S: Final = 0.01
 _MOST: Final = 2048
 _PART: Final = re.compile(r"feed:(\d{1,16})|(authz|token|federation|directory|admin)\.([a-z_]{1,32}):(\d{1,18})")
+_FAR: Final = "Watchword-Position lies far beyond everything that was written"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PUBLISHED: Final = text("SELECT row_id, stream_seq FROM bus.published WHERE owner = :owner")
 
 
 class NotReached(ConnectionError):
     """This instance has not seen the write within the time: 503, to be asked again."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """A request that waits. place: which it demands.  seq: where that is in the owner's stream, once it is known."""
+
+    place: int
+    followers: Sequence[Follower]
+    done: asyncio.Future[None]
+    seq: int | None = None
+
+    def end(self, error: Exception | None = None) -> None:
+        """The wait is over, unless the request has gone already."""
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+
+
+class _Rounds:
+    """Everybody who waits is served by one look, and looks follow each other while anybody waits.
+
+    However many demand what does not come, the database is asked by one of them at a time. More than MOST_WAITING are
+    not let wait, but each is looked for once: what has been reached is answered in any case.
+    """
+
+    def __init__(self, look: Callable[[Sequence[_Waiting]], Awaitable[None]]) -> None:
+        """look: settles those whose wait is over."""
+        self._look = look
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def reach(self, place: int, followers: Sequence[Follower]) -> None:
+        """Returns when the place was reached. Raises BadRequest, NotReached."""
+        waiting = _Waiting(place, followers, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._task is None:
+            self._task = asyncio.create_task(self._go_on(), name="positions")
+        await waiting.done
+
+    async def _go_on(self) -> None:
+        try:
+            while self._waiting:
+                looked_for, self._waiting = self._waiting, []
+                left = await self._looked(looked_for)
+                self._waiting = left + self._waiting
+                if self._waiting:
+                    await asyncio.sleep(_LOOK_S)
+        finally:
+            self._task = None
+
+    async def _looked(self, waiting: Sequence[_Waiting]) -> list[_Waiting]:
+        """Those who wait on after a look."""
+        waiting = _still(waiting)
+        try:
+            await self._look(waiting)
+            refused = _still(waiting)[MOST_WAITING:]
+        except Exception as error:
+            note_interruption("positions.not_seen", error)
+            refused = waiting
+        for each in refused:
+            each.end(NotReached())
+        return _still(waiting)
+
+
+def _still(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    return [each for each in waiting if not each.done.done()]
 
 
 class Positions:
@@ -43,6 +117,8 @@ class Positions:
         self._database = database
         self._feed = feed
         self._brokers: list[Broker] = []
+        self._of_feed = _Rounds(self._look_at_feed)
+        self._of_owners = {owner: _Rounds(partial(self._look_at_outbox, owner)) for owner in Service}
 
     def follow(self, broker: Broker) -> None:
         """What the broker's consumers and tails have dealt with counts."""
@@ -58,42 +134,58 @@ class Positions:
         feed, events = _read(demanded)
         try:
             async with asyncio.timeout(LONGEST_S):
-                await _until(partial(self._feed_is_at, feed))
+                if self._feed.position < feed:
+                    await self._of_feed.reach(feed, [])
                 for (owner, entity), row_id in events.items():
-                    await self._deal_with(owner, entity, row_id)
+                    if followers := self._followers(owner, entity):
+                        await self._of_owners[owner].reach(row_id, followers)
         except TimeoutError:
             raise NotReached(demanded) from None
-
-    async def _feed_is_at(self, position: int) -> bool:
-        return self._feed.position >= position
-
-    async def _deal_with(self, owner: Service, entity: str, row_id: int) -> None:
-        """Returns when the owner's event has been dealt with here, wherever it is of interest."""
-        if not self._followers(owner, entity):
-            return
-        while (seq := await self._published(owner, row_id)) is None:
-            await asyncio.sleep(_LOOK_S)
-        await self.until_dealt_with(owner, entity, seq)
 
     async def until_dealt_with(self, owner: Service, entity: str, seq: int) -> None:
         """Returns when whoever is interested in the entity here has dealt with the owner's stream up to this place."""
         for each in self._followers(owner, entity):
-            await _until(partial(each.has_dealt_with, seq))
+            while not await each.has_dealt_with(seq):
+                await asyncio.sleep(_LOOK_S)
 
     def _followers(self, owner: Service, entity: str) -> list[Follower]:
         return [each for broker in self._brokers for each in broker.followers if each.hears(owner, entity)]
 
-    async def _published(self, owner: Service, row_id: int) -> int | None:
-        """A place in the owner's stream at or behind the event; None while it has not been published."""
+    async def _look_at_feed(self, waiting: Sequence[_Waiting]) -> None:
+        position = self._feed.position
+        for each in waiting:
+            if position >= each.place:
+                each.end()
+            elif self._feed.ready and _is_far(each.place, position):
+                each.end(BadRequest(_FAR))
+
+    async def _look_at_outbox(self, owner: Service, waiting: Sequence[_Waiting]) -> None:
+        if any(each.seq is None for each in waiting):
+            newest, seq = await self._published(owner)
+            for each in waiting:
+                if each.seq is None and newest >= each.place:
+                    each.seq = seq
+                elif each.seq is None and each.place - newest > FARTHEST:
+                    each.end(BadRequest(_FAR))
+        asked = {(follower, each.seq) for each in waiting if each.seq is not None for follower in each.followers}
+        answers = await asyncio.gather(*(follower.has_dealt_with(seq) for follower, seq in asked))
+        dealt = {which for which, answer in zip(asked, answers, strict=True) if answer}
+        for each in waiting:
+            if each.seq is not None and all((follower, each.seq) in dealt for follower in each.followers):
+                each.end()
+
+    async def _published(self, owner: Service) -> tuple[int, int]:
+        """The newest row of the owner's outbox that was published, and a place in its stream at or behind the event."""
         async with transaction(self._database) as session:
             found = await (await session.connection()).execute(_PUBLISHED, {"owner": owner.value})
             row = found.one_or_none()
-        return None if row is None or row[0] < row_id else int(row[1])
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
 
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    while not await condition():
-        await asyncio.sleep(_LOOK_S)
+def _is_far(demanded: int, known: int) -> bool:
+    """Whether the ledger cannot have got there since: a restore begins the next epoch, anywhere in it."""
+    epochs = epoch_of(Position(demanded)) - epoch_of(Position(known))
+    return epochs > 1 or (epochs == 0 and demanded - known > FARTHEST)
 
 
 def _read(demanded: str) -> tuple[int, dict[tuple[Service, str], int]]:
