@@ -1,16 +1,17 @@
 """Who may do what at the console: what the same role may do at the API."""
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 from tests.admin.conftest import CLIENT, PROVIDER
 
 from watchword_admin.console import routes
-from watchword_admin.console.rooms import CALLS
+from watchword_admin.console.rooms import CALLS, client_page, may_follow
 from watchword_policy.administration import (
     ADMINISTRATOR,
     AUDITOR,
@@ -21,7 +22,38 @@ from watchword_policy.administration import (
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
-from watchword_testkit.platform import Platform
+from watchword_testkit.databases import Template
+from watchword_testkit.platform import Platform, in_this_process, prepared
+from watchword_testkit.servers import Postgres
+from watchword_testkit.signin import REDIRECT_URI, Party, SignIn
+from watchword_testkit.web import Site, web_site
+
+
+@pytest.fixture(scope="module")
+async def web(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """Where a stranger publishes the document that is its client id."""
+    async with web_site(tmp_path_factory.mktemp("web")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+async def module_platform(
+    postgres: Postgres, database_template: Template, tmp_path_factory: pytest.TempPathFactory, web: Site
+) -> AsyncIterator[Platform]:
+    """An installation of this file's own, where documents on the web are clients. At its end no secret is found."""
+    settings = {"client_document_hosts": "localhost", "outbound_ca_file": str(web.ca_file)}
+    async with (
+        prepared(postgres, database_template, tmp_path_factory.mktemp("roles")) as made,
+        in_this_process(made, **settings) as running,
+    ):
+        yield running
+        await running.check_secrets()
+
+
+@pytest.fixture
+async def platform(module_platform: Platform) -> Platform:
+    """The same."""
+    return module_platform
 
 
 async def somebody(browser: Browser, platform: Platform, api: Api, role: str, organization: str = "") -> None:
@@ -161,10 +193,12 @@ def template_of(method: str, path: str) -> str:
 
 
 @pytest.fixture(scope="module")
-async def things(module_platform: Platform, organization: str) -> list[str]:
+async def things(module_platform: Platform, organization: str, web: Site) -> list[str]:
     """The pages of one thing of each kind, all of one organization that can be."""
     api, name, of = module_platform.api(), secrets.token_hex(4), {"organization": organization}
-    user = await api.create("/users", username=f"shown-{name}", password=secrets.token_urlsafe(16), **of)
+    password = secrets.token_urlsafe(16)
+    module_platform.canary.add("password", password)
+    user = await api.create("/users", username=f"shown-{name}", password=password, **of)
     group = await api.create("/groups", name=f"shown-{name}", **of)
     await api.call("POST", f"/groups/{group['id']}/members", {"add": [user["id"]]})
     await api.create(f"/organizations/{organization}/domains", domain=f"{name}.example")
@@ -188,6 +222,7 @@ async def things(module_platform: Platform, organization: str) -> list[str]:
     await api.create("/scim-tokens", name=f"shown-{name}")
     await api.create("/api-keys", name=f"shown-{name}", scope=["watchword:scim"])
     ended = await api.create("/revocations", claim="sub", value=user["id"])
+    decided = await sign_in_to_a_document(module_platform, api, web, f"shown-{name}", password)
     return [
         f"/admin/users/{user['id']}",
         f"/admin/groups/{group['id']}",
@@ -204,7 +239,58 @@ async def things(module_platform: Platform, organization: str) -> list[str]:
         f"/admin/resources/{resource['id']}",
         f"/admin/service-accounts/shown%252F{name}",
         f"/admin/revocations/{ended['id']}",
+        f"/admin/decisions/{decided}",
     ]
+
+
+async def sign_in_to_a_document(platform: Platform, api: Api, web: Site, username: str, password: str) -> str:
+    """Somebody allows a client whose id is a URL, which gets a grant; the id of what a rule decided about it."""
+    path = f"/{secrets.token_hex(4)}/client.json"
+    grants = ["authorization_code", "refresh_token"]
+    document = {"client_name": "Agent", "redirect_uris": [REDIRECT_URI], "grant_types": grants}
+    url = web.put(path, {**document, "client_id": f"{web.url}{path}"})
+    await api.create("/rules", name=f"agents-{secrets.token_hex(4)}", expression="true")
+    async with platform.browser() as browser:
+        party = Party(platform.issuer, url, None, REDIRECT_URI, "none", (platform.canary,))
+        await SignIn(browser, party, scope="openid profile").with_password(username, password)
+    async with asyncio.timeout(20):  # decisions are written behind
+        while not (decided := (await api.get("/decisions", client_id=url))["items"]):
+            await asyncio.sleep(0.05)
+    assert isinstance(decided, list)
+    for room in ("grants", "consents"):
+        items = (await api.get(f"/{room}"))["items"]
+        assert isinstance(items, list)
+        assert url in {each["client_id"] for each in items}, room
+    return str(decided[0]["id"])
+
+
+async def test_a_client_that_is_a_document_has_its_row_among_documents(
+    platform: Platform, api: Api, canary: Canary, things: list[str]
+) -> None:
+    (listed,) = (await api.get("/client-documents"))["items"]  # type: ignore[misc]
+    url = str(listed["client_id"])
+    (grant,) = (await api.get("/grants", client_id=url))["items"]  # type: ignore[misc]
+    wanted = f"/admin/client-documents?client_id={quote(url, safe='')}"
+    assert client_page(url) == wanted
+    async with platform.browser(canary) as browser:
+        await somebody(browser, platform, api, ADMINISTRATOR)
+        user = f"/admin/users/{grant['user_id']}"
+        decision = things[-1]
+        for path in ("/admin/applications", "/admin/grants", "/admin/consents", user, decision):
+            page = await browser.send("GET", path)
+            assert page.status == 200, (path, page.body)
+            assert urljoin(page.url, page.links["Agent"]) == f"{platform.issuer}{wanted}", path
+        page = await browser.open(f"{platform.issuer}{wanted}")
+        assert url in page.body
+        for other in ("https://nowhere.example/client.json", "../..", "a/b"):
+            page = await browser.open(f"{platform.issuer}{client_page(other)}")
+            assert page.status in {200, 404}, (other, page.body)
+
+
+def test_an_address_that_is_no_page_of_the_console_is_nobody_s_to_follow() -> None:
+    for path in ("/admin/applications/https://a.example/x", "/admin/nowhere", "/", ""):
+        assert may_follow({ADMINISTRATOR}, "GET", path) is False
+        assert may_follow({ADMINISTRATOR}, "POST", path) is False
 
 
 async def test_the_help_desk_helps_people_and_nothing_else(platform: Platform, api: Api, canary: Canary) -> None:

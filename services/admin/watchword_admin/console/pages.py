@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from watchword_admin import client_documents, provider_kinds, store
 from watchword_admin.console import fields
 from watchword_admin.console.answers import worded
+from watchword_admin.console.rooms import client_page
 from watchword_admin.console.sessions import Sessions, Visit
 from watchword_admin.edge import Parts
 from watchword_admin.organizations import short_names
@@ -68,6 +69,7 @@ class Console:
             scripts=scripts,
             here=here,
             may=visit.may,
+            client_page=client_page,
             visit=visit,
             csrf=visit.csrf,
             **context,

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, JsonValue
 from watchword_admin.console.kinds import KINDS
 from watchword_admin.console.kinds.shapes import Column, Deed, Field, Kind
 from watchword_admin.console.pages import Console, Handler, Names, cursor_of, following
+from watchword_admin.console.rooms import client_page
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Document, Listed, Refused
 from watchword_web.devices import device_of
@@ -329,7 +330,7 @@ def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, st
         case "user":
             shown, link = names.users.get(str(value), value), f"/admin/users/{value}"
         case "client":
-            shown, link = names.clients.get(str(value), value), f"/admin/applications/{value}"
+            shown, link = names.clients.get(str(value), value), client_page(str(value))
         case "provider":
             shown, link = names.providers.get(str(value), value), f"/admin/providers/{value}"
         case "organization":

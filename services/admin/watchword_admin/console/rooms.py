@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Final
+from urllib.parse import quote
 
 from watchword_admin.console.kinds import KINDS
 from watchword_events.exports import UserExport
@@ -198,6 +199,13 @@ def roles_of(user: UserExport) -> frozenset[str]:
     return frozenset(user.roles) | ({ORGANIZATION_ADMINISTRATOR} if administered(user) else frozenset())
 
 
+def client_page(client_id: str) -> str:
+    """Where a client is shown: one whose id is the address of a document, in its row among the others that are."""
+    if client_id.startswith("https://"):
+        return f"/admin/client-documents?client_id={quote(client_id, safe='')}"
+    return f"/admin/applications/{quote(client_id, safe='')}"
+
+
 def may_enter(roles: Collection[str], method: str, path: str) -> bool:
     """Whether somebody with these roles may ask for a page, or send a form there. path: a template of the table.
 
@@ -207,8 +215,10 @@ def may_enter(roles: Collection[str], method: str, path: str) -> bool:
 
 
 def may_follow(roles: Collection[str], method: str, address: str) -> bool:
-    """The same for an address as it stands in a link or a form. Raises KeyError as `may_enter`."""
-    return may_enter(roles, method, _template(method, address.partition("?")[0].partition("#")[0]))
+    """The same for an address as it stands in a link or a form; nobody may for one that is no page of the console."""
+    path = address.partition("?")[0].partition("#")[0]
+    template = next((template for pattern, template in _patterns(method) if pattern.fullmatch(path)), None)
+    return template is not None and may_enter(roles, method, template)
 
 
 @cache
@@ -216,10 +226,3 @@ def _patterns(method: str) -> tuple[tuple[re.Pattern[str], str], ...]:
     """Paths with the fewest parameters first: `new` is not the id of anything."""
     paths = sorted((path for asked, path in CALLS if asked == method), key=lambda path: path.count("{"))
     return tuple((re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))), path) for path in paths)
-
-
-def _template(method: str, path: str) -> str:
-    for pattern, template in _patterns(method):
-        if pattern.fullmatch(path):
-            return template
-    raise KeyError((method, path))

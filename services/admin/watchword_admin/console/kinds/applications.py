@@ -138,6 +138,7 @@ CLIENT_DOCUMENTS: Final = Kind(
     lead="Applications whose id is the address of a document that describes them. Nobody here has vouched for them.",
     empty="None was seen.",
     name="client_name",
+    filters=("client_id",),
     columns=(
         Column("client_name", "Name"),
         Column("client_id", "Address", "code"),
