@@ -21,6 +21,7 @@ from watchword_admin.console.pages import (
     read_application,
     read_provider,
     show_application,
+    shown_of_application,
 )
 from watchword_admin.console.sessions import Visit
 from watchword_admin.organizations import NoSuchOrganization
@@ -55,13 +56,14 @@ async def save_application(console: Console, request: Request, visit: Visit) -> 
     form = await console.sessions.read_form(request, visit)
     client_id = str(request.path_params["client_id"])
     known = await read_application(console, client_id)
+    members = fields.client_changes(form, await shown_of_application(console, client_id))
+    if not members:
+        return console.go(f"/admin/applications/{client_id}")
     try:
-        saved = await changes.update_client(
-            console.parts, client_id, fields.client_members(form), console.parts.endings.here()
-        )
+        saved = await changes.update_client(console.parts, client_id, members, console.parts.endings.here())
     except (ValidationError, ShortNameTaken, BuiltIn) as wrong:
         return application_form(console, request, visit, values=form, errors=_errors(wrong), known=known)
-    log.info("client.changed", client_id=client_id, by_user=visit.user.id)
+    log.info("client.changed", client_id=client_id, fields=sorted(members), by_user=visit.user.id)
     if saved.client_secret is None:
         return console.go(f"/admin/applications/{client_id}")
     return await show_application(console, request, visit, secret=saved.client_secret)

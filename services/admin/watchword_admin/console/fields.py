@@ -5,17 +5,36 @@ from typing import Final
 
 from pydantic import JsonValue, ValidationError
 
-from watchword_admin.client_documents import ClientView
+from watchword_admin.client_documents import ClientDocument, Grant
 from watchword_admin.console.exchange import exchange_members, exchange_values
 from watchword_admin.oauth_documents import OAuthDocument
 from watchword_admin.presets import Preset, PresetField
 from watchword_admin.provider_kinds import ProviderView
+from watchword_events.exports import ClientAuthMethod
+from watchword_web.texts import Text
 
 Values = dict[str, str]
 Errors = dict[str, str]
 
 _LINES: Final = ("redirect_uris", "post_logout_redirect_uris", "allowed_origins", "audience")
-_GRANTS: Final = ("authorization_code", "refresh_token", "client_credentials")
+GRANTS: Final[Mapping[Grant, Text]] = {
+    "authorization_code": Text("Sign people in (authorization code)"),
+    "refresh_token": Text("Stay signed in (refresh token)"),
+    "client_credentials": Text("Act for itself (client credentials)"),
+    "urn:ietf:params:oauth:grant-type:device_code": Text("Sign in on devices without a keyboard (device code)"),
+    "urn:ietf:params:oauth:grant-type:token-exchange": Text("Exchange tokens for others (token exchange)"),
+    "urn:ietf:params:oauth:grant-type:jwt-bearer": Text("Exchange a trusted issuer's tokens (JWT bearer)"),
+    "implicit": Text("Get tokens through the browser (implicit), which only old applications need"),
+}
+METHODS: Final[Mapping[ClientAuthMethod, Text]] = {
+    "client_secret_basic": Text("Secret, in the Authorization header"),
+    "client_secret_post": Text("Secret, in the form"),
+    "client_secret_jwt": Text("Secret that signs a proof (client_secret_jwt)"),
+    "private_key_jwt": Text("Key of its own that signs a proof (private_key_jwt)"),
+    "tls_client_auth": Text("TLS certificate of a known authority (tls_client_auth)"),
+    "self_signed_tls_client_auth": Text("TLS certificate of its own (self_signed_tls_client_auth)"),
+    "none": Text("None: a browser or native application"),
+}
 _CLIENT_TEXTS: Final = ("client_name", "short_name", "description", "main_uri", "scope")
 _CLIENT_CHOICES: Final = ("token_endpoint_auth_method", "access_token_format")
 _CLIENT_SWITCHES: Final = ("require_consent", "require_pkce", "refresh_requires_session")
@@ -25,24 +44,35 @@ _PROVIDER_PEOPLE: Final = ("organization", "default_role", "linking", "sync")
 
 def client_members(form: Mapping[str, str]) -> dict[str, JsonValue]:
     """The members of a client that a form says; what is empty returns to its default."""
-    members: dict[str, JsonValue] = {name: form.get(name) for name in _CLIENT_TEXTS}
+    members: dict[str, JsonValue] = {name: form.get(name) or None for name in _CLIENT_TEXTS}
     members["scope"] = form.get("scope", "")
     members |= {name: form[name] for name in _CLIENT_CHOICES if name in form}
     members |= {name: list(form.get(name, "").split()) for name in _LINES}
     members |= {name: name in form for name in _CLIENT_SWITCHES}
-    members["grant_types"] = [grant for grant in _GRANTS if f"grant_{grant}" in form]
-    members["access_token_lifetime_s"] = _number(form.get("access_token_lifetime_s"))
+    members["grant_types"] = [grant for grant in GRANTS if grant_control(grant) in form]
+    members["access_token_lifetime_s"] = _number(form.get("access_token_lifetime_s") or None)
     return members
 
 
-def client_values(client: ClientView) -> Values:
-    """What the form of an existing client shows."""
+def client_changes(form: Mapping[str, str], shown: Values) -> dict[str, JsonValue]:
+    """The members that a form says otherwise than it was shown; the others stay, whatever they are."""
+    before = client_members({name: value for name, value in shown.items() if value})
+    return {name: value for name, value in client_members(form).items() if value != before.get(name)}
+
+
+def client_values(client: ClientDocument) -> Values:
+    """What the form of an existing client shows: what was said, and not what follows from it."""
     values = {name: str(getattr(client, name) or "") for name in (*_CLIENT_TEXTS, *_CLIENT_CHOICES)}
     values |= {name: "\n".join(getattr(client, name)) for name in _LINES}
     values |= {name: "1" for name in _CLIENT_SWITCHES if getattr(client, name)}
-    values |= {f"grant_{grant}": "1" for grant in client.grant_types}
+    values |= {grant_control(grant): "1" for grant in client.grant_types}
     values["access_token_lifetime_s"] = str(client.access_token_lifetime_s or "")
     return values
+
+
+def grant_control(grant: Grant) -> str:
+    """The name of the control of a grant type."""
+    return f"grant_{grant.rpartition(':')[2].replace('-', '_')}"
 
 
 def new_client_values() -> Values:

@@ -209,8 +209,9 @@ async def new_application(console: Console, request: Request, visit: Visit) -> R
 
 async def edit_application(console: Console, request: Request, visit: Visit) -> Response:
     """The form of an existing client."""
-    application = await read_application(console, str(request.path_params["client_id"]))
-    return application_form(console, request, visit, values=fields.client_values(application), known=application)
+    client_id = str(request.path_params["client_id"])
+    application, values = await read_application(console, client_id), await shown_of_application(console, client_id)
+    return application_form(console, request, visit, values=values, known=application)
 
 
 def application_form(
@@ -231,6 +232,8 @@ def application_form(
         values=values,
         errors=errors,
         known=known,
+        grants=[(fields.grant_control(grant), label) for grant, label in fields.GRANTS.items()],
+        methods=list(fields.METHODS.items()),
     )
 
 
@@ -290,6 +293,15 @@ async def read_application(console: Console, client_id: str) -> client_documents
     if client is None:
         raise PageError("not_found", "There is no such application", "It may have been deleted.", 404, retry="/admin")
     return client_documents.view(client, secrets[client_id])
+
+
+async def shown_of_application(console: Console, client_id: str) -> fields.Values:
+    """What the form of the client shows. Raises PageError 404."""
+    async with transaction(console.parts.database) as session:
+        client = await store.find_client(session, client_id)
+    if client is None:
+        raise PageError("not_found", "There is no such application", "It may have been deleted.", 404, retry="/admin")
+    return fields.client_values(client_documents.document_of(client))
 
 
 async def read_provider(console: Console, provider_id: str) -> provider_kinds.ProviderView:
