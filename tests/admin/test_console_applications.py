@@ -1,4 +1,4 @@
-"""The form of an application: whatever kind of client it shows, saving it changes what was changed, and nothing else."""
+"""The form of an application: whatever client it shows, saving it changes what was changed, and nothing else."""
 
 import json
 import secrets
@@ -38,7 +38,7 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
     "public": {"token_endpoint_auth_method": "none"},
     "a secret in the form": {"token_endpoint_auth_method": "client_secret_post"},
     "a secret that signs": {"token_endpoint_auth_method": "client_secret_jwt"},
-    "a key": {"token_endpoint_auth_method": "private_key_jwt", "jwks": JWKS, "token_endpoint_auth_signing_alg": "ES256"},
+    "a key": {"token_endpoint_auth_method": "private_key_jwt", "jwks": JWKS},
     "keys at an address": {"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example.com/keys"},
     "a certificate": {"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "app.example.com"},
     "a certificate of its own": {
