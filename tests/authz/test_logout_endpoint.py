@@ -1,5 +1,6 @@
 """`/oauth2/logout`: who may end a session, and where the person is sent (security.md 3, row 4)."""
 
+import asyncio
 import hmac
 import html
 import re
@@ -12,6 +13,7 @@ import pytest
 from joserfc import jwk, jwt
 from tests.authz.conftest import ISSUER, Rig, Visit
 
+from watchword_events.contracts import KeyRetired
 from watchword_events.exports import ClientExport, Exported, UserExport
 from watchword_events.revocations import Claim
 from watchword_testkit.pages import Page
@@ -260,6 +262,26 @@ async def test_forged_hint_ends_nothing(rig: Rig, kind: str) -> None:
     assert visit.browser.page.location == ""
     assert visit.browser.page.has("sign-out")
     assert not await is_over(rig, sid)
+
+
+async def test_a_key_that_left_signs_no_hint(own_rig: Rig) -> None:
+    """authz hears of it: it keeps no key that `token` does not give out any more."""
+    visit, user, sid = await signed_in(own_rig)
+    hint = own_rig.id_token(user.id, visit.client)
+    silent = {"prompt": "none", "id_token_hint": hint}
+    believed = Visit(own_rig, visit.browser, visit.client, silent)
+    await believed.start()
+    assert "code" in believed.answer
+    own_rig.owners.key = jwk.ECKey.generate_key("P-256", {"kid": "k2", "alg": "ES256", "use": "sig"})
+    await own_rig.publish(KeyRetired(id="k1", version=2, alg="ES256"))
+    async with asyncio.timeout(30):
+        while "code" in believed.answer:
+            await asyncio.sleep(0.02)
+            believed = Visit(own_rig, visit.browser, visit.client, silent)
+            await believed.start()
+    await log_out(visit, id_token_hint=hint, post_logout_redirect_uri=BYE)
+    assert visit.browser.page.has("sign-out")
+    assert not await is_over(own_rig, sid)
 
 
 async def test_hint_of_another_session_of_the_person_is_confirmed(rig: Rig) -> None:

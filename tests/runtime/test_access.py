@@ -349,7 +349,7 @@ async def test_unknown_kids_do_not_keep_the_key_service_busy(world: World) -> No
 async def test_a_key_that_left_is_not_used_any_more(world: World) -> None:
     await world.bearer(token())
     world.token.keys = [public_jwk("rs")]
-    world.access._keys.changed()
+    world.access.keys.changed()
     with pytest.raises(AccessDenied):
         await world.bearer(token("es"))
     assert (await world.bearer(token("rs"))).user_id == "ada"
@@ -391,7 +391,7 @@ async def test_without_keys_the_answer_is_an_outage_and_not_a_refusal(world: Wor
 async def test_known_keys_go_on_while_the_key_service_is_away(world: World) -> None:
     await world.bearer(token())
     world.token.status = 500
-    world.access._keys.changed()
+    world.access.keys.changed()
     assert (await world.bearer(token())).user_id == "ada"
 
 

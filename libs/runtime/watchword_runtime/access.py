@@ -183,9 +183,9 @@ class Access:
         self._open_opaque = open_opaque
         self._issuer = settings.issuer
         self._proxies = Proxies(settings)
-        self._keys = AccessTokenKeys(internal, issuer=settings.issuer)
+        self.keys = AccessTokenKeys(internal, issuer=settings.issuer)
         if broker is not None:
-            broker.listen("auth.token.key.*", lambda _data: self._keys.changed())
+            broker.listen("auth.token.key.*", lambda _data: self.keys.changed())
 
     async def caller(self, headers: Mapping[str, str], connection: Connection = NOWHERE) -> Caller:
         """The live caller behind `Authorization: Bearer` or `Watchword-API-Key`. Raises AccessDenied.
@@ -248,7 +248,7 @@ class Access:
                 self._unknown("opaque token not ours, not for this API, or expired")
             return opened
         try:
-            return await self._keys.verify(token, self._now())
+            return await self.keys.verify(token, self._now())
         except NotGenuine as error:
             self._unknown(str(error))
 

@@ -78,7 +78,7 @@ class AccessTokenKeys:
         digest = sha256(token.encode()).digest()
         known = self._genuine.get(digest)
         if known is not None:
-            await self._key(known.kid)
+            await self.key(known.kid)
             if digest in self._genuine:  # the keys are still those
                 _require_time_left(known.claims, int(now.timestamp()))
                 self._genuine.move_to_end(digest)
@@ -96,7 +96,10 @@ class AccessTokenKeys:
             raise NotGenuine("no kid")
         if str(header.get("typ", "")).lower() not in _TYPES:
             raise NotGenuine("typ is not at+jwt")  # an ID token, a logout token, a client assertion
-        alg, key = await self._key(kid)
+        known = await self.key(kid)
+        if known is None:
+            raise NotGenuine("unknown kid")
+        alg, key = known
         if header.get("alg") != alg:
             raise NotGenuine("alg is not the key's")
         try:
@@ -125,13 +128,12 @@ class AccessTokenKeys:
         if not isinstance(claims.get("scope", ""), str):
             raise NotGenuine("scope is no text")
 
-    async def _key(self, kid: str) -> tuple[str, Key]:
+    async def key(self, kid: str) -> tuple[str, Key] | None:
+        """The algorithm and the key that go by it; None for an unknown one. Raises Unreachable when there are none."""
         age = time.monotonic() - self._fetched
         if self._told or age > _MAX_AGE_S or (kid not in self._keys and age > _UNKNOWN_S):
             await self._fetch()
-        if kid not in self._keys:
-            raise NotGenuine("unknown kid")
-        return self._keys[kid]
+        return self._keys.get(kid)
 
     async def _fetch(self) -> None:
         """The keys are as `token` has them; while it cannot be asked the known ones go on. Raises Unreachable."""

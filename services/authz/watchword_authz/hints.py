@@ -4,25 +4,17 @@ import base64
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 
 import orjson
-from joserfc import jwk, jwt
+from joserfc import jwt
 from joserfc.errors import JoseError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from watchword_events.names import Service
-from watchword_runtime.clock import Clock
 from watchword_runtime.feed import Feed
-from watchword_runtime.internal import InternalClient, Unreachable
-from watchword_runtime.jwks import JWKS_PATH
+from watchword_runtime.jwks import MAX_TOKEN_BYTES, AccessTokenKeys
 
 _TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
-_MAX_LENGTH: Final = 16 * 1024
-_ALGORITHMS: Final = frozenset({"ES256", "RS256", "EdDSA"})
-_REFETCH: Final = timedelta(seconds=10)  # a storm of unknown kids asks `token` once in this time
-
 
 # (client_id, sub, sid): the user's id, None when it cannot be told.
 Whom = Callable[[str, str, str | None], Awaitable[str | None]]
@@ -56,17 +48,14 @@ class _Claims(BaseModel):
 
 
 class IdTokenHints:
-    """Verifies hints with the public keys of `token`, pulled when a kid is not known."""
+    """Verifies hints with the public keys of `token`."""
 
-    def __init__(self, internal: InternalClient, *, issuer: str, feed: Feed, now: Clock, whom: Whom) -> None:
+    def __init__(self, keys: AccessTokenKeys, *, issuer: str, feed: Feed, whom: Whom) -> None:
         """whom: finds the person whom a client knows by a pairwise subject."""
+        self._keys = keys
         self._whom = whom
-        self._internal = internal
         self._issuer = issuer
         self._feed = feed
-        self._now = now
-        self._keys: dict[str, tuple[str, jwk.Key]] = {}
-        self._fetched_at: datetime | None = None
 
     async def verify(self, token: str) -> Hint | None:
         """What the token says, also after its expiry; None when it is not an ID token that we signed.
@@ -75,16 +64,16 @@ class IdTokenHints:
         in the header are ignored. Raises Unreachable when no keys can be had.
         Spec: OpenID Connect RP-Initiated Logout 1.0 2; OpenID Connect Core 3.1.2.1; RFC 8725 3.1, 3.11.
         """
-        if len(token) > _MAX_LENGTH or not _TOKEN.fullmatch(token):
+        if len(token) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
             return None
         try:
             header = _Header.model_validate(orjson.loads(_decode(token.partition(".")[0])))
         except (ValueError, ValidationError):
             return None
         # Access and logout tokens carry a type of their own; an ID token carries none, or JWT.
-        if header.typ not in (None, "JWT") or header.alg not in _ALGORITHMS:
+        if header.typ not in (None, "JWT"):
             return None
-        known = await self._key(header.kid)
+        known = await self._keys.key(header.kid)
         if known is None or known[0] != header.alg:
             return None
         if not self._feed.is_live({"rev": self._feed.position}, kid=header.kid):
@@ -99,24 +88,6 @@ class IdTokenHints:
             return None
         user_id = await self._whom(client_id, claims.sub, claims.sid)
         return None if user_id is None else Hint(user_id, client_id, claims.sid)
-
-    async def _key(self, kid: str) -> tuple[str, jwk.Key] | None:
-        now = self._now()
-        if kid not in self._keys and (self._fetched_at is None or now - self._fetched_at >= _REFETCH):
-            await self._fetch()
-            self._fetched_at = now  # only now: what could not be had is asked for again
-        return self._keys.get(kid)
-
-    async def _fetch(self) -> None:
-        answer = await self._internal.get(Service.TOKEN, JWKS_PATH)
-        if answer.status_code != 200:
-            raise Unreachable(f"token: answered {answer.status_code} to the call for its key set")
-        try:
-            keys = orjson.loads(answer.content)["keys"]
-            found = {key["kid"]: (key["alg"], jwk.import_key(key)) for key in keys if key.get("use", "sig") == "sig"}
-        except (JoseError, ValueError, TypeError, KeyError) as error:
-            raise Unreachable("token: its key set is not understood") from error
-        self._keys = found or self._keys
 
 
 def _decode(part: str) -> bytes:

