@@ -13,7 +13,8 @@ from watchword_directory.group_documents import GroupChanges, NewGroup
 from watchword_directory.ranks import BUILT_IN, AboveOwnRank, Rank, Reach, rank_of, reach_of, with_implied
 from watchword_events.contracts import AssignmentChanged, RoleCreated, RoleDeleted, RoleUpdated
 from watchword_events.names import Service
-from watchword_runtime.access import ADMIN_SCOPE, Caller
+from watchword_policy.scopes import ADMIN_SCOPE
+from watchword_runtime.access import Caller
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.canary import Canary

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from watchword_policy.permissions import RESERVED_PREFIX
+from watchword_policy.scopes import RESERVED_PREFIX
 
 ADMINISTRATOR: Final = "administrator"
 OWNER: Final = "owner"

@@ -16,6 +16,12 @@ _SCOPE: Final = re.compile(rf"{_TOKEN}(?: {_TOKEN})*\Z")
 _FIRST: Final = ("openid", "profile", "email", "address", "phone", "groups", "offline_access")
 _RANK: Final = {scope: rank for rank, scope in enumerate(_FIRST)}
 
+# What opens Watchword itself begins so; nobody else's scope does.
+RESERVED_PREFIX: Final = "watchword:"
+ADMIN_SCOPE: Final = f"{RESERVED_PREFIX}admin"
+EVENTS_SCOPE: Final = f"{RESERVED_PREFIX}events"
+SCIM_SCOPE: Final = f"{RESERVED_PREFIX}scim"
+
 # Scopes with a meaning of Watchword's own: what each opens, in plain words for whoever is asked to allow it.
 BUILT_IN: Final[Mapping[str, str]] = {
     "openid": "Know who you are, by an identifier",
@@ -29,9 +35,9 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "clientip": "See the network address that you use",
     "offline_access": "Stay connected while you are away",
     "applications:sign-in": "Use other applications in your name",
-    "watchword:admin": "Administer this Watchword installation in your name",
-    "watchword:events": "Follow what happens in this Watchword installation",
-    "watchword:scim": "Keep the people and groups of this Watchword installation up to date",
+    ADMIN_SCOPE: "Administer this Watchword installation in your name",
+    EVENTS_SCOPE: "Follow what happens in this Watchword installation",
+    SCIM_SCOPE: "Keep the people and groups of this Watchword installation up to date",
     "revocations:read": "Follow what is revoked here",
     "introspect:any": "Look into any access token of this installation",
 }
@@ -39,8 +45,6 @@ BUILT_IN: Final[Mapping[str, str]] = {
 CLIENT_IP: Final = "clientip"
 # Of credentials with which scripts of a person get tokens for applications.
 SIGN_IN: Final = "applications:sign-in"
-# Nobody else's scope begins so.
-RESERVED_PREFIX: Final = "watchword:"
 # Those that say something about a person; a client that acts for itself has none of them.
 PERSONAL: Final = frozenset(
     {"openid", "profile", "email", "phone", "address", "groups", "groupstring", "customer", "clientip"}
@@ -53,6 +57,11 @@ NO_CONSENT_NEEDED: Final = frozenset({"openid"})
 
 class InvalidScope(ValueError):
     """A scope that is malformed, or more than may be asked for: `invalid_scope`. The text is safe to show."""
+
+
+def is_privileged(scope: str) -> bool:
+    """Whether it opens Watchword itself: an administrator gives it to a client by name, nobody else does."""
+    return scope.startswith(RESERVED_PREFIX)
 
 
 def parse_scope(value: str) -> frozenset[str]:

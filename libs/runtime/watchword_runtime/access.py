@@ -19,7 +19,7 @@ from watchword_policy.administration import (
     gives,
     permission_of,
 )
-from watchword_policy.permissions import RESERVED_PREFIX
+from watchword_policy.scopes import ADMIN_SCOPE, RESERVED_PREFIX
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock
 from watchword_runtime.connections import NOWHERE, Connection, Proxies
@@ -31,9 +31,8 @@ from watchword_runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
 
-ADMIN_SCOPE: Final = "watchword:admin"
 API_KEY_HEADERS: Final = ("watchword-api-key", "argus-api-key")
-API_KEY_PREFIX: Final = "ww_"
+API_KEY_PREFIX: Final = "ww_"  # so that people and secret scanners see what it is
 _JWE_PARTS: Final = 5
 _MAX_API_KEY: Final = 256
 # What a key is good for that is not for the administration: to look at what concerns its owner.

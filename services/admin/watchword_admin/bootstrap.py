@@ -10,9 +10,8 @@ from watchword_admin.console.owners import OWNERS
 from watchword_database import Database, Session, transaction
 from watchword_events.contracts import ClientUpdated
 from watchword_policy.administration import OWN, READ, WRITE
-from watchword_policy.permissions import RESERVED_PREFIX
 from watchword_policy.rules import Access
-from watchword_runtime.access import ADMIN_SCOPE
+from watchword_policy.scopes import ADMIN_SCOPE, RESERVED_PREFIX
 from watchword_runtime.callers import ACCOUNT, CONSOLE
 from watchword_web.texts import Text
 

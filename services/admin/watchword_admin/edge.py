@@ -22,6 +22,7 @@ from watchword_admin.sector_addresses import Sectors
 from watchword_admin.settings import AdminSettings
 from watchword_database import Database
 from watchword_events.exports import InvitationExport, OrganizationExport
+from watchword_policy.scopes import EVENTS_SCOPE
 from watchword_runtime.access import Access, Caller
 from watchword_runtime.callers import Callers
 from watchword_runtime.clock import Clock
@@ -35,7 +36,6 @@ from watchword_web.api import Cursor
 from watchword_web.errors import Problem
 from watchword_web.limits import Limiter
 
-EVENTS_SCOPE = "watchword:events"
 # Metadata of a provider, of 256 KiB, as a form encodes it.
 PROVIDER_BODY = 768 * 1024
 

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from watchword_admin.edge import EVENTS_SCOPE, Parts
+from watchword_admin.edge import Parts
 from watchword_admin.models import Resource
 from watchword_admin.scopes import store
 from watchword_admin.scopes.documents import ResourceDocument, resource_of
 from watchword_database import transaction
-from watchword_runtime.access import ADMIN_SCOPE
+from watchword_policy.scopes import ADMIN_SCOPE, EVENTS_SCOPE
 from watchword_runtime.callers import RESOURCE_METADATA
 from watchword_web.errors import OAuthError
 from watchword_web.forms import read_query

@@ -6,7 +6,7 @@ from typing import Final
 from watchword_authz.context import Context
 from watchword_events.exports import ClientExport, UserExport
 from watchword_policy.administration import ADMINISTRATOR
-from watchword_runtime.access import ADMIN_SCOPE
+from watchword_policy.scopes import ADMIN_SCOPE
 from watchword_runtime.callers import ACCOUNT
 from watchword_runtime.rules import person_facts, rules_client
 

@@ -21,11 +21,11 @@ from watchword_events.contracts import ApiKeyCreated, ApiKeyRevoked
 from watchword_events.exports import ApiKeyExport, Exported
 from watchword_events.names import Position
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime.access import API_KEY_PREFIX
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import ExportQuery
 from watchword_token.models import ApiKey
 
-PREFIX: Final = "ww_"  # so that people and secret scanners see what it is
 # The ledger keeps what ended a key without an expiry for as long as anybody could still hold it in a copy.
 _KEPT: Final = timedelta(days=366)
 # What the ledger ended together with other things of somebody, or with everything.
@@ -68,7 +68,7 @@ def create_api_key(
     """
     secret = secrets.token_urlsafe(32) if public_jwk is None else None
     key = ApiKey(
-        id=PREFIX + new_id(),
+        id=API_KEY_PREFIX + new_id(),
         user_id=user_id,
         name=name,
         secret_hash="" if secret is None else _hash(secret),

@@ -8,8 +8,7 @@ from sqlalchemy import text
 from watchword_database import Database, bus, transaction
 from watchword_events.names import Position
 from watchword_events.revocations import Claim, RevocationKind
-from watchword_policy.scopes import SIGN_IN
-from watchword_runtime.access import ADMIN_SCOPE
+from watchword_policy.scopes import ADMIN_SCOPE, SIGN_IN
 from watchword_runtime.keyring import Keyring, Sealer
 from watchword_token.api_keys import create_api_key
 from watchword_token.key_table import KeyTable

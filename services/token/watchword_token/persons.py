@@ -12,8 +12,8 @@ from typing import Final, NamedTuple, NoReturn
 from pydantic import JsonValue
 
 from watchword_database import Database, transaction
-from watchword_policy.scopes import SIGN_IN
-from watchword_runtime.access import ADMIN_SCOPE, API_KEY_HEADERS
+from watchword_policy.scopes import ADMIN_SCOPE, SIGN_IN
+from watchword_runtime.access import API_KEY_HEADERS
 from watchword_runtime.client_assertions import KEY_ALGS, AssertionKeys, Assertions, NotProved, client_named_in
 from watchword_runtime.client_keys import RegisteredKeys, key_set
 from watchword_runtime.key_uses import KeyUses

@@ -11,14 +11,13 @@ from watchword_events.names import UserId
 from watchword_policy.administration import ADMINISTRATOR, gives, is_delegated
 from watchword_policy.claims import CLAIMS_BY_SCOPE
 from watchword_policy.rules import CLAIMS as RULE_CLAIMS
+from watchword_policy.scopes import is_privileged
 from watchword_runtime.access import administered
 from watchword_token.clients import Client
 from watchword_token.groups import Groups
 from watchword_token.own_claims import NO_SCOPES, Place, Scopes, Told, told_of
 
 _BITS: Final = {scope: 1 << n for n, scope in enumerate(CLAIMS_BY_SCOPE)}
-# Scopes that only an administrator can pass on to a client.
-PRIVILEGED: Final = "watchword:"
 
 
 class User:
@@ -125,7 +124,7 @@ class User:
         """The part of a scope that this person can give to a client."""
         if self.is_administrator:
             return scope
-        return frozenset(one for one in scope if not one.startswith(PRIVILEGED))
+        return frozenset(one for one in scope if not is_privileged(one))
 
 
 def _customer(home: HomeOrganization) -> dict[str, JsonValue]:

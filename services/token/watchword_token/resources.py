@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from watchword_events.exports import ResourceExport
-from watchword_policy.scopes import PERSONAL, RESERVED_PREFIX, format_scope
+from watchword_policy.scopes import PERSONAL, format_scope, is_privileged
 from watchword_token.clients import Client
 from watchword_token.key_material import Alg
 from watchword_token.lifetimes import LONGEST_ACCESS_TOKEN
@@ -105,5 +105,5 @@ def scope_for(scope: str, client: Client, resource: tuple[str, ...], resources: 
             return scope
         theirs |= known.scopes
     asked = scope.split(" ")
-    kept = [one for one in asked if one in theirs or one.startswith(RESERVED_PREFIX)]
+    kept = [one for one in asked if one in theirs or is_privileged(one)]
     return scope if len(kept) == len(asked) else format_scope(kept)

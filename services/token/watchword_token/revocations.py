@@ -9,7 +9,8 @@ from sqlalchemy import Row, text
 
 from watchword_database import Session, bus
 from watchword_events.revocations import Claim, RevocationKind
-from watchword_token.api_keys import PREFIX, revoke_api_key
+from watchword_runtime.access import API_KEY_PREFIX
+from watchword_token.api_keys import revoke_api_key
 from watchword_token.keys import Keys
 from watchword_token.lifetimes import FOR_EVER, LONGEST_ACCESS_TOKEN, LONGEST_GRANT
 from watchword_token.revocation import Revoking
@@ -72,7 +73,7 @@ async def revoke_by_hand(session: Session, new: NewRevocation, *, revoking: Revo
     if new.claim is Claim.GID and new.issued_before is None:
         ended = (
             await revoke_api_key(session, value, feed=revoking.feed, now=now)
-            if value.startswith(PREFIX)
+            if value.startswith(API_KEY_PREFIX)
             else await revoking.end_grant(session, value, reason="administrator")
         )
         if ended is not None:

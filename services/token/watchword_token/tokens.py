@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from pydantic import JsonValue
 
-from watchword_policy.scopes import SIGN_IN
+from watchword_policy.scopes import ADMIN_SCOPE, EVENTS_SCOPE, SCIM_SCOPE, SIGN_IN
 from watchword_token.clients import Client
 from watchword_token.encoding import b64url, b64url_decode
 from watchword_token.keys import Keys, SigningKey
@@ -23,9 +23,7 @@ MAX_TOKEN_BYTES: Final = 16 * 1024
 CLOCK_SKEW_S: Final = 5  # another instance's clock may be ahead of ours by this much
 
 # aud gains the issuer with these: userinfo, the token endpoint and the administration are Watchword's own resources.
-_OWN_SCOPES: Final = frozenset(
-    {"openid", SIGN_IN, "watchword:admin", "watchword:events", "watchword:scim", "revocations:read"}
-)
+_OWN_SCOPES: Final = frozenset({"openid", SIGN_IN, ADMIN_SCOPE, EVENTS_SCOPE, SCIM_SCOPE, "revocations:read"})
 
 
 class InvalidToken(Exception):

@@ -14,7 +14,7 @@ from watchword_database.ids import new_id
 from watchword_policy.facts import Facts
 from watchword_policy.rules import Access, Decision
 from watchword_policy.rules import Client as RuledClient
-from watchword_policy.scopes import format_scope, parse_scope
+from watchword_policy.scopes import format_scope, is_privileged, parse_scope
 from watchword_runtime.decisions import DecisionLog
 from watchword_runtime.internal import Unreachable
 from watchword_runtime.rules import RuleBook
@@ -22,7 +22,6 @@ from watchword_token.access import access_claims
 from watchword_token.clients import Client
 from watchword_token.foreign import ForeignToken, NotAccepted, TrustedIssuers
 from watchword_token.issuing import Issuing, NotAllowed, TokenRequest, answer
-from watchword_token.profile import PRIVILEGED
 from watchword_token.resources import Resources, is_for, scope_for
 from watchword_token.subjects import check_issued_type
 from watchword_web.errors import OAuthError
@@ -131,7 +130,7 @@ def narrow(requested: frozenset[str], client: Client) -> frozenset[str]:
 
     Raises NotAllowed.
     """
-    limit = frozenset(one for one in parse_scope(client.machine_scope) if not one.startswith(PRIVILEGED))
+    limit = frozenset(one for one in parse_scope(client.machine_scope) if not is_privileged(one))
     if not requested <= limit:
         raise NotAllowed("invalid_scope", "The scope is wider than the client may have, or about a person")
     return requested or limit

@@ -8,10 +8,10 @@ from fastapi import Request, Response
 from watchword_admin.console import documents as seen
 from watchword_admin.console.pages import Console, Handler, cursor_of, following
 from watchword_admin.console.sessions import Visit
+from watchword_policy.scopes import SCIM_SCOPE
 from watchword_runtime.calls import together
 
 _ROWS: Final = "200"
-SCOPE: Final = "watchword:scim"
 
 
 async def show_scim(console: Console, request: Request, visit: Visit) -> Response:
@@ -20,7 +20,7 @@ async def show_scim(console: Console, request: Request, visit: Visit) -> Respons
         console.calls.page(visit.token, "scim-tokens", seen.ScimToken, limit=_ROWS),
         console.calls.page(visit.token, "api-keys", seen.ApiKey, limit=_ROWS, **cursor_of(request)),
     )
-    keys = [key for key in found.items if SCOPE in key.scope]
+    keys = [key for key in found.items if SCIM_SCOPE in key.scope]
     return console.render(
         request,
         visit,
@@ -28,7 +28,7 @@ async def show_scim(console: Console, request: Request, visit: Visit) -> Respons
         here="scim",
         tokens=tokens,
         keys=keys,
-        scope=SCOPE,
+        scope=SCIM_SCOPE,
         base_url=f"{console.parts.settings.public_url}/scim/v2",
         names=await console.names(
             users=[key.user_id for key in keys],

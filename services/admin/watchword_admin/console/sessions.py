@@ -26,7 +26,8 @@ from watchword_admin.models import ConsoleSession
 from watchword_database import transaction
 from watchword_events.exports import UserExport
 from watchword_events.names import Service
-from watchword_runtime.access import ADMIN_SCOPE, AccessDenied, Caller
+from watchword_policy.scopes import ADMIN_SCOPE
+from watchword_runtime.access import AccessDenied, Caller
 from watchword_runtime.callers import CONSOLE
 from watchword_runtime.calls import ask
 from watchword_runtime.copies import Copy

@@ -6,17 +6,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from watchword_admin.client_documents import Scope
 from watchword_admin.uris import HOST_PATTERN
+from watchword_policy.scopes import RESERVED_PREFIX, is_privileged
 
-# Scopes that administer Watchword itself: an administrator gives them to a client by name, nobody else does.
-PRIVILEGED: Final = "watchword:"
 SelfGrant = Literal["authorization_code", "refresh_token", "client_credentials"]
 SELF_GRANTS: Final = frozenset(get_args(SelfGrant))
 HostPattern = Annotated[str, Field(max_length=255, pattern=HOST_PATTERN)]
 
 
 def _not_privileged(value: str) -> str:
-    if any(name.startswith(PRIVILEGED) for name in value.split()):
-        raise ValueError(f"scopes that begin with {PRIVILEGED} are given to registered clients only")
+    if any(map(is_privileged, value.split())):
+        raise ValueError(f"scopes that begin with {RESERVED_PREFIX} are given to registered clients only")
     return value
 
 

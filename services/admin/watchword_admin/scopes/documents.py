@@ -15,7 +15,7 @@ from watchword_events.exports import Exported, ResourceExport, ScopeClaim, Scope
 from watchword_policy.claim_expressions import ClaimEngine
 from watchword_policy.claim_names import RESERVED
 from watchword_policy.engine import MAX_SOURCE, InvalidExpression
-from watchword_policy.scopes import BUILT_IN, RESERVED_PREFIX
+from watchword_policy.scopes import BUILT_IN, is_privileged
 from watchword_web.errors import PLACED
 
 Place = Literal["id_token", "userinfo", "access_token"]
@@ -28,7 +28,7 @@ _CLAIM: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/#-]{0,127}")
 def _scope_name(value: str) -> str:
     if not _SCOPE.fullmatch(value):
         raise ValueError("a scope has up to 128 of letters, digits and . _ : / -, and begins with a letter or digit")
-    if value in BUILT_IN or value.lower().startswith(RESERVED_PREFIX):
+    if value in BUILT_IN or is_privileged(value.lower()):
         raise ValueError("this is one of Watchword's own scopes")
     return value
 

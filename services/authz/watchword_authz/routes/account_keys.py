@@ -14,9 +14,7 @@ from watchword_authz.routes import visitors
 from watchword_authz.routes.visitors import AccountPages
 from watchword_authz.steps import see_other
 from watchword_policy.administration import gives
-from watchword_policy.permissions import RESERVED_PREFIX
-from watchword_policy.scopes import SIGN_IN
-from watchword_runtime.access import ADMIN_SCOPE
+from watchword_policy.scopes import ADMIN_SCOPE, RESERVED_PREFIX, SIGN_IN
 from watchword_runtime.calls import Document, Refused
 from watchword_web.forms import Params
 from watchword_web.texts import Text

@@ -18,7 +18,7 @@ from watchword_authz.steps import find_client, find_person, see_other
 from watchword_database.engine import Session, transaction
 from watchword_events.exports import ClientExport
 from watchword_policy.details import Details, InvalidDetails, parse_details
-from watchword_policy.scopes import InvalidScope, parse_scope
+from watchword_policy.scopes import InvalidScope, is_privileged, parse_scope
 from watchword_web.addresses import address_prefix
 from watchword_web.errors import OAuthError, PageError
 from watchword_web.forms import Params, read_form, read_query
@@ -28,7 +28,6 @@ from watchword_web.texts import Text
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _PAGE: Final = "device"
-_PRIVILEGED: Final = "watchword:"
 _MAX_TYPED: Final = 64
 _WRONG: Final = Text(
     "This code is not right. It may be too old, or it was entered before. Look at the device once more."
@@ -123,7 +122,7 @@ def _asked(
         requested = parse_scope(form.get("scope", ""))
     except InvalidScope as error:
         raise OAuthError("invalid_scope", str(error)) from None
-    modest = frozenset(each for each in client.scope if not each.startswith(_PRIVILEGED)) - {"offline_access"}
+    modest = frozenset(each for each in client.scope if not is_privileged(each)) - {"offline_access"}
     scope = requested & client.scope if requested else modest
     if "refresh_token" not in client.grant_types:
         scope -= {"offline_access"}

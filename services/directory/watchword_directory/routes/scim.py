@@ -16,6 +16,7 @@ from watchword_directory import scim_tokens
 from watchword_directory.edge import Parts
 from watchword_directory.models import ScimFailure
 from watchword_directory.ranks import Rank, Reach, reach_of
+from watchword_policy.scopes import SCIM_SCOPE
 from watchword_runtime.access import API_KEY_HEADERS, Caller
 from watchword_web.errors import Problem
 from watchword_web.forms import parse_json, read_query
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 PREFIX: Final = "/scim/v2"
-SCOPE: Final = "watchword:scim"
 MEDIA_TYPE: Final = "application/scim+json"
 MAX_BODY: Final = 1024 * 1024
 _MAX_PATH: Final = 128
@@ -122,7 +122,7 @@ async def _caller(parts: Parts, request: Request) -> tuple[Caller, Reach]:
     presented = presented.strip()
     if scheme.lower() == "bearer" and presented.startswith(scim_tokens.PREFIX):
         return await _token_holder(parts, request, presented)
-    caller = await parts.callers.holder(request, SCOPE, via="scim")
+    caller = await parts.callers.holder(request, SCIM_SCOPE, via="scim")
     if caller.user_id is not None and reach_of(caller).rank < Rank.ADMINISTRATOR:
         raise Problem(403, "Not allowed", "The person behind this credential does not administer.")
     return caller, Reach(min(reach_of(caller).rank, Rank.ADMINISTRATOR))
@@ -146,7 +146,7 @@ async def _token_holder(parts: Parts, request: Request, presented: str) -> tuple
     if token is None or parts.feed.is_revoked(scim_tokens.source_of(token)):
         raise parts.callers.unknown(request)
     reach = None if token.organization_id is None else frozenset({token.organization_id})
-    caller = Caller(None, None, frozenset({SCOPE}), api_key_id=token.id, name=token.name, reach=reach)
+    caller = Caller(None, None, frozenset({SCIM_SCOPE}), api_key_id=token.id, name=token.name, reach=reach)
     parts.callers.act(caller, request, via="scim")
     return caller, Reach(Rank.NONE if reach is None else Rank.ORGANIZATION, reach)
 

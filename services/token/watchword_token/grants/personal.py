@@ -8,12 +8,12 @@ import structlog
 from pydantic import JsonValue
 
 from watchword_events.exports import UserExport
-from watchword_policy.scopes import format_scope
+from watchword_policy.scopes import format_scope, is_privileged
 from watchword_token.access import AccessRules, NotLetIn
 from watchword_token.issuing import Credential, Issuing, NotAllowed, TokenRequest, answer, requested_scope
 from watchword_token.memory import Kept
 from watchword_token.persons import Persons
-from watchword_token.profile import PRIVILEGED, User
+from watchword_token.profile import User
 from watchword_token.resources import requested_resource, scope_for
 from watchword_web.errors import OAuthError, invalid_client
 
@@ -45,7 +45,7 @@ class PersonalCredentials:
         if not user.may_use(client):
             raise NotAllowed("invalid_grant", "The person may not use this client")
         # What stays, and what administers, is never given to somebody who was not asked.
-        limit = frozenset(one for one in client.scope if one != "offline_access" and not one.startswith(PRIVILEGED))
+        limit = frozenset(one for one in client.scope if one != "offline_access" and not is_privileged(one))
         requested = requested_scope(request.form)
         if not requested <= limit:
             raise NotAllowed("invalid_scope", "The scope is unknown, not allowed for this client or not for scripts")

@@ -8,7 +8,7 @@ import structlog
 from pydantic import JsonValue
 
 from watchword_events.exports import UserExport
-from watchword_policy.scopes import format_scope, granted, narrowed
+from watchword_policy.scopes import format_scope, granted, is_privileged, narrowed
 from watchword_token.access import NOTHING, AccessRules, NotLetIn
 from watchword_token.clients import Client
 from watchword_token.families import Families, RefreshToken
@@ -16,7 +16,7 @@ from watchword_token.id_token import address_claim, make_id_token, prepare_id_to
 from watchword_token.issuing import Issuing, TokenRequest, answer, lineage_of, requested_scope
 from watchword_token.memory import Kept
 from watchword_token.particulars import Particulars, particulars_of
-from watchword_token.profile import PRIVILEGED, User
+from watchword_token.profile import User
 from watchword_token.resources import requested_resource, scope_for
 from watchword_token.revocation import Revoking
 from watchword_token.store import HotStore, Rotated, Rotation, source_of
@@ -149,7 +149,7 @@ class RefreshTokenGrant:
         """Granted before, asked for now, allowed to the client and to the person today."""
         before = frozenset(grant.scope.split())
         may_hold: frozenset[str] | None = None
-        if PRIVILEGED in grant.scope or client.required_permission is not None:
+        if any(map(is_privileged, before)) or client.required_permission is not None:
             user = await self._users.get(grant.user_id)
             if client.required_permission is not None and (user is None or not user.may_use(client)):
                 raise _invalid("the person may not use the client any more")

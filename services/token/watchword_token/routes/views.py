@@ -6,15 +6,14 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from watchword_policy.scopes import SIGN_IN
-from watchword_runtime.access import ADMIN_SCOPE
+from watchword_policy.scopes import ADMIN_SCOPE, EVENTS_SCOPE, SCIM_SCOPE, SIGN_IN
 from watchword_runtime.public_keys import usable_keys
 from watchword_token.feed_api import READ_SCOPE
 from watchword_token.models import ApiKey, Grant, Key
 from watchword_web.api import DEFAULT_LIMIT, MAX_LIMIT, Moment
 
 # What a personal key may be for: nothing that a person does not hold.
-KEY_SCOPES: Final = frozenset({ADMIN_SCOPE, "watchword:events", "watchword:scim", READ_SCOPE, SIGN_IN})
+KEY_SCOPES: Final = frozenset({ADMIN_SCOPE, EVENTS_SCOPE, SCIM_SCOPE, READ_SCOPE, SIGN_IN})
 OWN_SCOPES: Final = frozenset({SIGN_IN})  # what everybody may make a key for
 _PUBLIC: Final = {"kty", "crv", "x", "y", "n", "e", "alg", "use"}
 
