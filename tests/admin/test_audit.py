@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -194,7 +195,8 @@ async def test_the_command_checks_the_installation_and_an_export(platform: Platf
         return result.exit_code, result.output
 
     assert (await run("verify", *where))[0] == 0
-    assert (await run("export", "--output", str(export), *where))[0] == 0
+    code, out = (await run("export", "--output", str(export), "--json", *where))[:2]
+    assert (code, json.loads(out)) == (0, {"entries": len(export.read_bytes().splitlines()), "file": str(export)})
     assert (await run("list", "--action", "scope.*", *where))[0] == 0
     code, said = await run("verify", "--file", str(export))
     assert (code, "entries are what was written" in said) == (0, True)

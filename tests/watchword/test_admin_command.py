@@ -1,6 +1,7 @@
 """`watchword admin`: a way in with access to the database alone; and what administrators do for people over the API."""
 
 import asyncio
+import json
 import secrets
 import sys
 from pathlib import Path
@@ -75,9 +76,9 @@ async def test_who_lost_everything_gets_in_again(platform: Platform, api: Api, t
 
 async def test_an_owner_is_invited(platform: Platform, api: Api, tmp_path: Path) -> None:
     name = f"owner-{secrets.token_hex(4)}"
-    status, said = await run(platform, tmp_path, "admin", "invite", name)
+    status, said = await run(platform, tmp_path, "admin", "invite", name, "--json")
     assert status == 0, said
-    await choose(platform.browser(), said)
+    await choose(platform.browser(), json.loads(said)["link"])
     assert (await sign_in(platform, name, NEW)).page.has("account-username")
     users = (await api.get("/users", username=name))["items"]
     assert isinstance(users, list)

@@ -74,7 +74,8 @@ async def test_a_scim_token_is_made_looked_at_and_revoked(run: Run, platform: Pl
     code, out, _ = await run("scim", "list", "--json")
     assert [each["name"] for each in json.loads(out) if each["id"] == token_id] == ["entra"]
     assert await run("scim", "failures", token_id, "--json") == (0, "[]\n", "")
-    assert (await run("scim", "revoke", token_id, "--yes"))[0] == 0
+    code, out, _ = await run("scim", "revoke", token_id, "--yes", "--json")
+    assert (code, json.loads(out)) == (0, {"revoked": token_id})
     assert (await run("scim", "failures", token_id))[0] == 1
 
 
@@ -181,11 +182,12 @@ LISTINGS = {
 }
 # They tell what they did, or look at files of the machine that they run on: tested where they are.
 OTHERS = {
-    "apply", "clients create", "clients disable", "clients enable", "doctor", "drift", "events list", "events tail",
-    "keys revoke", "keys rotate", "master-key status", "plan", "providers create", "providers dependents",
-    "providers disable", "providers enable", "providers show", "providers test", "revoke", "rules dry-run",
-    "scim create", "scim failures",
-    "users create", "users disable", "users enable",
+    "admin invite", "admin key", "admin reset", "apply", "audit export", "clients create", "clients delete",
+    "clients disable", "clients enable", "doctor", "drift", "events grant", "events list", "events revoke",
+    "events tail", "keys revoke", "keys rotate", "login", "master-key status", "plan", "providers create",
+    "providers delete", "providers dependents", "providers disable", "providers enable", "providers show",
+    "providers test", "restore", "revoke", "rules dry-run", "scim create", "scim failures", "scim revoke",
+    "users create", "users delete", "users disable", "users enable",
 }  # fmt: skip
 
 

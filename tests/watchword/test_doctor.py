@@ -263,6 +263,31 @@ def test_the_command_says_what_is_wrong_and_fails(secrets: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("postgresql://postgres:secret-4711@127.0.0.1:port/none", id="no port"),
+        pytest.param("postgresql://postgres:secret-4711@127.0.0.1:99999/none", id="no such port"),
+        pytest.param("postgresql://postgres:secret-4711@127.0.0.1:-1/none", id="less than no port"),
+        pytest.param("postgresql://postgres:secret/4711@127.0.0.1:5432/none", id="a slash in the password"),
+        pytest.param("postgresql://postgres:secret-4711@[::1/none", id="half an address"),
+        pytest.param("mysql://postgres:secret-4711@127.0.0.1/none", id="another database"),
+        pytest.param("postgresql://postgres:secret-4711@127.0.0.1", id="no database"),
+        pytest.param("postgresql://postgres:secret-4711@127.0.0.1/none?sslmode=perhaps", id="an unknown option"),
+        pytest.param("secret-4711", id="no URL"),
+        pytest.param("", id="nothing"),
+    ],
+)
+def test_a_url_that_names_no_database_is_found(secrets: Path, url: str) -> None:
+    done = run("--secrets", secrets, "--json", WATCHWORD_DATABASE_URL=url, WATCHWORD_NATS_URL="nats://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr, done.stderr
+    found = {each["check"]: each for each in json.loads(done.stdout)}
+    assert found["postgresql"]["level"] == "error"
+    assert found["postgresql"]["remedy"]
+    assert "secret-4711" not in done.stdout + done.stderr
+
+
 def test_an_installation_that_does_not_run_is_a_warning(tmp_path: Path) -> None:
     Installation.opened(tmp_path / "secrets")
     (tmp_path / "run").mkdir()

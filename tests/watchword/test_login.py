@@ -223,6 +223,11 @@ async def test_a_client_gets_its_own_token_and_exchanges_or_keeps_it(
     code, out, err = await terminal.run(client, "--token", token.strip(), "--pretty")
     assert code == 0, err
     assert json.loads(out)["payload"]["aud"] == "https://billing.test"
+    code, out, err = await terminal.run(client, *own[:-1], "--json")
+    assert json.loads(out) == {"issuer": platform.issuer, "client_id": client.client_id}, err
+    code, out, err = await terminal.run(client, *own, "--pretty", "--json")
+    said = json.loads(out)
+    assert (said["token"], said["says"]["payload"]["sub"]) == (token.strip(), client.client_id)
     code, out, err = await terminal.run(client, "--token", token.strip(), "--no-exchange", "--pretty")
     assert code == 0, err
     assert json.loads(out)["payload"]["sub"] == client.client_id

@@ -63,7 +63,7 @@ async def test_people(terminal: Terminal, canary: Canary) -> None:
     assert (await terminal.json("users", "disable", name))["active"] is False
     assert (await terminal.json("users", "enable", name))["active"] is True
     assert "say --yes" in await terminal.run("users", "delete", name, code=1)
-    await terminal.run("users", "delete", name, "--yes")
+    assert await terminal.json("users", "delete", name, "--yes") == {"deleted": made["id"]}
     assert "No such user" in await terminal.run("users", "show", name, code=1)
 
 
@@ -78,7 +78,7 @@ async def test_clients(terminal: Terminal, canary: Canary) -> None:
         assert (shown["client_id"], shown["client_secret"]) == (made["client_id"], None)
     assert (await terminal.json("clients", "disable", name))["enabled"] is False
     assert (await terminal.json("clients", "enable", name))["enabled"] is True
-    await terminal.run("clients", "delete", name, "--yes")
+    assert await terminal.json("clients", "delete", name, "--yes") == {"deleted": made["client_id"]}
     assert f"there is no client {name}" in await terminal.run("clients", "show", name, code=1)
     assert "redirect_uris" in await terminal.run("clients", "create", "Nowhere", code=1)
 
@@ -97,7 +97,7 @@ async def test_providers(terminal: Terminal, canary: Canary) -> None:
     assert "asks for" in await terminal.run("providers", "presets")
     assert (await terminal.json("providers", "disable", name, "--end-sessions"))["enabled"] is False
     assert (await terminal.json("providers", "enable", name))["enabled"] is True
-    await terminal.run("providers", "delete", name, "--yes")
+    assert await terminal.json("providers", "delete", name, "--yes") == {"deleted": name}
     assert "No such provider" in await terminal.run("providers", "show", name, code=1)
     preset = ("--preset", "okta", "--client-id", "watchword", "--set")
     assert "name=value" in await terminal.run("providers", "create", name, *preset, "domain", code=1)

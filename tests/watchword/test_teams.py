@@ -618,6 +618,15 @@ def test_a_name_that_is_none_is_refused(
     assert [each.name for each in (tmp_path / "secrets" / "teams").iterdir()] == [".lock"]
 
 
+def test_what_was_granted_and_revoked_is_told_to_scripts(typed: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    code, said = typed("grant", "billing", "--json")
+    made = json.loads(said)
+    assert (code, made["name"]) == (0, "billing")
+    assert Path(made["key_file"]).is_file()
+    code, said = typed("revoke", "billing", "--json")
+    assert (code, json.loads(said)) == (0, {"revoked": "billing", "disconnected": False})
+
+
 @pytest.mark.parametrize(
     "subjects",
     ["sys.>", "feed.>", "feed.revocation", ">", "*", "auth", "auth.nobody.>", "auth.directory.user.promoted", "$JS.>",

@@ -7,12 +7,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import structlog
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from watchword.bootstrap import administrator, console
 from watchword.embedded.process import write_private
 from watchword.grants import Grant, grants_path, load_grants
-from watchword.installation import Installation
+from watchword.installation import BrokenInstallation, Installation
 from watchword.nats_conf import render_cluster
 from watchword.provision import connected, provision, watch
 from watchword.schema import migrated
@@ -23,6 +24,7 @@ from watchword_runtime.clock import utc_now
 
 log = structlog.get_logger()
 
+_POSTGRESQL = frozenset({"postgresql", "postgres"})
 _NATS_NODES = ("nats:6222", "nats-2:6222", "nats-3:6222")
 
 
@@ -83,9 +85,24 @@ async def migrate_once(installation: Installation, url: str, *, public_url: str,
         log.info("administrator.noted", file=str(admin_file), hint="user name, password and API key are in this file")
 
 
+class UnusableUrl(BrokenInstallation):
+    """What should name the database does not; the text never repeats it, because it may hold a password."""
+
+
 def logins(installation: Installation, url: str) -> tuple[str, dict[Service, str]]:
-    """The superuser's URL with its password, and the URL of each service's role. url: as superuser."""
-    parts = make_url(url)
+    """The superuser's URL with its password, and the URL of each service's role. url: as superuser.
+
+    Raises UnusableUrl.
+    """
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        parts = URL.create("")
+    if parts.drivername not in _POSTGRESQL or not parts.database or not 0 < (parts.port or 1) < 1 << 16:
+        raise UnusableUrl(
+            "WATCHWORD_DATABASE_URL (--database-url) is no URL of a PostgreSQL database: "
+            "postgresql://USER@HOST:PORT/DATABASE, with %40 for an @ and %2F for a / in a password"
+        )
     if parts.password is None:
         parts = parts.set(password=installation.superuser_password)
     urls = {

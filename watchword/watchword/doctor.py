@@ -86,7 +86,7 @@ async def of_the_servers(reach: Reach, *, replicas: int = 1) -> list[Finding]:
     head: int | None = None
     try:
         connection = await asyncpg.connect(reach.url, timeout=_CONNECT_S, command_timeout=_CONNECT_S)
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         remedy = "start it, and check WATCHWORD_DATABASE_URL and the network between"
         found.append(Finding("postgresql", Level.ERROR, f"cannot be reached: {_why(error)}", remedy))
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, DataDir, access_of, fail, progress, say
+from watchword.commands.remote import DATA_DIR, AsJson, DataDir, access_of, fail, progress, say, told
 from watchword.commands.restore import DATABASE_URL, NATS_URL, DatabaseUrl, PgBin, Secrets
 from watchword.embedded.process import StartError
 from watchword_events.names import Service
@@ -37,11 +37,12 @@ def invite(
     database_url: DatabaseUrl = DATABASE_URL,
     public_url: PublicUrl = None,
     pg_bin: PgBin = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make somebody an owner, new or not, and show a link with which they choose their password, once."""
     with _reach(data_dir, secrets, database_url, pg_bin) as reach:
         ticket = asyncio.run(_invited(reach, username, email))
-        _show(ticket, reach, data_dir, public_url)
+        _show(ticket, reach, data_dir, public_url, as_json=as_json)
 
 
 @app.command()
@@ -52,13 +53,14 @@ def reset(
     database_url: DatabaseUrl = DATABASE_URL,
     public_url: PublicUrl = None,
     pg_bin: PgBin = None,
+    as_json: AsJson = False,
 ) -> None:
     """Forget somebody's second factors and passkeys, and show a link with which they choose a new password, once."""
     with _reach(data_dir, secrets, database_url, pg_bin) as reach:
         ticket = asyncio.run(_reset(reach, username))
         if ticket is None:
             fail(f"There is no active user {username}.")
-        _show(ticket, reach, data_dir, public_url)
+        _show(ticket, reach, data_dir, public_url, as_json=as_json)
 
 
 @app.command()
@@ -67,12 +69,13 @@ def key(
     secrets: Secrets = None,
     database_url: DatabaseUrl = DATABASE_URL,
     pg_bin: PgBin = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give the first administrator a new API key, where the old one ended with everything else."""
     with _reach(data_dir, secrets, database_url, pg_bin) as reach:
         if not asyncio.run(_renewed(reach)):
             fail(f"Who is noted in {reach.admin_file} is no active administrator: `watchword admin invite` makes one.")
-        say(f"The new key is in {reach.admin_file}.")
+        told(f"The new key is in {reach.admin_file}.", {"file": str(reach.admin_file)}, as_json=as_json)
 
 
 @contextmanager
@@ -157,7 +160,9 @@ async def _opened(reach: "Reach", user_id: str, *, forget: bool) -> str:
         await authz.dispose()
 
 
-def _show(ticket: str, reach: "Reach", data_dir: Path, public_url: str | None) -> None:
+def _show(ticket: str, reach: "Reach", data_dir: Path, public_url: str | None, *, as_json: bool) -> None:
     issuer = public_url or (access_of(data_dir)["issuer"] if reach.access is not None else _ISSUER)
-    say("Open this link within three days; it works once:")
-    typer.echo(f"{issuer}/login/reset?ticket={ticket}")
+    link = f"{issuer}/login/reset?ticket={ticket}"
+    if not as_json:
+        say("Open this link within three days; it works once:")
+    told(link, {"link": link}, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, fail, progress, remote, say, show
+from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, fail, progress, remote, say, show, told
 
 app = typer.Typer(help="Who changed what, before and after.", no_args_is_help=True)
 
@@ -42,6 +42,7 @@ def export(
     data_dir: DataDir = DATA_DIR,
     url: Url = None,
     token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the log to a file, as it is stored; `verify --file` checks it anywhere, without this installation."""
     with remote(data_dir, url, token) as installation, progress("Reading"), output.open("wb") as file:
@@ -49,7 +50,7 @@ def export(
         for piece in installation.stream("/audit/export", {"after": str(after)}):
             file.write(piece)
             count += piece.count(b"\n")
-    say(f"{count} entries are in {output}")
+    told(f"{count} entries are in {output}", {"entries": count, "file": str(output)}, as_json=as_json)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from watchword.commands.remote import (
     remote,
     show,
     tell,
+    told,
 )
 
 app = typer.Typer(help="Applications.", no_args_is_help=True)
@@ -81,12 +82,20 @@ def enable(
 
 
 @app.command()
-def delete(which: Which, yes: Yes = False, data_dir: DataDir = DATA_DIR, url: Url = None, token: Token = None) -> None:
+def delete(
+    which: Which,
+    yes: Yes = False,
+    data_dir: DataDir = DATA_DIR,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
     """Delete a client with everything that it was issued; its id is never used again."""
     with remote(data_dir, url, token) as installation:
         found = find(installation, which)
         confirm(f"Delete the client {found['client_name']}?", yes)
         installation.call("DELETE", _path(installation, found))
+        told(f"deleted {found['client_name']}", {"deleted": found["client_id"]}, as_json=as_json)
 
 
 def _switch(which: str, data_dir: Any, url: str | None, token: str | None, *, as_json: bool, enabled: bool) -> None:

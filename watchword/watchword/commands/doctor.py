@@ -30,6 +30,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look at this machine, secrets, servers and the public URL; the exit code is 1 when something is wrong."""
+    from watchword.containers import UnusableUrl
     from watchword.doctor import Finding, Level, of_the_servers, on_this_machine
     from watchword.installation import BrokenInstallation
     from watchword.public_face import at_the_public_url
@@ -48,6 +49,8 @@ def doctor(
             found += asyncio.run(of_the_servers(reach, replicas=replicas))
             if url is None and reach.access is not None:
                 url = access_of(data_dir)["issuer"]
+    except UnusableUrl as error:
+        found.append(Finding("postgresql", Level.ERROR, str(error), "correct it in the environment or the option"))
     except BrokenInstallation as error:
         found.append(Finding("installation", Level.ERROR, str(error), "restore it from your back-up"))
     except StartError as error:

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, access_of, fail, remote, say, show
+from watchword.commands.remote import (
+    DATA_DIR,
+    AsJson,
+    DataDir,
+    Token,
+    Url,
+    access_of,
+    fail,
+    remote,
+    say,
+    show,
+    tell,
+    told,
+)
 
 if TYPE_CHECKING:
     from watchword.teams import Place
@@ -82,14 +95,19 @@ def grant(
     data_dir: DataDir = DATA_DIR,
     secrets: Secrets = None,
     nats_url: NatsUrl = _LOCAL,
+    as_json: AsJson = False,
 ) -> None:
     """Let a program read public events; the key that it needs is written to a file."""
     from watchword import teams
+    from watchword.grants import document
 
     place = _place(data_dir, secrets, nats_url)
     patterns = [each.strip() for each in (subjects or "").split(",") if each.strip()]
     begin = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
     made, file = _done(teams.grant(place, name, subjects=patterns, feed=feed, since=begin, now=datetime.now(UTC)), name)
+    if as_json:
+        tell({**document(made), "key_file": str(file), "server": _where(place, secrets)}, as_json=True)
+        return
     say(f"{name} may read {', '.join(made.subjects)}{' and the revocation feed' if feed else ''}.")
     say(f"  Key       {file}  (mode 0600: hand it to the program; it is shown nowhere else)")
     say(f"  Connect   {_where(place, secrets)}, as the nkey user of that file")
@@ -112,13 +130,20 @@ def list_grants(
 
 
 @app.command()
-def revoke(name: Name, data_dir: DataDir = DATA_DIR, secrets: Secrets = None, nats_url: NatsUrl = _LOCAL) -> None:
+def revoke(
+    name: Name,
+    data_dir: DataDir = DATA_DIR,
+    secrets: Secrets = None,
+    nats_url: NatsUrl = _LOCAL,
+    as_json: AsJson = False,
+) -> None:
     """End a program's access; its connections are closed at once."""
     from watchword import teams
 
     place = _place(data_dir, secrets, nats_url)
     _done(teams.revoke(place, name), name)
-    say(f"{name} may read no longer" + (" and is disconnected." if place.servers else "."))
+    said = f"{name} may read no longer" + (" and is disconnected." if place.servers else ".")
+    told(said, {"revoked": name, "disconnected": bool(place.servers)}, as_json=as_json)
 
 
 def _place(data_dir: Path, secrets: Path | None, nats_url: str) -> "Place":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from watchword.commands.remote import fail, say
+from watchword.commands.remote import AsJson, fail, say
 
 if TYPE_CHECKING:
     from watchword.signing_in import Account, Provider
@@ -47,6 +47,7 @@ def login(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only show the address")] = False,
     print_token: Annotated[bool, typer.Option("--print-token", help="Write the token to standard output")] = False,
     pretty: Annotated[bool, typer.Option("--pretty", help="Write what the token says")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sign in, keep the tokens for the next command, and renew them while that is possible."""
     import httpx2
@@ -78,7 +79,12 @@ def login(
         fail(str(error))
     except (OSError, ValueError) as error:
         fail(f"the file of tokens cannot be used: {error}")
-    _tell(got, shown, print_token=print_token)
+    if as_json:
+        found = {"issuer": account.issuer, "client_id": client_id}
+        found |= ({"token": got} if print_token else {}) | ({"says": shown} if pretty else {})
+        say(json.dumps(found, indent=2))
+    else:
+        _tell(got, shown, print_token=print_token)
 
 
 def _signed_in(

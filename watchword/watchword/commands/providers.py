@@ -18,6 +18,7 @@ from watchword.commands.remote import (
     remote,
     show,
     tell,
+    told,
 )
 
 app = typer.Typer(help="Identity providers.", no_args_is_help=True)
@@ -146,6 +147,7 @@ def delete(
     data_dir: DataDir = DATA_DIR,
     url: Url = None,
     token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Remove a provider, and end everything that came through it."""
     with remote(data_dir, url, token) as installation:
@@ -153,6 +155,7 @@ def delete(
             lost = len(_dependents(installation, which))
             confirm(f"Remove the provider {which}? {lost} of its people have no other way to sign in.", yes)
         installation.call("DELETE", f"/providers/{which}", None, {"invite": "true"} if invite else None)
+        told(f"deleted {which}", {"deleted": which}, as_json=as_json)
 
 
 def _dependents(installation: Remote, which: str) -> list[dict[str, Any]]:

@@ -180,6 +180,11 @@ def check_everywhere(said: str, done: Mapping[str, Any]) -> None:
         fail(f"{said}, but still behind: {', '.join(each['name'] for each in done['behind']) or 'the ledger'}")
 
 
+def told(said: str, found: Mapping[str, Any], *, as_json: bool) -> None:
+    """What was done: the line for people, or JSON."""
+    say(json.dumps(found, indent=2) if as_json else said)
+
+
 def say(line: str) -> None:
     """A line for who typed the command."""
     print(line, flush=True)

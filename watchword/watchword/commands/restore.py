@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, DataDir, fail, progress, say
+from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Yes, confirm, fail, progress, say, tell
 from watchword.embedded.process import StartError, write_private
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def restore(
     nats_url: NatsUrl = NATS_URL,
     pg_bin: PgBin = None,
     nats_bin: NatsBin = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """After a back-up of the database was restored: end all that was given out before, and begin a new epoch."""
     from watchword.installation import BrokenInstallation
@@ -50,8 +51,7 @@ def restore(
     from watchword_runtime import logging
 
     logging.configure("restore", "error", sys.stderr)
-    if not yes:
-        typer.confirm(_QUESTION, abort=True)
+    confirm(_QUESTION, yes)
     try:
         with ExitStack() as stack:
             with progress("Restoring"):
@@ -61,7 +61,10 @@ def restore(
                     here = reach_of_data(data_dir.absolute(), start=True, pg_bin=pg_bin, nats_bin=nats_bin)
                     reach = stack.enter_context(here)
                 done = asyncio.run(_restored(reach))
-            _report(done, reach)
+            if as_json:
+                tell(_document(done, reach), as_json=True)
+            else:
+                _report(done, reach)
     except (BrokenInstallation, StartError) as error:
         fail(str(error))
     except OSError as error:
@@ -108,6 +111,20 @@ def _report(done: "Done", reach: "Reach") -> None:
     else:
         say(f"The administrator's new API key is in {reach.admin_file}.")
     say("Passwords, factors and settings are as they were when the back-up was made.")
+
+
+def _document(done: "Done", reach: "Reach") -> dict[str, object]:
+    return {
+        "epoch": done.epoch,
+        "position": done.position,
+        "before": done.before,
+        "sign_ins_ended": done.tickets,
+        "copies_emptied": done.copies,
+        "keys_revoked_again": list(done.keys),
+        "lost": [each.model_dump(mode="json", include={"claim", "value", "reason", "at"}) for each in done.lost],
+        "asked_nats": done.asked_nats,
+        "admin_file": None if done.administrator is None else str(reach.admin_file),
+    }
 
 
 def _ended(tickets: int) -> str:

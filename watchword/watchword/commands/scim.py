@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, Yes, confirm, remote, say, show
+from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Token, Url, Yes, confirm, remote, say, show, told
 
 app = typer.Typer(help="SCIM tokens.", no_args_is_help=True)
 
@@ -51,10 +51,15 @@ def failures(
 
 @app.command("revoke")
 def revoke_token(
-    which: Which, yes: Yes = False, data_dir: DataDir = DATA_DIR, url: Url = None, token: Token = None
+    which: Which,
+    yes: Yes = False,
+    data_dir: DataDir = DATA_DIR,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Whoever has the token is refused from now on."""
     confirm(f"Revoke {which}? Whoever has it is refused at once.", yes)
     with remote(data_dir, url, token) as installation:
         installation.call("DELETE", f"/scim-tokens/{which}")
-    say(f"revoked {which}")
+    told(f"revoked {which}", {"revoked": which}, as_json=as_json)

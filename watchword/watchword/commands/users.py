@@ -7,7 +7,20 @@ from urllib.parse import quote
 
 import typer
 
-from watchword.commands.remote import DATA_DIR, AsJson, DataDir, Remote, Token, Url, Yes, confirm, remote, show, tell
+from watchword.commands.remote import (
+    DATA_DIR,
+    AsJson,
+    DataDir,
+    Remote,
+    Token,
+    Url,
+    Yes,
+    confirm,
+    remote,
+    show,
+    tell,
+    told,
+)
 
 app = typer.Typer(help="People.", no_args_is_help=True)
 
@@ -69,12 +82,20 @@ def enable(
 
 
 @app.command()
-def delete(who: Who, yes: Yes = False, data_dir: DataDir = DATA_DIR, url: Url = None, token: Token = None) -> None:
+def delete(
+    who: Who,
+    yes: Yes = False,
+    data_dir: DataDir = DATA_DIR,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
     """Delete a person with all that is theirs, for ever."""
     with remote(data_dir, url, token) as installation:
         found = _find(installation, who)
         confirm(f"Delete {found['username']} for ever?", yes)
         installation.call("DELETE", f"/users/{found['id']}")
+        told(f"deleted {found['username']}", {"deleted": found["id"]}, as_json=as_json)
 
 
 def _switch(who: str, data_dir: Any, url: str | None, token: str | None, *, as_json: bool, active: bool) -> None:
