@@ -1,6 +1,7 @@
-"""One trace from a request over outbox and NATS to who deals with the event; and nothing of it in a plain process."""
+"""One trace from a request over outbox and NATS to who deals with the event, and from service to service."""
 
 import asyncio
+import json
 import secrets
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -64,6 +66,39 @@ async def test_a_trace_goes_from_the_request_to_the_consumer(
         ):
             await asyncio.sleep(0.05)
     assert not any(secret.encode() in body for body in sent)
+
+
+def spans_of(sent: list[bytes], trace_id: str) -> set[str]:
+    """The names of the spans of a trace."""
+    resources = [each for body in sent for each in ExportTraceServiceRequest.FromString(body).resource_spans]
+    spans = [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
+    return {span.name for span in spans if span.trace_id.hex() == trace_id}
+
+
+@pytest.mark.spec("W3C Trace Context 3.2")
+async def test_a_trace_goes_from_the_console_to_the_owners_and_stands_in_the_log(
+    platform_factory: PlatformFactory, collector: tuple[str, list[bytes]]
+) -> None:
+    endpoint, sent = collector
+    platform = await platform_factory(1, otlp_endpoint=endpoint)
+    trace_id = secrets.token_hex(16)
+    headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+    browser = platform.browser()
+    await browser.open(f"{platform.issuer}/admin")
+    await browser.submit("username", username=platform.admin.username, password=platform.admin.password)
+    page = await browser.open(f"{platform.issuer}/admin/users", headers=headers)
+    assert (page.status, page.url) == (200, f"{platform.issuer}/admin/users")
+    expected = {"GET /admin/users", "GET /api/v1/users"}
+    async with asyncio.timeout(30):
+        while not expected <= spans_of(sent, trace_id):
+            await asyncio.sleep(0.05)
+    async with http_client(base_url=platform.issuer) as http:
+        api_key = {"Watchword-API-Key": platform.admin.admin_token}
+        made = await http.post("/api/v1/scopes", json={"name": "traced", "description": "T"}, headers=headers | api_key)
+        assert made.status_code == 201, made.text
+        await http.post("/api/v1/scopes", json={"name": "untraced", "description": "T"}, headers=api_key)
+    lines = [json.loads(line) for line in platform.workers[0].log.read_text().splitlines() if "scope.added" in line]
+    assert {line["name"]: line.get("trace_id") == trace_id for line in lines} == {"traced": True, "untraced": False}
 
 
 def test_a_process_without_a_collector_loads_nothing_of_it() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from watchword_events.exports import ClientExport, Exported
 from watchword_events.names import Service
+from watchword_runtime.calls import ask
 from watchword_runtime.internal import ExportQuery, InternalClient, InternalClients, Unreachable, router
 from watchword_runtime.keyring import Keyring
 from watchword_runtime.service import ASGIApp, Receive, Scope, Send
@@ -116,6 +118,25 @@ async def test_what_cannot_be_asked_is_refused(either: World, params: dict[str, 
 async def test_an_entity_that_the_owner_does_not_export_is_not_found(either: World) -> None:
     with pytest.raises(Unreachable, match="answered 404"):
         await either.client.export(Service.ADMIN, "user", {"id": "a"})
+
+
+@pytest.mark.spec("W3C Trace Context 3.2")
+async def test_who_is_asked_goes_on_with_the_trace_of_who_asks(world: World) -> None:
+    headers: list[dict[str, str]] = []
+    inside = world.app
+
+    async def notice(scope: Scope, receive: Receive, send: Send) -> None:
+        headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await inside(scope, receive, send)
+
+    world.app = notice
+    span = NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)))
+    with use_span(span):
+        await world.client.export(Service.ADMIN, "client", {"id": "a"})
+        await ask(world.ways, world.settings, Service.ADMIN, "GET", "/api/v1/clients")
+    await world.client.export(Service.ADMIN, "client", {"id": "a"})
+    expected = f"00-{0xABC:032x}-{0xDEF:016x}-01"
+    assert [each.get("traceparent") for each in headers] == [expected, expected, None]
 
 
 async def refused(world: World, headers: Mapping[str, str], path: str = "/internal/export/client?id=a") -> bool:

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import structlog
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from watchword_events.names import Service
 from watchword_runtime.logging import configure
@@ -29,6 +30,18 @@ def test_a_line_is_one_json_object_with_the_event_first(capsys: pytest.CaptureFi
     assert parsed["event"] == "refresh_token.reused"
     assert (parsed["service"], parsed["level"], parsed["client_id"]) == ("token", "warning", "c")
     assert parsed["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("name", [None, "some.library"], ids=["ours", "a library's"])
+def test_a_line_names_the_trace_that_is_recorded(name: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    configure("token")
+    logger = logging.getLogger(name) if name else structlog.get_logger()
+    for flags in (TraceFlags.SAMPLED, TraceFlags.DEFAULT):
+        with use_span(NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(flags)))):
+            logger.warning("it.happened")
+    logger.warning("it.happened")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("trace_id") for line in lines] == [f"{0xABC:032x}", None, None]
 
 
 def test_lines_of_libraries_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 import httpx2
+from opentelemetry.propagate import inject
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from watchword_database.audit import acting
@@ -179,6 +180,7 @@ async def ask(
     if not clients.has(owner):
         path = settings.base_path + path  # a gateway of the owner's own takes it off again
     sent = {"Host": settings.host, **(headers or {})}
+    inject(sent)  # the owner goes on with the trace that is recorded, if one is
     if (origin := acting()) is not None:  # the owner's audit tells where the person is, not where the page is made
         sent |= {"X-Forwarded-For": origin.address or "", "User-Agent": origin.user_agent or ""}
     try:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 import httpx2
 import structlog
 from fastapi import APIRouter, Request, Response
+from opentelemetry.propagate import inject
 from pydantic import ValidationError
 
 from watchword_database.outages import note_interruption
@@ -144,6 +145,7 @@ class InternalClient:
         time_s = str(int(self._now().timestamp()))
         mac = _request_mac(key, self._service.value, owner, target, time_s)
         headers = {_CALLER: self._service.value, _TIME: time_s, _MAC: mac, "Host": self._settings.host}
+        inject(headers)  # the owner goes on with the trace that is recorded, if one is
         try:
             pull = self._clients.transport_to(owner, self._settings).get(target, headers=headers)
             # A task of its own: an owner in this process binds its request to a log context that is not the caller's.

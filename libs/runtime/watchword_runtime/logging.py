@@ -7,6 +7,7 @@ from typing import Final, TextIO
 
 import orjson
 import structlog
+from opentelemetry import trace
 from structlog.typing import EventDict, WrappedLogger
 
 from watchword_events.names import Service
@@ -39,6 +40,7 @@ def configure(service: Service | str, level: str = "info", stream: TextIO | None
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(str(service)),
+        _of_trace,
     ]
     structlog.configure(
         processors=[
@@ -76,6 +78,14 @@ def _named(service: str) -> structlog.typing.Processor:
         return event_dict
 
     return add
+
+
+def _of_trace(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """The trace that is recorded, as `trace_id`; nothing where none is."""
+    context = trace.get_current_span().get_span_context()
+    if context.trace_flags.sampled:
+        event_dict["trace_id"] = f"{context.trace_id:032x}"
+    return event_dict
 
 
 def _place_of_exception(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
