@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from watchword_database import Database, bus, transaction
 from watchword_database.forgetting import forget
-from watchword_events.handovers import ROUTES, HandoverKind, ProveAccount, SetPassword, UpstreamStart
+from watchword_events.handovers import PAYLOADS, Payload, ProveAccount, SetPassword, UpstreamStart
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
 
@@ -90,11 +90,11 @@ async def test_ticket_stands_nowhere_in_the_database(databases: Databases, bus_d
 
 
 @pytest.mark.parametrize("service", list(Service))
-@pytest.mark.parametrize("kind", list(HandoverKind))
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: payload.kind)
 async def test_only_the_sender_of_a_kind_may_write_it(
-    databases: Databases, service: Service, kind: HandoverKind
+    databases: Databases, service: Service, payload: type[Payload]
 ) -> None:
-    sender, receiver = ROUTES[kind]
+    kind, sender, receiver = payload.kind, payload.sender, payload.receiver
     if service is sender:
         return
     insert = text(

@@ -11,7 +11,6 @@ from watchword_policy.scopes import (
     InvalidScope,
     format_scope,
     granted,
-    missing_consent,
     narrowed,
     parse_scope,
 )
@@ -106,17 +105,10 @@ def test_allowing_more_never_grants_less(
     assert before <= granted(requested, client=client | more, user=user | more, consent=consent | more)
 
 
-@given(scope_sets, scope_sets)
-def test_agreeing_to_what_is_missing_grants_all(scopes: frozenset[str], consent: frozenset[str]) -> None:
-    agreed = consent | missing_consent(scopes, consent)
-    assert missing_consent(scopes, agreed) == frozenset()
-    assert granted(scopes, client=scopes, user=None, consent=agreed) == scopes
-
-
 @pytest.mark.spec("OpenID Connect Core 3.1.2.4")
 def test_openid_alone_asks_nobody() -> None:
-    assert missing_consent(frozenset({"openid"}), frozenset()) == frozenset()
-    assert missing_consent(frozenset({"openid", "email"}), frozenset()) == {"email"}
+    asked = frozenset({"openid", "email"})
+    assert granted(asked, client=asked, user=None, consent=frozenset()) == {"openid"}
 
 
 @given(scope_sets, scope_sets)

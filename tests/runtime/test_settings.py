@@ -14,7 +14,7 @@ from watchword_directory.settings import DirectorySettings
 from watchword_events.names import Service
 from watchword_federation.settings import FederationSettings
 from watchword_runtime.keyring import derive_service_keys
-from watchword_runtime.settings import ServiceSettings, environment_of, load
+from watchword_runtime.settings import ServiceSettings, load
 from watchword_token.settings import TokenSettings
 
 ALL = [ServiceSettings, AdminSettings, AuthzSettings, DirectorySettings, FederationSettings, TokenSettings]
@@ -122,10 +122,6 @@ def test_a_public_url_may_carry_a_path(
 def test_secrets_do_not_show_in_the_representation() -> None:
     assert "pw@db" not in repr(load(ServiceSettings))
     assert json.loads(KEYS)["forms"] not in repr(load(ServiceSettings))
-
-
-def test_settings_become_the_environment_of_a_child() -> None:
-    assert environment_of({"nats_url": "nats://n"}) == {"WATCHWORD_NATS_URL": "nats://n"}
 
 
 @pytest.mark.parametrize("settings", ALL)

@@ -28,11 +28,13 @@ def _orders(server: PostgresServer, home: Path, issuer: str) -> Orders:
 
 async def _prepared(run: Path, orders: Orders) -> tuple[bool, Administrator]:
     """Whether a process was needed, and the administrator."""
+    log = run / "prepare.log"  # a process writes one
+    log.unlink(missing_ok=True)
     preparation = Preparation(run, issuer=orders.issuer)
     preparation.begin()
     try:
         await preparation.done(orders)
-        return preparation.was_needed, noted_administrator(orders.noted)
+        return log.exists(), noted_administrator(orders.noted)
     finally:
         preparation.stop()
 

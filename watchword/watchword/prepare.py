@@ -63,11 +63,6 @@ class Preparation:
         kept = {"fingerprint": fingerprint(), "issuer": self._issuer, "versions": await _versions(orders.url)}
         write_private(self._record, json.dumps(kept))
 
-    @property
-    def was_needed(self) -> bool:
-        """Whether a process was started."""
-        return self._child is not None
-
     def stop(self) -> None:
         """The process has ended, whether or not it was done."""
         if self._child is not None:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from pydantic import JsonValue
 
 from watchword_events.catalogue import CATALOGUE, Row
-from watchword_events.contracts import Event
 from watchword_events.teams import (
     ALL_EVENTS,
     EVENTS_API,
@@ -21,11 +20,6 @@ _DESCRIPTION = (
     "Facts that the services of Watchword publish on NATS JetStream. Bodies carry ids and versions only; attributes "
     "travel as CloudEvents 1.0 headers (binary mode). Truth is the owner's database: an event is a hint to look again."
 )
-
-
-def json_schema(event: type[Event]) -> dict[str, JsonValue]:
-    """The JSON Schema (2020-12) of an event's body."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **event.model_json_schema()}
 
 
 def document(version: str, rows: Iterable[Row] = CATALOGUE) -> dict[str, JsonValue]:

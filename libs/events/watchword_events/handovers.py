@@ -437,5 +437,3 @@ PAYLOADS: tuple[type[Payload], ...] = (
     IdentityRefused,
     InvitePeople,
 )
-
-ROUTES: dict[HandoverKind, tuple[Service, Service]] = {p.kind: (p.sender, p.receiver) for p in PAYLOADS}

@@ -27,10 +27,8 @@ class Service(StrEnum):
 UserId = NewType("UserId", str)
 ClientId = NewType("ClientId", str)
 ProviderId = NewType("ProviderId", str)
-SessionId = NewType("SessionId", str)
 GrantId = NewType("GrantId", str)
 KeyId = NewType("KeyId", str)
-ApiKeyId = NewType("ApiKeyId", str)
 Position = NewType("Position", int)
 
 # A position is epoch * 2**40 + n: it only grows, is compared and never taken apart on a hot path, and stays

@@ -103,11 +103,6 @@ def granted(
     return result
 
 
-def missing_consent(scopes: frozenset[str], consent: frozenset[str]) -> frozenset[str]:
-    """What still has to be asked before all of these scopes can be granted."""
-    return scopes - consent - NO_CONSENT_NEEDED
-
-
 def narrowed(original: frozenset[str], requested: frozenset[str]) -> frozenset[str]:
     """What a refresh or an exchange asks for: nothing means all that was granted.
 

@@ -108,12 +108,6 @@ class Caller:
         """
         return ADMIN_SCOPE in self.scope and (self.user_id is None or ADMINISTRATOR in self.roles)
 
-    def require_administrator(self) -> "Caller":
-        """The caller itself. Raises AccessDenied (403) for everyone else."""
-        if not self.is_administrator:
-            self._insufficient(ADMIN_SCOPE)
-        return self
-
     def for_route(self, method: str, path: str) -> "Caller":
         """The caller as it calls a route, by its template: with everything in reach, or only their organizations.
 

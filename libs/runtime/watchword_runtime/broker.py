@@ -96,7 +96,6 @@ class Broker:
         self.followers: list[Follower] = []
         self._listeners: list[tuple[str, Callable[[bytes], None]]] = []
         self._callbacks: list[Callable[[], None]] = []
-        self._faststream: NatsBroker | None = None
         self._nc: Client | None = None
         self._task: asyncio.Task[None] | None = None
         self._hints: dict[str, asyncio.Task[None]] = {}
@@ -183,7 +182,7 @@ class Broker:
 
     async def _serve_one_connection(self) -> None:
         self._lost = asyncio.Event()
-        self._faststream = broker = self._make()
+        broker = self._make()
         subscribers: list[asyncio.Task[None]] = []
         try:
             self._nc = await broker.connect()

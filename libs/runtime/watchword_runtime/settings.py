@@ -5,7 +5,6 @@ in a service reads the environment.
 """
 
 import os
-from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -247,8 +246,3 @@ def _complaints(cls: type[ServiceSettings], error: ValidationError) -> list[str]
 def _meaning(cls: type[ServiceSettings], name: str) -> str:
     field: FieldInfo | None = cls.model_fields.get(name)
     return f" It is: {field.description}." if field and field.description else ""
-
-
-def environment_of(settings: Mapping[str, str]) -> dict[str, str]:
-    """Setting names and values as the environment variables that a child process reads."""
-    return {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}

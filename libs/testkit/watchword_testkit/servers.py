@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
@@ -166,14 +166,6 @@ def embedded_postgres(home: Path, *, settings: tuple[str, ...] = (), origins: st
         origins=origins,
         settings=settings,
     )
-
-
-def login_of(url: str) -> tuple[str, str]:
-    """User and password of a PostgreSQL URL."""
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    user = parts.username or query.get("user", [""])[0]
-    return unquote(user), unquote(parts.password or "")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, NoReturn
 from pydantic import JsonValue
 
 from watchword_database import Database, transaction
-from watchword_policy.scopes import ADMIN_SCOPE, SIGN_IN
+from watchword_policy.scopes import SIGN_IN
 from watchword_runtime.access import API_KEY_HEADERS
 from watchword_runtime.client_assertions import KEY_ALGS, AssertionKeys, Assertions, NotProved, client_named_in
 from watchword_runtime.client_keys import RegisteredKeys, key_set
@@ -53,14 +53,13 @@ class Proved(NamedTuple):
     """Who somebody is, by a credential of theirs.
 
     source: as the ledger is asked about it.  carried: what tokens that come of it descend from.  not_after: when the
-    credential ends.  may_administer: whether it is for the administration, too.
+    credential ends.
     """
 
     user_id: str
     source: Mapping[str, JsonValue]
     carried: Mapping[str, JsonValue]
     not_after: datetime | None
-    may_administer: bool
 
 
 class Persons:
@@ -121,7 +120,6 @@ class Persons:
             source=subject.source,
             carried=subject.carried,
             not_after=datetime.fromtimestamp(subject.exp, UTC),
-            may_administer=ADMIN_SCOPE in subject.scope,
         )
 
     async def _key(self, key_id: str, now: datetime) -> ApiKey:
@@ -140,7 +138,6 @@ class Persons:
             source=api_keys.source_of(key),
             carried={"gid": key.id},
             not_after=key.expires_at,
-            may_administer=ADMIN_SCOPE in key.scope,
         )
 
 

@@ -26,7 +26,6 @@ EXCHANGE_DEADLINE_S: Final = 15.0
 _MAX_RESPONSE: Final = 128 * 1024
 _NONCE_WANTED: Final = "use_dpop_nonce"
 _KINDS: Final = frozenset({"bearer", "dpop"})
-_HEADER_SAFE: Final = re.compile(r"[ -~]+")
 _ERROR_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MICROSOFT: Final = re.compile(r"\bAADSTS\d{4,8}\b")
 _DESCRIPTION: Final = 2048
