@@ -15,7 +15,7 @@ from watchword_testkit.api import Api
 PRESETS = Presets.load()
 _EXAMPLES = {"host": "login.acme.example", "url": "https://login.acme.example", "list": ["one"], "choice": "com"}
 
-# What an administrator says, and what comes of it (seeds.md 81 to 92).
+# What an administrator says, and what comes of it.
 FILLED: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "okta": (
         {"domain": "https://acme.okta.com/"},

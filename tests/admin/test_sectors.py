@@ -73,7 +73,7 @@ async def test_an_address_that_does_not_list_every_uri_is_refused(api: Api, docu
     "uri", ["http://169.254.169.254/latest", "https://[::ffff:10.0.0.1]/s", "http://10.0.0.1/s", "https://0.0.0.0/s"]
 )
 async def test_an_address_inside_is_not_read(api: Api, uri: str) -> None:
-    """security.md 3, rows 28 and 48."""
+    """Threats 28 and 48."""
     body = {"client_name": "App", "redirect_uris": [URI], "sector_identifier_uri": uri, **PAIRWISE}
     refused = await api.call("POST", "/clients", body)
     assert refused.status_code == 400

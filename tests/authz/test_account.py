@@ -131,7 +131,7 @@ async def test_one_session_is_ended_or_all_others(rig: Rig) -> None:
 
 
 async def test_nobody_ends_the_session_of_another(rig: Rig) -> None:
-    """security.md 3, row 59: whose it is is known by the cookie alone."""
+    """Threat 59: whose it is is known by the cookie alone."""
     user, browser = await here(rig)
     victim, theirs = await here(rig)
     second = rig.browser()

@@ -1,4 +1,4 @@
-"""`/consent`: asked, remembered, asked again, withdrawn (security.md 3, row 26)."""
+"""`/consent`: asked, remembered, asked again, withdrawn (threat 26)."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Devices without a browser: their codes, the page for them, and who decides (security.md 3, row 27)."""
+"""Devices without a browser: their codes, the page for them, and who decides (threat 27)."""
 
 import asyncio
 import json
@@ -131,7 +131,7 @@ async def test_the_complete_address_fills_the_code_in_and_decides_nothing(rig: R
 
 
 async def test_what_was_allowed_before_is_asked_again_for_every_device(rig: Rig) -> None:
-    """security.md 3, row 26: nobody is lured with a consent of yesterday."""
+    """Threat 26: nobody is lured with a consent of yesterday."""
     client, user = tv(rig, require_consent=False), await rig.person()
     for _ in range(2):
         codes = await begun(rig, client)

@@ -1,4 +1,4 @@
-"""RP-initiated logout: which requests are believed (security.md 3, row 4)."""
+"""RP-initiated logout: which requests are believed (threat 4)."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""`/oauth2/logout`: who may end a session, and where the person is sent (security.md 3, row 4)."""
+"""`/oauth2/logout`: who may end a session, and where the person is sent (threat 4)."""
 
 import asyncio
 import hmac

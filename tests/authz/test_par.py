@@ -1,4 +1,4 @@
-"""`/oauth2/par`: pushed once, used once, by the client that pushed it (security.md 3, row 10)."""
+"""`/oauth2/par`: pushed once, used once, by the client that pushed it (threat 10)."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Redirect URIs: byte-equal or refused (security.md 3, rows 1 and 2)."""
+"""Redirect URIs: byte-equal or refused (threats 1 and 2)."""
 
 from urllib.parse import urlsplit
 

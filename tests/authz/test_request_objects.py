@@ -1,4 +1,4 @@
-"""Request objects: what the client signed counts, and nothing else (security.md 3, rows 10, 16, 17 and 18)."""
+"""Request objects: what the client signed counts, and nothing else (threats 10, 16, 17 and 18)."""
 
 import hmac
 import json

@@ -130,7 +130,7 @@ async def choose(browser: Browser, link: str, password: str = NEW) -> None:
 
 
 async def test_link_of_a_mail_leads_to_a_new_password(mailing: Mailing) -> None:
-    """security.md 3, row 25: whoever signed in with the old one is out; the link works in another browser, once."""
+    """Threat 25: whoever signed in with the old one is out; the link works in another browser, once."""
     rig = mailing.rig
     user, old = await rig.person(), rig.browser()
     await sign_in_here(rig, old, user)
@@ -187,7 +187,7 @@ async def test_a_mail_is_in_the_language_of_its_reader(mailing: Mailing) -> None
 
 
 async def test_a_new_link_makes_the_old_one_worthless(mailing: Mailing) -> None:
-    """security.md 3, row 44."""
+    """Threat 44."""
     rig, user = mailing.rig, await mailing.rig.person()
     await sign_in_here(rig, rig.browser(), user)
     await ask(rig, user.username)
@@ -260,7 +260,7 @@ async def test_a_link_is_good_for_half_an_hour(mailing: Mailing) -> None:
 
 
 async def test_of_parallel_uses_of_a_link_one_counts(mailing: Mailing) -> None:
-    """security.md 3, row 63."""
+    """Threat 63."""
     rig, user = mailing.rig, await mailing.rig.person()
     await sign_in_here(rig, rig.browser(), user)
     await ask(rig, user.username)
@@ -273,7 +273,7 @@ async def test_of_parallel_uses_of_a_link_one_counts(mailing: Mailing) -> None:
 
 
 async def test_who_has_an_account_shows_in_no_answer(mailing: Mailing) -> None:
-    """security.md 3, row 52: known, verified, disabled or not: one page, and mail only where it is due."""
+    """Threat 52: known, verified, disabled or not: one page, and mail only where it is due."""
     rig = mailing.rig
     known = await rig.person()
     await sign_in_here(rig, rig.browser(), known)
@@ -402,7 +402,7 @@ async def test_mail_waits_for_its_server_and_stands_sealed(mailing: Mailing) -> 
 
 
 async def test_links_carry_the_configured_address(mailing: Mailing) -> None:
-    """security.md 3, row 51."""
+    """Threat 51."""
     rig, user = mailing.rig, await mailing.rig.person()
     await sign_in_here(rig, rig.browser(), user)
     browser = rig.browser()

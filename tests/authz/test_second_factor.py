@@ -89,7 +89,7 @@ async def test_password_and_code_are_two_factors(rig: Rig) -> None:
 
 @pytest.mark.row(47)
 async def test_nobody_is_signed_in_before_the_second_factor(rig: Rig) -> None:
-    """security.md 3, row 47: the half sign-in is no session, here or anywhere."""
+    """Threat 47: the half sign-in is no session, here or anywhere."""
     user, _, _ = await enrolled(rig)
     visit = await at_factor(rig, user)
     assert "ww-session" not in visit.browser.cookies
@@ -195,7 +195,7 @@ async def test_secret_and_codes_stand_nowhere_in_the_database(rig: Rig) -> None:
 async def test_a_provider_does_not_skip_the_factor_unless_it_asked_for_two(
     rig: Rig, amr: tuple[str, ...], is_asked: bool
 ) -> None:
-    """security.md 3, row 47."""
+    """Threat 47."""
     user, phone, _ = await enrolled(rig)
     provider = rig.provider()
     visit = Visit(rig, rig.browser(), rig.client())
@@ -210,7 +210,7 @@ async def test_a_provider_does_not_skip_the_factor_unless_it_asked_for_two(
 
 
 async def test_an_account_is_proved_with_both_factors_and_asked_once(rig: Rig) -> None:
-    """security.md 3, row 47: a link without the second factor would be a way around it."""
+    """Threat 47: a link without the second factor would be a way around it."""
     user, phone, _ = await enrolled(rig)
     provider = rig.provider()
     visit = Visit(rig, rig.browser(), rig.client())
@@ -259,11 +259,11 @@ async def test_step_up_asks_for_the_code_alone(rig: Rig) -> None:
     after = await visit.code()
     assert (after.sid, after.acr, after.amr) == (before.sid, TWO_FACTORS, ("pwd", "otp", "mfa"))
     assert after.auth_time == before.auth_time
-    assert browser.cookies["ww-session"] != cookie  # security.md 3, row 29
+    assert browser.cookies["ww-session"] != cookie  # threat 29
 
 
 async def test_who_guesses_waits_and_locks_no_known_device_out(rig: Rig) -> None:
-    """security.md 3, row 53: somebody with the stolen password guesses codes elsewhere."""
+    """Threat 53: somebody with the stolen password guesses codes elsewhere."""
     user, phone, _ = await enrolled(rig)
     owner = rig.browser()
     await sign_in_here(rig, owner, user)

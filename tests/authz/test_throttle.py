@@ -1,4 +1,4 @@
-"""How many passwords may be tried, by whom (security.md 3, row 53; Keycloak CVE-2024-4629)."""
+"""How many passwords may be tried, by whom (threat 53; Keycloak CVE-2024-4629)."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,7 @@
 """Every endpoint of the OpenAPI document, called by everybody with what it allows and with what it does not.
 
 schemathesis makes the calls, always the same ones. None may be answered with a 5xx, and nobody may do what is somebody
-else's to do (security.md 3, rows 15, 18 and 58; 4, row 26). They do damage, and so have an installation of their own.
+else's to do (threats 15, 18 and 58). They do damage, and so have an installation of their own.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Tokens and signed answers from the authorization endpoint, for clients that an administrator allowed them.
 
-security.md 3, rows 6, 8, 9 and 11: the answer is for one browser, once, and says who answers.
+Threats 6, 8, 9 and 11: the answer is for one browser, once, and says who answers.
 """
 
 import base64
@@ -335,7 +335,7 @@ async def test_replayed_code_takes_the_tokens_beside_it_along(
 async def test_nothing_of_it_for_a_client_that_was_not_allowed_it(
     platform: Platform, api: Api, canary: Canary, browser: Browser, response_type: str
 ) -> None:
-    """security.md 3, row 8."""
+    """Threat 8."""
     party = await Party.registered(api, platform.issuer, canary)
     sign_in = SignIn(browser, party, params={"response_type": response_type})
     await sign_in.start()

@@ -1,4 +1,4 @@
-"""What the administrator of an organization does for it, and that they reach nothing else (security.md 3, row 58).
+"""What the administrator of an organization does for it, and that they reach nothing else (threat 58).
 
 `acme` is administered by somebody whose home it is; `other` is not theirs. Whatever they try there, the answer is that
 of a thing that does not exist, or a refusal, and not a row of the directory changes.

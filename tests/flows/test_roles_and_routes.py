@@ -1,4 +1,4 @@
-"""Who may call what: every route of `/api/v1` in the OpenAPI document, by every role (security.md 3, row 58).
+"""Who may call what: every route of `/api/v1` in the OpenAPI document, by every role (threat 58).
 
 Each role's person acts through a client that may do everything for them, and through one that may only look.
 """

@@ -1,4 +1,4 @@
-"""What others publish: asked for rarely, kept for a while, and from whom we meant to ask (security.md 3, row 49)."""
+"""What others publish: asked for rarely, kept for a while, and from whom we meant to ask (threat 49)."""
 
 import asyncio
 import json

@@ -158,7 +158,7 @@ async def test_a_signed_introspection_is_encrypted_for_who_registered_that(site:
 
 
 async def test_a_signed_introspection_is_no_token(site: Site) -> None:
-    """security.md 3, row 15: one kind of JWT is never taken for another."""
+    """Threat 15: one kind of JWT is never taken for another."""
     app = await site.client(scope=["openid", "profile"])
     tokens = await site.sign_in(app, scope=("openid",))
     signed = (await introspected(site, app, tokens["access_token"])).text

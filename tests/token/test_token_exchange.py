@@ -1,4 +1,4 @@
-"""token-exchange: for less, for somebody else, in another's name; by policy only (security.md 3, row 22)."""
+"""token-exchange: for less, for somebody else, in another's name; by policy only (threat 22)."""
 
 import asyncio
 import json

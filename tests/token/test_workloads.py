@@ -1,4 +1,4 @@
-"""Tokens of trusted issuers become ours, where access rules allow it (security.md 4, rows 15 and 22)."""
+"""Tokens of trusted issuers become ours, where access rules allow it (threats 15 and 22)."""
 
 import asyncio
 import base64
@@ -300,7 +300,7 @@ async def test_our_own_tokens_are_no_foreign_ones(site: Site) -> None:
 
 
 async def test_a_discovery_document_of_another_issuer_is_refused(site: Site, elsewhere: WebSite) -> None:
-    """security.md 3, row 49."""
+    """Threat 49."""
     issuer, app = await trusted(site, elsewhere), await runner(site)
     elsewhere.put(f"{issuer.path}/.well-known/openid-configuration", {"issuer": "https://x.test", "jwks_uri": "x"})
     assert "names another issuer" in (await exchange(site, app, issuer.token()))["error_description"]

@@ -1,4 +1,4 @@
-"""The one decision about what is revoked, against a plain model of `design.md` section 4."""
+"""The one decision about what is revoked, against a plain model of the promise."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta

@@ -105,7 +105,6 @@ async def test_a_service_consumes_by_its_own_durables_only(
         assert isinstance(answer, NoAnswer) == (durable.service is not service), durable
 
 
-@pytest.mark.spec("design 3: a user per service with its own inbox prefix")
 async def test_no_service_reads_anothers_inbox_or_manages_streams(
     server: NatsServer, installation: Installation
 ) -> None:

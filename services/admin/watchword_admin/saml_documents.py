@@ -116,7 +116,7 @@ class SamlDocument(ProviderDocument):
                 if not getattr(self, name):
                     raise wrong(name, "needed, unless metadata_url or metadata_xml says it")
         if self.name_id_format == "transient" and self.subject_attribute is None:
-            # security.md 3, row 40: a transient NameID is another one at each sign-in.
+            # Threat 40: a transient NameID is another one at each sign-in.
             raise wrong("subject_attribute", "a transient NameID recognises nobody the next time: name an attribute")
         return self
 

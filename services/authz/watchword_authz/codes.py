@@ -14,7 +14,7 @@ from watchword_events.exports import ClientExport, UserExport
 from watchword_events.handovers import Approval, Code
 from watchword_policy.assurance import stated
 
-LIFE: Final = timedelta(seconds=60)  # security.md 3, row 6
+LIFE: Final = timedelta(seconds=60)  # threat 6
 
 
 @dataclass(frozen=True, slots=True)

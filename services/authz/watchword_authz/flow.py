@@ -14,7 +14,7 @@ from watchword_authz.requests import AuthorizationRequest, OAuthCode, Permission
 from watchword_events.exports import ClientExport
 from watchword_policy.assurance import TWO_FACTORS, is_met, is_ours
 
-# How far an upstream's clock may be behind ours when it says when the person signed in there (security.md 3, row 37).
+# How far an upstream's clock may be behind ours when it says when the person signed in there (threat 37).
 UPSTREAM_SKEW: Final = timedelta(seconds=60)
 
 

@@ -89,7 +89,7 @@ def limits_of(settings: AuthzSettings) -> Limits:
         ),
         # No lock over all: it would let anybody close the door for everybody. Known devices do not wait for it at all.
         everywhere=Limit("all", settings.global_attempts, timedelta(milliseconds=50), timedelta(seconds=2), _MINUTE),
-        # security.md 3, row 27: as many wrong codes of devices, from one address and account, while a code lives.
+        # Threat 27: as many wrong codes of devices, from one address and account, while a code lives.
         user_codes=Limit(
             "user-code",
             free=_CODES,

@@ -1,7 +1,7 @@
 """Sign-ins that begin at the provider: verified, then confirmed by the person, then resumed in a flow of our own.
 
 Whoever can make a browser send a form could sign it in as somebody else; so that nothing happens before the person has
-read as whom, and pressed a button of our page. No such sign-in ever links an account (security.md 3, row 38).
+read as whom, and pressed a button of our page. No such sign-in ever links an account (threat 38).
 
     ACS ──verified──▶ confirmation page ──button──▶ authz /login/provider/P: a flow ──ticket──▶ here again ──▶ directory
 """

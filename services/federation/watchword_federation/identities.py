@@ -87,7 +87,7 @@ def identity_of(
 
 def vouches_for(email: str, claims: Mapping[str, JsonValue], trust: Trust) -> bool:
     """Whether the provider vouches for the address. Only the boolean is a statement, except where a provider is known
-    to write it as a text (security.md 3, row 41).
+    to write it as a text (threat 41).
     """
     said = claims.get("email_verified")
     match trust:

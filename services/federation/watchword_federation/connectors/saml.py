@@ -256,7 +256,7 @@ def _certificates(idp: Idp, now: datetime) -> str:
 def library() -> ModuleType:
     """The module with the XML libraries. Raises SignInFailed(saml_unavailable) when they cannot be loaded.
 
-    They are compiled, and must share one libxml2: a mismatch raises what is no ImportError (security.md 1.2).
+    They are compiled, and must share one libxml2: a mismatch raises what is no ImportError.
     """
     try:
         from watchword_federation.connectors import saml_library

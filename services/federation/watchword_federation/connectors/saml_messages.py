@@ -184,7 +184,7 @@ def _raw_parameters(query: bytes) -> dict[str, str]:
 def inflate(encoded: str) -> bytes:
     """What was deflated and encoded in base64, of at most 64 KiB. Raises SignInFailed(response_invalid).
 
-    400 KB can inflate to 300 MB (security.md 1.4), so that the limit holds while it is done.
+    400 KB can inflate to 300 MB, so that the limit holds while it is done.
     """
     packed = _base64(encoded)
     unpack = zlib.decompressobj(-15)
