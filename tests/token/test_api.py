@@ -146,7 +146,7 @@ async def test_an_api_key_works_until_it_is_deleted_or_over(own_site: Site, own_
     assert made.status_code == 201
     created = made.json()
     own_site.canary.add("API key", created["key"])
-    assert created["scope"] == ["watchword:admin"]
+    assert created["scope"] == ["applications:sign-in", "watchword:admin"]
     assert made.headers["location"] == f"{ISSUER}/api/v1/api-keys/{created['id']}"
     own = {"Watchword-API-Key": created["key"]}
     assert (await own_site.http.get("/api/v1/keys", headers=own)).status_code == 200
