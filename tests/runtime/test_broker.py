@@ -1,11 +1,13 @@
 """The broker: durable work that loses nothing, hints that never wait, and NATS that may be away."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import nats
 import nkeys
@@ -74,6 +76,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "BACK_OFF_S", (0.01, 0.01, 0.01))
     monkeypatch.setattr(work, "MAX_TRIES", 4)
     monkeypatch.setattr(broker_module, "_CHECK_S", 0.2)
+    monkeypatch.setattr(broker_module, "_DEAD_LETTERS_S", 0.1)
 
 
 async def dead_letters(database: TestDatabase) -> list[dict[str, Any]]:
@@ -274,6 +277,86 @@ async def test_what_cannot_be_read_is_a_dead_letter_and_what_is_not_known_is_ign
         await eventually(lambda: handler.ids == ["x"])
         await finished(owner)
     assert [letter["stream_seq"] for letter in await dead_letters(database)] == [1, 2]
+
+
+async def given_up(owner: Owner, database: TestDatabase, name: str = "bad") -> str:
+    """The id of an event that is a dead letter, to be tried again."""
+    event = ClientUpdated(id=name, version=1)
+    headers = event_headers(event, str(uuid4()))
+    async with database.postgres.admin(database.name) as admin:
+        await admin.execute(
+            "INSERT INTO authz.dead_letter (consumer, stream_seq, subject, headers, body, error)"
+            " VALUES ($1, $2, 'auth.admin.client.updated', $3, $4, '')",
+            DURABLE, 1 + len(await dead_letters(database)), json.dumps(headers), event.model_dump_json(),
+        )  # fmt: skip
+    return headers["ce-id"]
+
+
+@pytest.mark.usefixtures("fast")
+async def test_a_dead_letter_that_is_tried_again_is_handled_by_one_instance_and_gone(
+    broker_for: BrokerFor, nats_server: Server, owner: Owner, handler: Handler, database: TestDatabase
+) -> None:
+    ids = [await given_up(owner, database, name) for name in ("one", "two", "three")]
+    async with (
+        broker_for(Service.AUTHZ, nats_server.url) as broker,
+        broker_for(Service.AUTHZ, nats_server.url) as another,
+    ):
+        for each in (broker, another):
+            each.work(DURABLE, SUBJECT, handler)
+            await each.start()
+        await eventually(lambda: len(handler.done) >= len(ids))
+        await asyncio.sleep(0.5)
+    assert sorted(each.event_id for each in handler.done) == sorted(ids)
+    assert await dead_letters(database) == []
+
+
+@pytest.mark.usefixtures("fast")
+async def test_a_dead_letter_is_tried_again_without_nats(
+    broker_for: BrokerFor, owner: Owner, handler: Handler, database: TestDatabase
+) -> None:
+    await given_up(owner, database)
+    async with broker_for(Service.AUTHZ, NOBODY) as broker:
+        broker.work(DURABLE, SUBJECT, handler)
+        await broker.start()
+        await handled(handler, "bad")
+
+
+@pytest.mark.usefixtures("fast")
+async def test_a_dead_letter_that_fails_again_stays_and_says_why(
+    broker_for: BrokerFor, nats_server: Server, owner: Owner, handler: Handler, database: TestDatabase
+) -> None:
+    handler.failing = {"bad"}
+    await given_up(owner, database, "good")
+    await given_up(owner, database)
+    async with broker_for(Service.AUTHZ, nats_server.url) as broker:
+        broker.work(DURABLE, SUBJECT, handler)
+        await broker.start()
+        await handled(handler, "good")
+        await eventually(lambda: len(handler.batches) == 2)
+        await asyncio.sleep(0.5)
+    assert handler.batches == [["good"], ["bad"]], "once, until somebody says so again"
+    (letter,) = await dead_letters(database)
+    assert letter["error"].startswith("RuntimeError at work.py")
+
+
+@pytest.mark.usefixtures("fast")
+async def test_a_dead_letter_is_forgotten_after_three_months(
+    broker_for: BrokerFor, nats_server: Server, owner: Owner, handler: Handler, database: TestDatabase
+) -> None:
+    for name in ("old", "young"):
+        await given_up(owner, database, name)
+    async with database.postgres.admin(database.name) as admin:
+        await admin.execute(
+            "UPDATE authz.dead_letter SET error = 'x', at = now() - interval '1 day' * (CASE stream_seq WHEN 1 THEN 91"
+            " ELSE 89 END)"
+        )
+        async with broker_for(Service.AUTHZ, nats_server.url) as broker:
+            broker.work(DURABLE, SUBJECT, handler)
+            await broker.start()
+            while await admin.fetchval("SELECT count(*) FROM authz.dead_letter WHERE stream_seq = 1"):
+                await asyncio.sleep(0.05)
+    assert [letter["stream_seq"] for letter in await dead_letters(database)] == [2]
+    assert handler.batches == []
 
 
 @pytest.mark.usefixtures("fast")

@@ -183,7 +183,8 @@ LISTINGS = {
 # They tell what they did, or look at files of the machine that they run on: tested where they are.
 OTHERS = {
     "admin invite", "admin key", "admin reset", "apply", "audit export", "clients create", "clients delete",
-    "clients disable", "clients enable", "doctor", "drift", "events grant", "events list", "events revoke",
+    "clients disable", "clients enable", "doctor", "drift", "events dead", "events forget", "events grant",
+    "events list", "events retry", "events revoke",
     "events tail", "keys revoke", "keys rotate", "login", "master-key status", "plan", "providers create",
     "providers delete", "providers dependents", "providers disable", "providers enable", "providers show",
     "providers test", "restore", "revoke", "rules dry-run", "scim create", "scim failures", "scim revoke",

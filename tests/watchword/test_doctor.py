@@ -198,7 +198,9 @@ async def test_migrations_and_dead_letters_are_found(look: Look, installation: W
             "INSERT INTO authz.dead_letter (consumer, stream_seq, subject, headers, body, error)"
             " VALUES ('c', 1, 's', '{}', '', 'e')"
         )
-        assert "authz 1" in (await becomes(look, "events", Level.WARNING)).said
+        letters = await becomes(look, "events", Level.WARNING)
+        assert "authz 1" in letters.said
+        assert "watchword events retry" in letters.remedy
         await admin.execute("DELETE FROM authz.dead_letter")
 
 

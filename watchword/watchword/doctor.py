@@ -232,7 +232,7 @@ async def _dead_letters(connection: asyncpg.Connection) -> Finding:
     counts = {each.value: await connection.fetchval(f"SELECT count(*) FROM {each}.dead_letter") for each in Service}
     given_up = [f"{name} {count}" for name, count in counts.items() if count]
     if given_up:
-        remedy = "their errors stand in <service>.dead_letter"
+        remedy = "`watchword events dead` says which and why; `watchword events retry` or `forget` deals with them"
         return Finding("events", Level.WARNING, f"could not be dealt with: {', '.join(given_up)}", remedy)
     return Finding("events", Level.OK, "none was given up")
 

@@ -21,6 +21,7 @@ from watchword_database.engine import Database
 from watchword_database.outbox import Relay
 from watchword_events.catalogue import durables
 from watchword_events.names import Service
+from watchword_runtime import dead_letters
 from watchword_runtime.settings import ServiceSettings
 from watchword_runtime.tasks import end
 from watchword_runtime.work import BATCH, Handler, Received, Worker
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 _FETCH_S: Final = 1.0  # a pull that a restarting server forgot is repeated after this time
 _CHECK_S: Final = 10.0  # how often it is checked that a durable still exists: without it the loop would spin for ever
 _RETRY_S: Final = 0.5
+_DEAD_LETTERS_S: Final = 10.0  # how often it is looked whether an operator wants one tried again
 _STOP_S: Final = 5.0
 
 
@@ -98,6 +100,7 @@ class Broker:
         self._callbacks: list[Callable[[], None]] = []
         self._nc: Client | None = None
         self._task: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
         self._hints: dict[str, asyncio.Task[None]] = {}
         self._lost = asyncio.Event()
 
@@ -165,11 +168,13 @@ class Broker:
     async def start(self) -> None:
         """The connection is being made in the background."""
         self._task = asyncio.create_task(self._keep_connected(), name=f"broker-{self._service.value}")
+        if self._workers:
+            self._retrying = asyncio.create_task(self._keep_retrying(), name=f"dead-letters-{self._service.value}")
 
     async def stop(self) -> None:
         """Nothing more arrives; the connection is closed. Events at work are finished, for a few seconds."""
-        await end(self._task)
-        self._task = None
+        await end(self._task, self._retrying)
+        self._task = self._retrying = None
 
     async def _keep_connected(self) -> None:
         """Connects, and again from the start should the client have given up (after a refused login it does)."""
@@ -179,6 +184,16 @@ class Broker:
             except Exception as error:
                 log.warning("broker.not_connected", service=self._service.value, error=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
+
+    async def _keep_retrying(self) -> None:
+        """Dead letters need no NATS."""
+        workers = {each.durable: each for each in self._workers}
+        while True:
+            await asyncio.sleep(_DEAD_LETTERS_S)
+            try:
+                await dead_letters.retry(self._database, workers)
+            except Exception as error:
+                log.warning("work.not_retried", service=self._service.value, error=type(error).__name__)
 
     async def _serve_one_connection(self) -> None:
         self._lost = asyncio.Event()

@@ -2,6 +2,7 @@
 
 Each event reaches one instance. An event is acknowledged after its handler returned, offered again with growing
 delays when it failed, and becomes a row of `<schema>.dead_letter` after the last try: never dropped, never for ever.
+What then becomes of it is in `dead_letters`.
 """
 
 import asyncio
@@ -117,11 +118,15 @@ class Worker:
                 type=event.type,
                 event_id=event.event_id,
                 tries=tries,
-                error=_place_of(error),
+                error=place_of(error),
             )
             if tries >= self._max_tries:
                 await self._bury(message, error)
             raise _later(tries) from None
+
+    async def handle_again(self, event: Received) -> None:
+        """An event that was given up has been dealt with. Raises what the handler does."""
+        await self._handler([event])
 
     async def _handled(self, event: Received) -> None:
         """Events that arrive together are handled together."""
@@ -172,7 +177,7 @@ class Worker:
             "subject": raw.subject,
             "headers": orjson.dumps(dict(raw.headers or {})).decode(),
             "body": raw.data.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
-            "error": _place_of(error),
+            "error": place_of(error),
         }
         try:
             async with transaction(self._database) as session:
@@ -198,7 +203,7 @@ def _settle(waiting: _Waiting, error: Exception | None) -> None:
         waiting.done.set_exception(error)
 
 
-def _place_of(error: Exception) -> str:
+def place_of(error: Exception) -> str:
     """Class and place of an error. Not its text: a database error's holds the row's values."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = next((frame for frame in reversed(frames) if "watchword" in frame.filename), frames[-1] if frames else None)

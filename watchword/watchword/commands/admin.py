@@ -40,7 +40,7 @@ def invite(
     as_json: AsJson = False,
 ) -> None:
     """Make somebody an owner, new or not, and show a link with which they choose their password, once."""
-    with _reach(data_dir, secrets, database_url, pg_bin) as reach:
+    with reached(data_dir, secrets, database_url, pg_bin) as reach:
         ticket = asyncio.run(_invited(reach, username, email))
         _show(ticket, reach, data_dir, public_url, as_json=as_json)
 
@@ -56,7 +56,7 @@ def reset(
     as_json: AsJson = False,
 ) -> None:
     """Forget somebody's second factors and passkeys, and show a link with which they choose a new password, once."""
-    with _reach(data_dir, secrets, database_url, pg_bin) as reach:
+    with reached(data_dir, secrets, database_url, pg_bin) as reach:
         ticket = asyncio.run(_reset(reach, username))
         if ticket is None:
             fail(f"There is no active user {username}.")
@@ -72,14 +72,14 @@ def key(
     as_json: AsJson = False,
 ) -> None:
     """Give the first administrator a new API key, where the old one ended with everything else."""
-    with _reach(data_dir, secrets, database_url, pg_bin) as reach:
+    with reached(data_dir, secrets, database_url, pg_bin) as reach:
         if not asyncio.run(_renewed(reach)):
             fail(f"Who is noted in {reach.admin_file} is no active administrator: `watchword admin invite` makes one.")
         told(f"The new key is in {reach.admin_file}.", {"file": str(reach.admin_file)}, as_json=as_json)
 
 
 @contextmanager
-def _reach(data_dir: Path, secrets: Path | None, database_url: str, pg_bin: str | None) -> Iterator["Reach"]:
+def reached(data_dir: Path, secrets: Path | None, database_url: str, pg_bin: str | None) -> Iterator["Reach"]:
     """The database of the installation, also while nothing of it runs. Ends the command where there is none."""
     from watchword.installation import BrokenInstallation
     from watchword.reach import reach_of_data, reach_of_secrets

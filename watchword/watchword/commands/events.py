@@ -1,4 +1,4 @@
-"""`watchword events`: following them, and which programs of other teams may read them."""
+"""`watchword events`: following them, which programs of other teams may read them, and what was given up."""
 
 import asyncio
 import json
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from watchword.commands.admin import reached
 from watchword.commands.remote import (
     DATA_DIR,
     AsJson,
     DataDir,
     Token,
     Url,
+    Yes,
     access_of,
+    confirm,
     fail,
     remote,
     say,
@@ -24,6 +27,7 @@ from watchword.commands.remote import (
     tell,
     told,
 )
+from watchword.commands.restore import DATABASE_URL, DatabaseUrl, PgBin, Secrets
 
 if TYPE_CHECKING:
     from watchword.teams import Place
@@ -32,10 +36,6 @@ app = typer.Typer(help="Events, and other teams' programs that may read them.", 
 
 T = TypeVar("T")
 Name = Annotated[str, typer.Argument(help="The program: 1 to 64 of a-z, 0-9 and -")]
-Secrets = Annotated[
-    Path | None,
-    typer.Option(envvar="WATCHWORD_SECRETS", help="Directory of `watchword init`, in place of the data directory"),
-]
 NatsUrl = Annotated[
     str, typer.Option(envvar="WATCHWORD_NATS_URL", help="With --secrets: where nats-server is reached from here")
 ]
@@ -144,6 +144,83 @@ def revoke(
     _done(teams.revoke(place, name), name)
     said = f"{name} may read no longer" + (" and is disconnected." if place.servers else ".")
     told(said, {"revoked": name, "disconnected": bool(place.servers)}, as_json=as_json)
+
+
+Letters = Annotated[list[str] | None, typer.Argument(help="Which, from `watchword events dead`, such as authz/7")]
+
+
+@app.command()
+def dead(
+    data_dir: DataDir = DATA_DIR,
+    secrets: Secrets = None,
+    database_url: DatabaseUrl = DATABASE_URL,
+    pg_bin: PgBin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Events that a service gave up after half an hour of trying, with why and when."""
+    from watchword import dead_letters
+
+    with reached(data_dir, secrets, database_url, pg_bin) as reach:
+        rows = [each.document() for each in asyncio.run(dead_letters.listed(reach.url))]
+    show(rows, ("id", "consumer", "type", "about", "at", "error"), as_json=as_json)
+
+
+@app.command()
+def retry(
+    which: Letters = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every one")] = False,
+    data_dir: DataDir = DATA_DIR,
+    secrets: Secrets = None,
+    database_url: DatabaseUrl = DATABASE_URL,
+    pg_bin: PgBin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let the services try such events again, once, within seconds; what fails again says so in `events dead`."""
+    from watchword import dead_letters
+
+    with reached(data_dir, secrets, database_url, pg_bin) as reach:
+        ids = _chosen(reach.url, which, everything=everything)
+        done = _of_letters(dead_letters.retry(reach.url, ids))
+    told(f"tried again: {', '.join(done) or 'none'}", {"retried": done}, as_json=as_json)
+
+
+@app.command()
+def forget(
+    which: Letters = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every one")] = False,
+    yes: Yes = False,
+    data_dir: DataDir = DATA_DIR,
+    secrets: Secrets = None,
+    database_url: DatabaseUrl = DATABASE_URL,
+    pg_bin: PgBin = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete such events: what they would have changed stays as it is."""
+    from watchword import dead_letters
+
+    confirm(f"Forget {', '.join(which or ['all of them'])}? What they would have changed stays as it is.", yes)
+    with reached(data_dir, secrets, database_url, pg_bin) as reach:
+        ids = _chosen(reach.url, which, everything=everything)
+        done = _of_letters(dead_letters.forget(reach.url, ids))
+    told(f"forgotten: {', '.join(done) or 'none'}", {"forgotten": done}, as_json=as_json)
+
+
+def _chosen(url: str, which: list[str] | None, *, everything: bool) -> list[str]:
+    from watchword import dead_letters
+
+    if bool(which) == everything:
+        fail("name events, from `watchword events dead`, or say --all")
+    return which or [each.id for each in asyncio.run(dead_letters.listed(url))]
+
+
+def _of_letters(work: "Coroutine[Any, Any, T]") -> T:
+    """What the coroutine returns. Ends the command when there is no such letter."""
+    from watchword.dead_letters import NoSuchLetter
+
+    try:
+        return asyncio.run(work)
+    except NoSuchLetter as error:
+        fail(f"there is no dead letter {error}: `watchword events dead` lists them")
 
 
 def _place(data_dir: Path, secrets: Path | None, nats_url: str) -> "Place":
