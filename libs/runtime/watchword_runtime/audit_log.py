@@ -1,6 +1,6 @@
 """What goes into the audit log beside changes: calls with their answers, and sign-ins; written behind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pydantic import JsonValue
@@ -50,7 +50,7 @@ class AuditLog:
         """
         what, _, outcome = action.partition(".")
         if what == "sign_in":
-            self._sign_ins["provider" if members.get("provider_id") else "password", outcome] += 1
+            self._sign_ins[_method(members), outcome] += 1
         entry = {"action": action, "at": _now(), "kind": "user", "resource": user_id, "actor": user_id}
         self._behind.add(Note({**entry, "details": members}, {"address": address, "user_agent": user_agent}))
 
@@ -90,6 +90,14 @@ class Calls:
             finally:
                 if (origin := audit.acting()) is not None:
                     self._log.note_call(origin, status)
+
+
+def _method(said: Mapping[str, JsonValue]) -> str:
+    """By what somebody signed in, or tried: a passkey is what came without a password."""
+    if said.get("provider_id"):
+        return "provider"
+    amr = said.get("amr")
+    return "passkey" if isinstance(amr, list) and "pwd" not in amr else "password"
 
 
 def _now() -> str:
