@@ -55,6 +55,15 @@ async def test_a_chosen_secret_is_stored_with_a_slow_hash_and_not_repeated(
     passwords.close()
 
 
+async def test_who_asks_for_consent_learns_what_the_client_says_of_its_use_of_data(
+    platform: Platform, make_client: Make
+) -> None:
+    links = {"policy_uri": "https://wiki.example/privacy", "tos_uri": "https://wiki.example/terms"}
+    data = (await exported(platform, (await make_client(**links))["client_id"])).data
+    assert data is not None
+    assert {"policy_uri": data.policy_uri, "tos_uri": data.tos_uri} == links
+
+
 async def test_a_public_client_has_no_secret(platform: Platform, api: Api, make_client: Make) -> None:
     made = await make_client(token_endpoint_auth_method="none")
     assert made["client_secret"] is None

@@ -4,17 +4,19 @@ import asyncio
 import json
 import secrets
 from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text as sql
 from tests.authz.conftest import ISSUER, Rig, Visit, waiting_or_done
 
 from watchword_authz import consent, store
-from watchword_authz.consent import describe
+from watchword_authz.consent import by_name, describe
 from watchword_authz.requests import ANYWHERE, Permission
 from watchword_database.engine import transaction
 from watchword_events.contracts import ScopeChanged
-from watchword_events.exports import ClientExport, Exported, ScopeExport, UserExport
+from watchword_events.exports import ClientExport, Exported, HomeOrganization, ScopeClaim, ScopeExport, UserExport
 from watchword_events.handovers import ClaimsRequest
 from watchword_policy.scopes import BUILT_IN
 
@@ -369,10 +371,18 @@ async def test_flow_expires_at_the_consent_page(own_rig: Rig) -> None:
     assert page.error_code == "flow_over"
 
 
+def own_scope(name: str, description: str, **claims: str) -> ScopeExport:
+    opened = tuple(ScopeClaim(name=claim, expression=expression) for claim, expression in claims.items())
+    return ScopeExport(id=name, name=name, description=description, claims=opened)
+
+
+APP = ClientExport(client_id="app", client_name="App")
+
+
 def test_scopes_are_told_in_plain_words() -> None:
     user = UserExport(id="u", username="ann", email="ann@demo.test", claims_version=1, claims={"name": "Ann"})
-    own = {"orders:read": "See your orders", "orders:write": "Order in your name"}
-    lines = describe(frozenset({"openid", "profile", "email", "orders:read", "wiki:write"}), user, own)
+    own = by_name([own_scope("orders:read", "See your orders"), own_scope("orders:write", "Order in your name")])
+    lines = describe(frozenset({"openid", "profile", "email", "orders:read", "wiki:write"}), user, APP, own)
     assert [line.scope for line in lines] == ["openid", "profile", "email", "orders:read", "wiki:write"]
     assert [line.note for line in lines] == ["", "Ann", "ann@demo.test", "", ""]
     assert lines[3].title == "See your orders"
@@ -381,9 +391,70 @@ def test_scopes_are_told_in_plain_words() -> None:
 
 def test_every_scope_with_a_meaning_of_ours_is_told_in_words() -> None:
     user = UserExport(id="u", username="ann", claims_version=1)
-    lines = describe(frozenset(BUILT_IN), user, {"openid": "Anything at all"})
+    lines = describe(frozenset(BUILT_IN), user, APP, {"openid": own_scope("openid", "Anything at all")})
     assert [line.scope for line in lines] == list(BUILT_IN)
     assert all("“" not in line.title and line.title != "Anything at all" for line in lines)
+
+
+STAFF = UserExport(
+    id="u",
+    username="ann",
+    email="ann@demo.test",
+    claims_version=1,
+    claims={
+        "name": "Ann Example",
+        "family_name": "Example",
+        "preferred_username": "ann",
+        "birthdate": "1990-01-31",
+        "website": f"https://ann.example/{'x' * 100}",
+        "address": {"locality": "Bern", "country": "CH"},
+        "updated_at": 1,
+    },
+    groups=tuple(f"team-{n}" for n in range(8)),
+    home=HomeOrganization(id="o", short_name="acme", name="Acme Ltd"),
+    attributes={"department": "Research", "rooms": ["a", "b"]},
+)
+
+
+@pytest.mark.parametrize(
+    ("scope", "client", "expected"),
+    [
+        pytest.param(
+            "profile",
+            {},
+            f"Ann Example, ann, https://ann.example/{'x' * 39}…, 1990-01-31",
+            id="each claim that says more",
+        ),
+        pytest.param("groups", {}, "team-0, team-1, team-2, team-3, team-4, team-5 … (+2)", id="many groups"),
+        pytest.param("groups", {"groups_filter": ("-[12]$",)}, "team-1, team-2", id="groups that the client is told"),
+        pytest.param("groupstring", {"groups_filter": ("-1$",)}, "team-1", id="groups as a text"),
+        pytest.param("groups", {"groups_filter": ("(",)}, "", id="a filter that nobody understands"),
+        pytest.param("customer", {}, "Acme Ltd", id="organization"),
+        pytest.param("address", {}, "Bern, CH", id="address"),
+        pytest.param("phone", {}, "", id="nothing to tell"),
+        pytest.param("staff", {}, 'department: Research, rooms: ["a","b"]', id="an own scope"),
+    ],
+)
+def test_a_scope_shows_what_it_would_tell_now(scope: str, client: dict[str, Any], expected: str) -> None:
+    expressions = {"department": "claims.department", "rooms": "claims.rooms", "none": "claims.nothing", "bad": "("}
+    own = by_name([own_scope("staff", "See where you work", **expressions)])
+    (line,) = describe(frozenset({scope}), STAFF, APP.model_copy(update=client), own)
+    assert line.note == expected
+
+
+async def test_page_links_to_what_the_client_says_it_does_and_to_where_consent_is_withdrawn(rig: Rig) -> None:
+    links = {"policy_uri": "https://wiki.example/privacy", "tos_uri": "https://wiki.example/terms"}
+    visit, _ = await at_consent(rig, rig.client(require_consent=True, **links))
+    body = visit.browser.page.body
+    for uri, label in ((links["policy_uri"], "Privacy"), (links["tos_uri"], "Terms of use")):
+        assert f'<a href="{uri}" target="_blank" rel="noopener noreferrer">{label}</a>' in body
+    assert f'id="account-link" href="{urlsplit(ISSUER).path}/account/applications"' in body
+
+
+@pytest.mark.parametrize("uri", ["http://wiki.example/privacy", "javascript:alert(1)", "//wiki.example", "https:x"])
+async def test_page_links_to_https_alone(rig: Rig, uri: str) -> None:
+    visit, _ = await at_consent(rig, rig.client(require_consent=True, policy_uri=uri, tos_uri=uri))
+    assert uri not in visit.browser.page.body
 
 
 async def test_an_installations_scope_is_told_in_its_administrators_words(rig: Rig) -> None:

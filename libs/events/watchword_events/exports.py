@@ -136,6 +136,7 @@ class ClientExport(Export):
     for their address only, where the client says for whom it asks.
     groups_claim, groups_filter: the name under which it is told of groups, and regular expressions (RE2) that choose
     which.  max_token_bytes: the longest token that it can keep.
+    policy_uri, tos_uri: where it says what it does with the data of its people, and on which terms.
     """
 
     client_id: str
@@ -206,6 +207,8 @@ class ClientExport(Export):
     max_token_bytes: int | None = None
     userinfo_claims_only: bool = False
     exchange_policies: tuple[ExchangePolicy, ...] = ()
+    policy_uri: str | None = None
+    tos_uri: str | None = None
 
     @property
     def is_bound(self) -> bool:

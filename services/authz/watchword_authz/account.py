@@ -91,7 +91,7 @@ async def used_by(context: Context, visitor: Visitor, signed_in: Sequence[Place]
         client = await context.clients.get(client_id)
         if client is not None and client_id != ACCOUNT:
             allowed = {
-                at: [shown.title for shown in consent.describe(frozenset(scopes), visitor.user, context.scopes.page)]
+                at: list(consent.titles_of(frozenset(scopes), context.scopes.page).values())
                 for at, scopes in places.items()
                 if scopes
             }

@@ -10,11 +10,12 @@ from pydantic import JsonValue
 
 from watchword_authz import store
 from watchword_authz.models import Consent
+from watchword_authz.previews import preview_of
 from watchword_authz.requests import ANYWHERE, Permission
 from watchword_database import bus
 from watchword_database.engine import Session
 from watchword_events.contracts import ConsentGranted, ConsentWithdrawn
-from watchword_events.exports import ScopeExport, UserExport
+from watchword_events.exports import ClientExport, ScopeExport, UserExport
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_policy.scopes import BUILT_IN
 from watchword_runtime.feed import Feed
@@ -45,12 +46,6 @@ _LABELS: Final = {
     "datatypes": Text("Data"),
     "locations": Text("At"),
     "privileges": Text("With the rights of"),
-}
-# Scope → which claims of it are shown now (OpenID Connect Core 5.4).
-_SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
-    "profile": ("name", "preferred_username"),
-    "email": ("email",),
-    "phone": ("phone_number",),
 }
 
 
@@ -142,23 +137,35 @@ async def end_each(
     return list(entries.values())
 
 
-def descriptions_of(scopes: Sequence[ScopeExport]) -> Mapping[str, str]:
-    """What people are asked, by scope of the installation's own."""
-    return {scope.name: scope.description for scope in scopes}
+def by_name(scopes: Sequence[ScopeExport]) -> Mapping[str, ScopeExport]:
+    """The installation's own scopes."""
+    return {scope.name: scope for scope in scopes}
 
 
-def describe(scope: frozenset[str], user: UserExport, own: Mapping[str, str]) -> list[Shown]:
-    """What the client would see and may do, for the page: known scopes first, others by their name.
+def titles_of(scope: frozenset[str], own: Mapping[str, ScopeExport]) -> dict[str, str]:
+    """What each scope means in plain words: known ones first, the others by their name.
 
     own: the installation's own scopes, each in the words of its administrators.
     """
-    known = [
-        Shown(name, Text(title), ", ".join(_preview(user, _SHOWN.get(name, ()))))
-        for name, title in BUILT_IN.items()
-        if name in scope
-    ]
-    others = sorted(scope - BUILT_IN.keys())
-    return [*known, *(Shown(name, own.get(name, Text("Use the permission “%(name)s”", name=name))) for name in others)]
+    known = {name: Text(title) for name, title in BUILT_IN.items() if name in scope}
+    return known | {name: _own_title(name, own.get(name)) for name in sorted(scope - BUILT_IN.keys())}
+
+
+def _own_title(name: str, own: ScopeExport | None) -> str:
+    return own.description if own is not None else Text("Use the permission “%(name)s”", name=name)
+
+
+def describe(
+    scope: frozenset[str], user: UserExport, client: ClientExport, own: Mapping[str, ScopeExport]
+) -> list[Shown]:
+    """What the client would see and may do, for the page. own: as in titles_of."""
+    return [Shown(name, title, preview_of(name, user, client, own)) for name, title in titles_of(scope, own).items()]
+
+
+def links_of(client: ClientExport) -> dict[str, str]:
+    """Where the client says what it does with the data: pages under https alone, by what they are."""
+    said = {Text("Privacy"): client.policy_uri, Text("Terms of use"): client.tos_uri}
+    return {title: uri for title, uri in said.items() if uri is not None and uri.startswith("https://")}
 
 
 def describe_details(details: Iterable[Mapping[str, JsonValue]]) -> list[ShownDetail]:
@@ -187,8 +194,3 @@ def _text(value: JsonValue) -> str:
             return ", ".join(f"{name}: {_text(each)}" for name, each in sorted(value.items()))
         case _:
             return orjson.dumps(value).decode()
-
-
-def _preview(user: UserExport, claims: tuple[str, ...]) -> list[str]:
-    values: list[JsonValue] = [user.email if claim == "email" else user.claims.get(claim) for claim in claims]
-    return list(dict.fromkeys(value for value in values if isinstance(value, str) and value))

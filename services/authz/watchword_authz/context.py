@@ -54,7 +54,7 @@ class Context:
     rules: RuleBook
     decisions: DecisionLog
     audit: AuditLog
-    scopes: Book[ScopeExport, Mapping[str, str]]
+    scopes: Book[ScopeExport, Mapping[str, ScopeExport]]
     resources: Book[ResourceExport, frozenset[str]]
     hints: IdTokenHints
     authentication: ClientAuthentication[ClientExport]

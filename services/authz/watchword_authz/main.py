@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 from watchword_authz import consumers, sweeper
 from watchword_authz.asking import open_resources_of
 from watchword_authz.clients import CopiedClients, origins_of, spender
-from watchword_authz.consent import descriptions_of
+from watchword_authz.consent import by_name
 from watchword_authz.context import Context
 from watchword_authz.exporting import LOOKUPS, credential_exporter, invitation_exporter, session_exporter
 from watchword_authz.hints import IdTokenHints
@@ -109,7 +109,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
     scopes_copy = backbone.copy("scope", ScopeCopy, ScopeExport)
     resources_copy = backbone.copy("resource", ResourceCopy, ResourceExport)
     rules = backbone.rules(rules_copy)
-    scopes = backbone.book("scope", scopes_copy, descriptions_of)
+    scopes = backbone.book("scope", scopes_copy, by_name)
     resources = backbone.book("resource", resources_copy, open_resources_of)
     origins = backbone.book("client", clients, origins_of)
     pages = Pages(["watchword_web", "watchword_authz"], settings)
