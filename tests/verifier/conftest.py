@@ -188,9 +188,12 @@ class Issuer:
         return await self._refusal(request) or JSONResponse({"position": self.position, "age_s": self.age_s})
 
     async def _receipts(self, request: Request) -> Response:
-        if (refusal := await self._refusal(request)) is None and request.method == "POST":
-            self.reported.append(await request.json())
-        return refusal or Response(status_code=204)
+        if (refusal := await self._refusal(request)) is not None:
+            return refusal
+        if request.method == "DELETE":
+            return Response(status_code=204)
+        self.reported.append(await request.json())
+        return JSONResponse({"position": self.position, "age_s": self.age_s})
 
     async def _elsewhere(self, request: Request) -> Response:
         return await self._refusal(request) or JSONResponse({})
@@ -321,4 +324,4 @@ async def refused(verifier: Verifier, token: str) -> Reason | None:
 def cut_off(issuer: Issuer) -> None:
     """The feed no longer answers; introspection does."""
     issuer.streaming = False
-    issuer.broken |= {"/revocations", "/revocations/position", "/revocations/stream"}
+    issuer.broken |= {"/revocations", "/revocations/position", "/revocations/receipts", "/revocations/stream"}

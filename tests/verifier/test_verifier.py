@@ -351,7 +351,17 @@ async def test_a_refusal_is_never_kept(issuer: Issuer, make: Make) -> None:
         assert (await verifier.verify(OPAQUE)).subject == "ann"
 
 
-async def test_an_issuer_that_takes_no_receipts_harms_nothing(issuer: Issuer, make: Make) -> None:
-    async with make() as verifier:
-        await until(lambda: "/revocations/receipts" not in issuer.asked)
-        assert (await verifier.verify(issuer.token())).subject == "ann"
+async def test_who_is_not_heard_is_not_fresh(issuer: Issuer, make: Make) -> None:
+    """A call that waits for all does not wait for it, so it must not decide by itself either."""
+    issuer.broken.add("/revocations/receipts")
+    verifier = Verifier(issuer.url, AUDIENCE, feed=issuer.feed(), when_stale=WhenStale.REFUSE)
+    assert not await verifier.start(wait=timedelta(seconds=1))
+    assert await refused(verifier, issuer.token()) is Reason.STALE
+    issuer.broken.clear()
+    await until(lambda: verifier.is_fresh)
+    assert issuer.reported[0]["position"] == 0, "heard before it knew anything"
+    assert await refused(verifier, issuer.token()) is None
+    issuer.broken.add("/revocations/receipts")
+    await until(lambda: not verifier.is_fresh, within_s=10)
+    assert "/revocations/position" not in issuer.asked
+    await verifier.aclose()

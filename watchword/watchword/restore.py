@@ -46,6 +46,7 @@ SELECT u.id FROM directory.users u
  WHERE u.username = $1 AND u.active AND u.deleted_at IS NULL
    AND EXISTS (SELECT FROM directory.assignments a WHERE a.user_id = u.id AND a.role_id IN ('owner', 'administrator'))
 """
+_LIVING_KEYS: Final = "SELECT kid FROM token.keys WHERE state IN ('next', 'active', 'retiring')"
 _COPIES: Final = """
 SELECT format('%I.%I', table_schema, table_name) FROM information_schema.columns
  WHERE table_schema = ANY($1) AND column_name = 'copied_at' ORDER BY 1
@@ -54,7 +55,7 @@ SELECT format('%I.%I', table_schema, table_name) FROM information_schema.columns
 
 @dataclass(frozen=True)
 class Done:
-    """What restore() did. lost: states of the ledger that the back-up did not know; their keys are revoked again.
+    """What restore() did. keys: that were replaced.  lost: states of the ledger that the back-up did not know.
 
     asked_nats: False when it did not answer, so that nobody knows what was lost.
     """
@@ -98,7 +99,9 @@ async def restore(
             newest = max([head, *(entry.position for entry in lost)])
             # First: whoever seals afterwards has a number that nobody had.
             entry, tickets, copies = await _begin_epoch(connection, newest, now=now)
-            revoked = await _revoke_lost_keys(urls[Service.TOKEN], token_keys, lost, now=now)
+            kids = [each.value for each in lost if each.claim == Claim.KID]
+            kids += [row["kid"] for row in await connection.fetch(_LIVING_KEYS)]
+            await _revoke_keys(urls[Service.TOKEN], token_keys, kids, now=now)
             if js is not None:
                 with contextlib.suppress(NatsError, OSError, TimeoutError):
                     await js.publish(SUBJECT, entry.model_dump_json().encode(), timeout=_ANSWER_S)
@@ -107,7 +110,7 @@ async def restore(
         await connection.close()
     states = tuple(each for each in lost if each.kind == RevocationKind.STATE and each.claim != Claim.KID)
     position = Position(entry.position)
-    return Done(head, position, tickets, copies, revoked, states, js is not None, administrator)
+    return Done(head, position, tickets, copies, tuple(dict.fromkeys(kids)), states, js is not None, administrator)
 
 
 async def renewed(
@@ -120,20 +123,15 @@ async def renewed(
     return None if user_id is None else await renew_administrator(admin_file, urls, user_id=user_id, now=now)
 
 
-async def _revoke_lost_keys(
-    url: str, token_keys: str, lost: Sequence[RevocationEntry], *, now: datetime
-) -> tuple[str, ...]:
-    """Keys whose revocation the back-up does not know are revoked again: whoever has one could sign with any date."""
+async def _revoke_keys(url: str, token_keys: str, kids: Sequence[str], *, now: datetime) -> None:
+    """Nobody knows whether one of them was revoked after the back-up: whoever has it could sign with any `rev`."""
     from watchword_token.bootstrap import revoke_keys
 
-    kids = tuple(dict.fromkeys(each.value for each in lost if each.claim == Claim.KID))
-    if kids:
-        database = Database(url, service=Service.TOKEN, pool_size=1)
-        try:
-            await revoke_keys(database, Keyring(token_keys), kids, reason=REASON, now=now)
-        finally:
-            await database.dispose()
-    return kids
+    database = Database(url, service=Service.TOKEN, pool_size=1)
+    try:
+        await revoke_keys(database, Keyring(token_keys), dict.fromkeys(kids), reason=REASON, now=now)
+    finally:
+        await database.dispose()
 
 
 async def _begin_epoch(

@@ -22,7 +22,7 @@ E = TypeVar("E", bound=Export)
 T = TypeVar("T")
 
 _COMPARE_S: Final = 5.0
-_RETRY_S: Final = 0.2
+_RETRY_S: Final = 0.02
 _RENEW_PAUSE_S: Final = 1.0
 
 

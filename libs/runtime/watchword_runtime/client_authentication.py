@@ -13,6 +13,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
+from watchword_events.revocations import Claim
 from watchword_runtime.certificates import Authorities, is_registered
 from watchword_runtime.client_assertions import Assertions, NotProved
 from watchword_runtime.client_credentials import Credentials
@@ -148,8 +149,7 @@ class ClientAuthentication(Generic[C]):
 
     def _is_open(self, client: C) -> bool:
         """Whether it may do anything: the ledger refuses a disabled or deleted client where our copy is older, too."""
-        feed = self._means.feed
-        return client.enabled and not feed.is_revoked({"rev": feed.position, "client_id": client.client_id})
+        return client.enabled and not self._means.feed.is_ended(Claim.CLIENT_ID, client.client_id)
 
     async def _is_proved(self, client: C, credentials: Credentials, connection: Connection) -> bool:
         proofs = self._proofs(client)

@@ -150,6 +150,11 @@ class Feed:
             self.require()
         return not live
 
+    def is_ended(self, claim: Claim, value: str) -> bool:
+        """Whether a state holds exactly this value dead, whatever else was revoked. Raises FeedAway."""
+        self.require()
+        return self._set.is_ended(claim, value)
+
     def is_cut(self, claim: Claim, value: str, rev: int) -> bool:
         """Whether the ledger holds a cut of exactly this value after `rev`: whoever wants it dead need not write again.
 
@@ -324,7 +329,8 @@ class Feed:
             await self._load(connection)
         self._read_at = time.monotonic()
         if not self._leaving.is_set():
-            self._fresh_until = started + STALE_S
+            # Who was not heard is not waited for, so it must not decide either.
+            self._fresh_until = min(started, self._reports.taken_at) + STALE_S
         self._set.drop_expired(self._now())
         if self._set.stale_reason is not None and self._set.stale_reason != self._said:
             self._said = self._set.stale_reason

@@ -23,7 +23,7 @@ class Reports:
     def __init__(self, instance: str, name: str, *, bound_s: float, due: Callable[[], None]) -> None:
         self.kids: Callable[[], Sequence[str]] = tuple
         self._instance, self._name, self._bound_s, self._due = instance, name, bound_s, due
-        self._sent_at = float("-inf")
+        self._sent_at = self.taken_at = float("-inf")  # the newest; the newest that was written
         self._planned: asyncio.TimerHandle | None = None
         self._wanted = False
         self._pace = Pace()
@@ -66,7 +66,7 @@ class Reports:
                 self._said = type(error).__name__
                 log.warning("feed.not_reported", error=self._said)
             return
-        self._said = ""
+        self._said, self.taken_at = "", self._sent_at
 
     async def leave(self, connection: "asyncpg.Connection") -> None:
         """Nobody waits for this instance any more."""

@@ -61,15 +61,11 @@ class HttpFeed:
 
     async def newest(self) -> Newest:
         """The newest position, and how old that answer is. Raises IssuerUnavailable."""
-        answer = (await self._ask("GET", "/revocations/position")).object()
-        age_s, jwks = answer.get("age_s"), answer.get("jwks")
-        if not isinstance(age_s, int | float):
-            raise IssuerUnavailable("/revocations/position: no age_s")
-        return Newest(_position(answer), max(0.0, age_s), jwks if isinstance(jwks, str) else "")
+        return _newest(await self._ask("GET", "/revocations/position"))
 
-    async def report(self, receipt: Mapping[str, object]) -> None:
-        """The issuer knows how far we are. Raises IssuerUnavailable."""
-        _taken(await self._ask("POST", "/revocations/receipts", json=receipt))
+    async def report(self, receipt: Mapping[str, object]) -> Newest:
+        """The issuer knows how far we are, and tells the newest position after that. Raises IssuerUnavailable."""
+        return _newest(await self._ask("POST", "/revocations/receipts", json=receipt))
 
     async def leave(self, instance: str) -> None:
         """The issuer waits no longer for an instance. Raises IssuerUnavailable."""
@@ -263,6 +259,14 @@ class NatsFeed:
 async def _ended(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.wait([task])
+
+
+def _newest(answer: Answer) -> Newest:
+    said = answer.object()
+    age_s, jwks = said.get("age_s"), said.get("jwks")
+    if not isinstance(age_s, int | float):
+        raise IssuerUnavailable(f"{answer.path}: no age_s")
+    return Newest(_position(said), max(0.0, age_s), jwks if isinstance(jwks, str) else "")
 
 
 def _taken(answer: Answer) -> None:

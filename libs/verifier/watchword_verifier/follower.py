@@ -7,7 +7,8 @@ forged message costs a request and can hide nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -17,6 +18,7 @@ import structlog
 from watchword_events.names import Position, epoch_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_verifier.client import IssuerUnavailable
+from watchword_verifier.pace import Pace
 from watchword_verifier.revocations import RevocationSet
 
 log = structlog.get_logger()
@@ -49,11 +51,10 @@ class Newest:
 
 
 class Ledger(Protocol):
-    """Where snapshots, missing entries and the newest position come from. All raise IssuerUnavailable."""
+    """Where snapshots and missing entries come from. All raise IssuerUnavailable."""
 
     async def snapshot(self) -> Page: ...
     async def after(self, position: int) -> Page: ...
-    async def newest(self) -> Newest: ...
 
 
 class Follower:
@@ -62,6 +63,7 @@ class Follower:
     def __init__(
         self,
         ledger: Ledger,
+        exchange: Callable[[], Awaitable[Newest]],
         *,
         bound_s: float,
         leeway_s: float,
@@ -69,19 +71,19 @@ class Follower:
         elapsed: Callable[[], float],
         on_key: Callable[[], None],
         on_jwks: Callable[[str], None] = lambda _jwks: None,
-        on_applied: Callable[[], None] = lambda: None,
     ) -> None:
-        """bound_s: how old the applied state may be.  on_key: called when something happened to a signing key.
+        """exchange: tells the issuer where we stand, then what is newest there.  bound_s: how old the state may be.
 
-        on_jwks: with the name of the issuer's present JWKS, once a second.  on_applied: whenever something was.
+        on_key: called when something happened to a signing key.  on_jwks: with the name of the issuer's present JWKS,
+        once a second.
         """
         self.revoked = RevocationSet(tokens_only=True)
         self.loaded = asyncio.Event()
         self.has_loaded = False  # ever: what was known then may still be better than nothing
         self.on_key = on_key
         self._on_jwks = on_jwks
-        self._on_applied = on_applied
         self._ledger = ledger
+        self._exchange = exchange
         self._bound_s = bound_s
         self._leeway_s = leeway_s
         self._now = now
@@ -92,9 +94,12 @@ class Follower:
         self._unreadable_since: float | None = None
         self._heard = 0
         self._read = 0  # up to here the issuer itself has told us
+        self._read_id: int | None = None  # of the entry there, where it was told
+        self._has_lost = False  # the ledger has something else there now: nothing of this epoch is taken any more
         self._believed: dict[int, int] = {}  # id by position of what came over NATS since
+        self._confirmed_at = float("-inf")  # when what came over NATS was last asked for at the issuer
         self._wanted = asyncio.Event()
-        self._wanted.set()
+        self._stirred = asyncio.Event()
         self._was_fresh = False
 
     @property
@@ -104,6 +109,7 @@ class Follower:
 
     async def run(self) -> None:
         """Keeps the state complete and dated, until cancelled."""
+        self._wanted.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep())
             group.create_task(self._ask())
@@ -120,7 +126,7 @@ class Follower:
             self._heard = max(self._heard, entry.position)
         elif entry.position == applied + 1 and from_issuer and self._read == applied:
             self._apply(entry)
-            self._read = entry.position
+            self._read, self._read_id = entry.position, entry.id
             self._cover()
         elif entry.position == applied + 1 and not from_issuer and entry.kind in _BELIEVED:
             self._apply(entry)
@@ -139,9 +145,13 @@ class Follower:
         """There may be something new: ask for it now."""
         self._wanted.set()
 
+    def report_soon(self) -> None:
+        """Something was applied or learned: the issuer is told before long."""
+        self._stirred.set()
+
     def _apply(self, entry: RevocationEntry) -> None:
         self.revoked.apply(entry)
-        self._on_applied()
+        self.report_soon()
         if entry.claim == Claim.KID:
             self.on_key()
 
@@ -176,25 +186,26 @@ class Follower:
         less than we do, until a new epoch ends everything that was made before.
         """
         asked = self._elapsed()
-        noted = await self._ledger.newest()
+        noted = await self._exchange()
         page = await self._ledger.snapshot()
         if page.position < noted.position:
             raise IssuerUnavailable("the snapshot is older than the feed")
-        if page.position < self._read:  # an epoch that is newer begins above every position of the one before
+        if page.position < self._read or (self._has_lost and epoch_of(page.position) == epoch_of(Position(self._read))):
             raise IssuerUnavailable("the ledger has lost entries: `watchword restore` makes it whole")
-        fresh = RevocationSet(tokens_only=True)
+        fresh, last_id = RevocationSet(tokens_only=True), None
         for start in range(0, len(page.entries), _APPLY_AT_ONCE):
             for raw in page.entries[start : start + _APPLY_AT_ONCE]:
                 entry = _read(raw, fresh)
                 if entry is not None:
                     fresh.apply(entry)
+                    last_id = entry.id if entry.position == page.position else last_id
             await asyncio.sleep(0)
         # Loading much may take longer than the bound: date the state once more, so that it does not start out stale.
         asked_again = self._elapsed()
-        newest = await self._ledger.newest()
+        newest = await self._exchange()
         self.revoked.adopt(fresh, page.position)
-        self._on_applied()
-        self._read = page.position
+        self.report_soon()
+        self._read, self._read_id, self._has_lost = page.position, last_id, False
         self._believed.clear()
         self._as_of = asked - noted.age_s
         self._answers = [(newest.position, asked_again - newest.age_s)]
@@ -208,8 +219,9 @@ class Follower:
 
     async def _fill(self) -> None:
         """What came after what the issuer told us last is fetched and applied; when that was a part, soon the rest."""
-        unconfirmed, before = set(self._believed), self._read
-        page = await self._ledger.after(before)
+        unconfirmed, before, last = set(self._believed), self._read, None
+        self._confirmed_at = self._elapsed()
+        page = await self._ledger.after(max(0, before - 1))  # the last one once more: it must be what it was
         if epoch_of(page.position) > epoch_of(self.revoked.position):
             self._reload("epoch")
             return
@@ -217,37 +229,56 @@ class Follower:
             entry = _read(raw, self.revoked)
             if entry is None:
                 continue
+            if entry.position == before:
+                if self._read_id not in {None, entry.id}:
+                    self._has_lost = True
+                    self._reload("roll-back")
+                    return
+                continue
             if self._believed.pop(entry.position, entry.id) != entry.id:
                 self._reload("contradiction")
                 return
             self._apply(entry)
+            last = entry
         is_all = page.position <= before
         if any(is_all or position <= page.position for position in unconfirmed & self._believed.keys()):
             # It was published after it had been committed, so it should have been there.
             self._reload("contradiction")
             return
-        self._read = max(self._read, page.position)
+        if page.position > before:
+            self._read = page.position
+            self._read_id = last.id if last is not None and last.position == page.position else None
         self.revoked.advance(page.position)
-        self._on_applied()
+        self.report_soon()
         self._cover()
         if self._read > before and self._answers:
             self.look()
 
     async def _ask(self) -> None:
-        """Once a second: the newest position, dated by our own clock at the moment of asking, less its stated age."""
+        """Soon after something was applied, and once a second: the issuer is told, and tells the newest position.
+
+        It is dated by our own clock at the moment of asking, less its stated age.
+        """
+        pace = Pace()
         while True:
+            pace.reported(news=self._stirred.is_set())
+            self._stirred.clear()
             if self.loaded.is_set():
                 asked = self._elapsed()
                 try:
-                    newest = await self._ledger.newest()
+                    newest = await self._exchange()
                 except IssuerUnavailable as error:
                     log.debug("revocation_feed.unanswered", error=str(error))
+                    await asyncio.sleep(ASK_EVERY_S - pace.pause_s)
                 else:
                     self._answered(newest, asked)
                     self._on_jwks(newest.jwks)
             self.revoked.drop_expired(_date(self._now() - self._leeway_s - _RESERVE_S))
             self._report()
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(pace.pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ASK_EVERY_S):
+                    await self._stirred.wait()
 
     def _answered(self, newest: Newest, asked: float) -> None:
         applied = self.revoked.position
@@ -271,8 +302,9 @@ class Follower:
         elif asked - self._unreadable_since > _RELOAD_WHEN_UNREADABLE_S:
             self._reload("unreadable entry")
             return
-        self._answers = [*self._answers[-20:], (newest.position, asked - newest.age_s)]
-        if self._believed:
+        if newest.position >= self._read:  # who knows less than we were told dates nothing
+            self._answers = [*self._answers[-20:], (newest.position, asked - newest.age_s)]
+        if self._believed and asked - self._confirmed_at >= ASK_EVERY_S:
             self.look()
         self.heard(newest.position)
         self._cover()

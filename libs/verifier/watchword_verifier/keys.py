@@ -193,6 +193,8 @@ class KeyCache:
                 body = await self._fetch()
                 found = read_jwks(body)
             except (OSError, ValueError) as error:
+                # From its end on: whoever waited meanwhile does not wait for another that fails as slowly.
+                self._fetched = self._elapsed() - self._min_refetch_s + _AFTER_FAILURE_S
                 log.warning("jwks.unreadable", error=type(error).__name__)
                 return False
             self._fetched, self.is_current = self._elapsed(), True

@@ -1,27 +1,19 @@
 """Receipts: this verifier tells the issuer how far it has applied the feed, and which keys it knows.
 
-So a revoking call can wait until nobody accepts what it ended, and a new key signs when everyone knows it. A report
-that fails hurts nobody but the one who waits for it.
+So a revoking call can wait until nobody accepts what it ended, and a new key signs when everyone knows it. The answer
+dates what is known here: whoever is fresh was heard, and is waited for.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 from uuid import uuid4
-
-import structlog
 
 from watchword_verifier.client import IssuerUnavailable
 from watchword_verifier.feeds import HttpFeed
-from watchword_verifier.pace import Pace
+from watchword_verifier.follower import Newest
 from watchword_verifier.staleness import Policies
-
-log = structlog.get_logger()
-
-EVERY_S: Final = 1.0
-_AFTER_FAILURE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +26,7 @@ class Standing:
 
 
 class Receipts:
-    """Reports whenever something was applied, and once a second."""
+    """The reports of one verifier."""
 
     def __init__(
         self,
@@ -60,35 +52,14 @@ class Receipts:
             "policy": policy.value,
         }
         self._standing = standing
-        self._stirred = asyncio.Event()
-        self._said = False
 
-    def soon(self) -> None:
-        """Something was applied or learned."""
-        self._stirred.set()
+    async def exchange(self) -> Newest:
+        """The issuer knows where we stand, at 0 before the first snapshot, and tells how far it is.
 
-    async def run(self) -> None:
-        """Reports until cancelled."""
-        pace = Pace()
-        while True:
-            pace.reported(news=self._stirred.is_set())
-            self._stirred.clear()
-            now = self._standing()
-            try:
-                if now.position:  # before the first snapshot there is nothing to say
-                    await self._http.report(
-                        {**self._about, "position": now.position, "kids": now.kids, "fresh": now.fresh}
-                    )
-                self._said = False
-            except IssuerUnavailable as error:
-                if not self._said:
-                    log.info("receipts.not_taken", error=str(error))
-                self._said = True
-                await asyncio.sleep(_AFTER_FAILURE_S)
-            await asyncio.sleep(pace.pause_s)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVERY_S):
-                    await self._stirred.wait()
+        Raises IssuerUnavailable, also where the receipt is refused.
+        """
+        now = self._standing()
+        return await self._http.report({**self._about, "position": now.position, "kids": now.kids, "fresh": now.fresh})
 
     async def leave(self) -> None:
         """Nobody waits for this verifier any more."""

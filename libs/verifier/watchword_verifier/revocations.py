@@ -116,6 +116,10 @@ class RevocationSet:
             return mixed.cut > rev
         return (self._tables[claim].get(value, 0) & _CEILING) > rev
 
+    def is_ended(self, claim: Claim, value: str) -> bool:
+        """Whether a state holds exactly this value dead, or an entry about it is under way."""
+        return self._tables[claim].get(value, 0) & _CEILING == _CEILING
+
     def is_live(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
         """Whether nothing that was revoked matches these claims (rev, iat, jti, gid, sid, sub, client_id, via, idp).
 

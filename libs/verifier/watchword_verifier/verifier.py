@@ -113,13 +113,13 @@ class Verifier:
         self._key_hint = asyncio.Event()
         self._follower = Follower(
             self._http,
+            lambda: self._receipts.exchange(),
             bound_s=staleness_bound.total_seconds(),
             leeway_s=leeway.total_seconds(),
             now=now,
             elapsed=elapsed,
             on_key=self._key_hint.set,
             on_jwks=self._on_jwks,
-            on_applied=lambda: self._receipts.soon(),
         )
         self._receipts = Receipts(
             self._http,
@@ -157,7 +157,6 @@ class Verifier:
             asyncio.create_task(_forever(self._follower.run)),
             asyncio.create_task(_forever(lambda: self._feed.follow(self._follower))),
             asyncio.create_task(_forever(self._follow_keys)),
-            asyncio.create_task(_forever(self._receipts.run)),
         ]
         try:
             async with asyncio.timeout(wait.total_seconds()):
@@ -212,6 +211,9 @@ class Verifier:
             await check_possession(token, known.payload, shown, self.proofs, self.now())
         if not self._follower.is_fresh:
             await self._decide_stale(token, known.claims)
+        # Once more: it may have been revoked while the proof was checked or the issuer asked.
+        if not self._revoked.is_live(known.payload, known.key.kid):
+            raise TokenRefused(Reason.REVOKED)
         return known.claims
 
     async def _check(self, token: str) -> _Verified:
@@ -271,6 +273,8 @@ class Verifier:
             raise TokenRefused(Reason.REVOKED)
         if shown.proof is not None or "cnf" in answered.payload:
             await check_possession(token, answered.payload, shown, self.proofs, self.now())
+            if not self._revoked.is_live(answered.payload, answered.kid):
+                raise TokenRefused(Reason.REVOKED)
         if not self._follower.is_fresh and self._policy_of(answered) is WhenStale.REFUSE:
             raise TokenRefused(Reason.STALE)
         return answered.claims
@@ -312,7 +316,7 @@ class Verifier:
             self._key_hint.clear()
             if not await self._keys.refresh():
                 self._key_hint.set()
-            self._receipts.soon()
+            self._follower.report_soon()
             await asyncio.sleep(_KEY_HINTS_AT_MOST_EVERY_S)
 
 

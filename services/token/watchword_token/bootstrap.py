@@ -1,6 +1,6 @@
 """What a new or a restored installation needs before anybody can call it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import text
@@ -31,7 +31,7 @@ async def create_admin_key(database: Database, *, user_id: str, now: datetime, n
     return shown
 
 
-async def revoke_keys(database: Database, keyring: Keyring, kids: Sequence[str], *, reason: str, now: datetime) -> None:
+async def revoke_keys(database: Database, keyring: Keyring, kids: Iterable[str], *, reason: str, now: datetime) -> None:
     """These keys are revoked for ever, whether the table knows them or not, and others stand in their places.
 
     database, keyring: as the role of `token`.  Appends KeyRevoked.

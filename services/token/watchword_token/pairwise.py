@@ -39,6 +39,7 @@ class Names:
         self._key = key
         self._feed = feed
         self._users: OrderedDict[str, str] = OrderedDict()
+        feed.on_epoch(self._users.clear)  # what was recorded after the back-up is recorded again
 
     def name(self, sector: str | None, user_id: str) -> str:
         """What the person is called there; the user's own id where there is no sector."""

@@ -97,15 +97,14 @@ def _report(done: "Done", reach: "Reach") -> None:
     say(f"Epoch {done.epoch} begins at position {done.position}; the back-up stood at {done.before}.")
     say("Ended: every session, grant, token and API key of before" + _ended(done.tickets))
     say(f"Emptied: {done.copies} copies, which their services fill again by themselves.")
-    if done.keys:
-        say(f"Revoked again, because the back-up did not know of it: the keys {', '.join(done.keys)}")
+    say(f"Replaced, because nobody knows whether one was revoked since: the keys {', '.join(done.keys)}")
     if done.lost:
         say("Ended after the back-up was made, and valid again in it. Do it once more where it still holds:")
         for each in done.lost:
             say(f"  {each.claim} {each.value}  ({each.reason}, {each.at:%Y-%m-%d %H:%M} UTC)")
     if not done.asked_nats:
-        say("NATS does not answer: which revocations the back-up lacks is not known. Look for keys that were revoked")
-        say("since, with people and clients that were disabled, and do it again.")
+        say("NATS does not answer: which revocations the back-up lacks is not known. Look for people and clients")
+        say("that were disabled since, and do it again.")
     if done.administrator is None:
         say("No administrator is noted: sign in at the console and make a new API key.")
     else:

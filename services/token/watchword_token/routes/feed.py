@@ -14,7 +14,9 @@ from watchword_token.feed_api import TICK_S
 from watchword_token.verifiers import ForeignName, Instance, Reported, TooMany
 from watchword_web.errors import Problem
 
-_CHECK_EVERY: Final = 15  # ticks between two looks at whether a stream's credential is still good
+_CHECK_EVERY: Final = (
+    4  # ticks, fewer than the staleness bound has between two looks at whether a stream's credential is still good
+)
 _JSON: Final = "application/json"
 
 After = Annotated[int | None, Query(ge=0, lt=1 << 53, description="Only what came after this position")]
@@ -57,14 +59,17 @@ def feed_router(parts: Parts) -> APIRouter:
             headers={"X-Accel-Buffering": "no"},
         )
 
-    @router.post("/receipts", status_code=204)
-    async def report_receipt(body: Reported, caller: reader) -> None:
+    @router.post("/receipts")
+    async def report_receipt(body: Reported, caller: reader) -> Response:
         """The verifier says how far it has applied the ledger: whenever it did, and at least once a second.
 
-        A name that nobody registered is the client's own, and is shown as `<client_id>:<name>`.
+        The answer is what is newest after that, as `GET /revocations/position` says it: who dates by it what they know
+        was heard before, and is waited for. A name that nobody registered is the client's own, and is shown as
+        `<client_id>:<name>`.
         """
         with _refusals():
             await parts.verifiers.report(caller, body, now=parts.now())
+        return Response(await parts.feed_api.newest(parts.keys.jwks_name), media_type=_JSON)
 
     @router.delete("/receipts/{instance}", status_code=204)
     async def end_receipts(instance: Instance, caller: reader) -> None:
