@@ -4,6 +4,8 @@ Map:
     engine     Database, transaction(), Session: commits stand here and nowhere else
     base       columns that tables share; backbone(): outbox, inbox, dead letters, state of copies
     bus        the shared schema: hand-overs, revocation ledger, things spent once
+    tasks      background tasks that really end
+    leader     work that one instance at a time does
     outbox     rows to publish, and the relay that publishes them in order, one leader per owner
     followers  who follows the ledger, and how far: receipts
     decisions  what access rules decided

@@ -6,7 +6,6 @@ longer than the stream keeps them: a wiped or rolled-back stream is republished 
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,13 +16,12 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from watchword_database.engine import OUTBOX_HINT, Database
-from watchword_database.outages import note_interruption
+from watchword_database.leader import Leader
 from watchword_events.envelope import headers_of
 from watchword_events.names import Service
 
 log = structlog.get_logger()
 
-POLL = 0.25  # seconds; the net for lost hints
 BATCH = 200
 SWEEP_EVERY = 60.0  # seconds
 SWEPT_AT_ONCE = 1000
@@ -58,14 +56,15 @@ _REWOUND = "UPDATE bus.published SET stream_seq = least(stream_seq, $2) WHERE ow
 LOCK_CLASS = 0x5757_01  # advisory locks of relays: (class, number of the service)
 
 
-class Relay:
-    """The relay of one instance; it leads while it holds the owner's advisory lock, else it stands by.
+class Relay(Leader):
+    """The relay of one instance.
 
     nats: the current connection, or None while there is none.
     """
 
     def __init__(self, database: Database, nats: Callable[[], Client | None]) -> None:
-        self._database = database
+        lock = (LOCK_CLASS, list(Service).index(database.service))
+        super().__init__(database, name="relay", lock=lock, paused_ms=PAUSED_MS, service=database.schema)
         self._nats = nats
         self._stream = database.service.stream
         self._schema = database.schema
@@ -73,9 +72,6 @@ class Relay:
         self._waiting = _WAITING.format(schema=database.schema)
         self._note = _NOTE.format(schema=database.schema)
         self._published = _PUBLISHED.format(schema=database.schema, note=self._note)
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self.leads = False
         self.published = 0  # from here, since the start
 
     @property
@@ -83,55 +79,8 @@ class Relay:
         """The subject on which a committed transaction wakes the leader."""
         return OUTBOX_HINT + self._schema
 
-    def wake(self) -> None:
-        """The leader looks at its outbox at once."""
-        self._wake.set()
-
-    def start(self) -> None:
-        """The relay runs in the background until stop()."""
-        self._task = asyncio.create_task(self._run(), name=f"relay-{self._schema}")
-
-    async def stop(self) -> None:
-        """The relay has ended and released its lock."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._lead()
-            except Exception as error:
-                note_interruption("relay.interrupted", error, service=self._schema)
-            self.leads = False
-            await asyncio.sleep(POLL)
-
-    async def _lead(self) -> None:
-        connection = await asyncpg.connect(
-            self._database.dsn,
-            command_timeout=5,
-            server_settings={
-                "tcp_keepalives_idle": "5",
-                "tcp_keepalives_interval": "2",
-                "tcp_keepalives_count": "2",
-                # A process that stands still keeps its connections: whoever does not ask loses the lock.
-                "idle_session_timeout": PAUSED_MS,
-                "idle_in_transaction_session_timeout": PAUSED_MS,
-            },
-        )
-        try:
-            lock = (LOCK_CLASS, list(Service).index(self._database.service))
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", *lock):
-                await asyncio.sleep(POLL)
-            self.leads = True
-            log.info("relay.leading", service=self._schema)
-            await self._publish_for_ever(connection)
-        finally:
-            self.leads = False
-            connection.terminate()
-
-    async def _publish_for_ever(self, connection: asyncpg.Connection) -> None:
+    async def _work(self, connection: asyncpg.Connection) -> None:
+        """Publishes what waits, and deletes what was published long ago."""
         verified = False
         swept_at = 0.0
         while True:
@@ -152,9 +101,7 @@ class Relay:
                 except Exception as error:  # any NATS failure: look at the stream again, then go on from the table
                     log.warning("relay.publish_failed", service=self._schema, error=type(error).__name__)
                     verified = False
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL):  # wait_for may swallow a cancellation on Python 3.11
-                    await self._wake.wait()
+            await self._woken()
             if time.monotonic() - swept_at > SWEEP_EVERY and not await self._sweep(connection):
                 swept_at = time.monotonic()
 

@@ -23,6 +23,5 @@
 | `published` | key sets and other documents at such addresses, fetched rarely and kept for a while |
 | `documents`, `public_keys`, `foreign_jwts` | what strangers send, read strictly: JSON, keys, signed tokens |
 | `retries` | how long a delivery waits for its next attempt |
-| `tasks` | background tasks that really end |
 | `shared`, `service` | what one process gives its services, and what a service gives back |
 """

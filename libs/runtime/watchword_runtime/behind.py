@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 
 from watchword_database.outages import note_interruption
-from watchword_runtime.tasks import end
+from watchword_database.tasks import end
 
 log = structlog.get_logger()
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from watchword_database.outages import note_interruption
+from watchword_database.tasks import end
 from watchword_events.exports import Export
 from watchword_events.names import Service
 from watchword_runtime.broker import Broker
 from watchword_runtime.copies import Copy
 from watchword_runtime.tail import Tail
-from watchword_runtime.tasks import end
 from watchword_runtime.work import Received
 
 E = TypeVar("E", bound=Export)

@@ -19,11 +19,11 @@ from nats.js.errors import NotFoundError
 
 from watchword_database.engine import Database
 from watchword_database.outbox import Relay
+from watchword_database.tasks import end
 from watchword_events.catalogue import durables
 from watchword_events.names import Service
 from watchword_runtime import dead_letters
 from watchword_runtime.settings import ServiceSettings
-from watchword_runtime.tasks import end
 from watchword_runtime.work import BATCH, Handler, Received, Worker
 
 __all__ = ["Broker", "Handler", "Received", "wire_hints", "wire_relay"]

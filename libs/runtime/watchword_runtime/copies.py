@@ -13,10 +13,10 @@ from sqlalchemy import Table, text
 
 from watchword_database.base import CopyColumns
 from watchword_database.engine import Database, transaction
+from watchword_database.tasks import end
 from watchword_events.exports import Export, Exported
 from watchword_events.names import Service
 from watchword_runtime.internal import MAX_IDS, MAX_PAGE, InternalClient, Unreachable
-from watchword_runtime.tasks import end
 from watchword_runtime.work import Received
 
 log = structlog.get_logger()

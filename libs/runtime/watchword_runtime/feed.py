@@ -23,13 +23,13 @@ from pydantic import ValidationError
 from watchword_database.engine import Database
 from watchword_database.ids import new_id
 from watchword_database.outages import note_interruption
+from watchword_database.tasks import end
 from watchword_events.names import Position, epoch_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock, utc_now
 from watchword_runtime.ledger import ALL, HEAD, NEWS, entry_of
 from watchword_runtime.reports import Reports
-from watchword_runtime.tasks import end
 from watchword_verifier.revocations import RevocationSet
 
 log = structlog.get_logger()

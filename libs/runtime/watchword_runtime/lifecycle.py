@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Final, Protocol, TypeVar
 
 from watchword_database.outages import note_interruption
-from watchword_runtime.tasks import end
+from watchword_database.tasks import end
 
 _RETRY_S: Final = 0.5
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
 from watchword_database.outages import note_interruption
-from watchword_runtime.tasks import end
+from watchword_database.tasks import end
 
 
 class Rounds(ABC):

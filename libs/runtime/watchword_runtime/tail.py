@@ -18,10 +18,10 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 
+from watchword_database.tasks import end
 from watchword_events.envelope import UnknownEvent
 from watchword_events.names import Service
 from watchword_runtime.broker import Broker, is_about
-from watchword_runtime.tasks import end
 from watchword_runtime.work import Received, received
 
 log = structlog.get_logger()

@@ -19,13 +19,13 @@ from sqlalchemy import text
 
 from watchword_database import Database, Session, transaction
 from watchword_database.ids import new_id
+from watchword_database.tasks import end
 from watchword_events.contracts import SessionEnded
 from watchword_events.exports import ClientExport
 from watchword_runtime.clock import Clock
 from watchword_runtime.outbound import Blocked
 from watchword_runtime.retries import wait_after
 from watchword_runtime.rounds import Rounds
-from watchword_runtime.tasks import end
 from watchword_runtime.work import Received
 from watchword_token.encoding import b64url
 from watchword_token.keys import Keys

@@ -12,6 +12,7 @@ import structlog
 
 from watchword_database import Database
 from watchword_database.outages import note_interruption
+from watchword_database.tasks import end
 from watchword_runtime.broker import Broker
 from watchword_runtime.feed import SUBJECT
 from watchword_token.ledger import ENTRY_COLUMNS
@@ -138,10 +139,8 @@ class FeedApi:
 
     async def stop(self) -> None:
         """No stream hears anything new."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _feed(self) -> None:
         """Reads what is new once for all streams: when NATS says so, else four times a second while anybody listens."""

@@ -5,7 +5,6 @@ time, the holder of an advisory lock, numbers committed rows in PostgreSQL witho
 after the commit. NATS is only faster: everyone reads the table as well. See docs/adr/0005-table-is-the-feed.md.
 """
 
-import asyncio
 import contextlib
 from typing import Final
 
@@ -14,7 +13,7 @@ import structlog
 from nats.errors import Error as NatsError
 
 from watchword_database.engine import LEDGER_HINT, Database
-from watchword_database.outages import note_interruption
+from watchword_database.leader import Leader
 from watchword_events.revocations import RevocationEntry
 from watchword_runtime.broker import Broker
 from watchword_runtime.feed import SUBJECT
@@ -22,8 +21,9 @@ from watchword_runtime.ledger import entry_of
 
 log = structlog.get_logger()
 
-POLL_S: Final = 0.25  # the net for lost hints
-PAUSED_MS: Final = "2000"  # a leader asks four times a second, so one that is silent for so long stands still
+# A leader asks four times a second, so one that is silent for so long stands still: soon enough for the next one to
+# number what waits before any verifier is stale.
+PAUSED_MS: Final = "2000"
 AT_ONCE: Final = 1_000
 LOCK: Final = (0x5757_02, 0)  # advisory lock of the leader: a class beside that of the relays
 ENTRY_COLUMNS: Final = "id, position, claim, value, kind, until, keep_until, issued_before, reason, at"
@@ -49,78 +49,22 @@ SELECT {ENTRY_COLUMNS} FROM numbered ORDER BY position
 _ADVANCE: Final = "UPDATE bus.ledger SET position = $1"
 
 
-class Ledger:
-    """The leader of one instance; it leads while it holds the lock, else it stands by."""
+class Ledger(Leader):
+    """The leader of one instance."""
 
     def __init__(self, database: Database, broker: Broker) -> None:
-        self._database = database
+        super().__init__(database, name="ledger", lock=LOCK, paused_ms=PAUSED_MS)
         self._broker = broker
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self.leads = False
         broker.listen(LEDGER_HINT, lambda _data: self.wake())
         broker.on_connected(self.wake)
 
-    def wake(self) -> None:
-        """The leader looks for entries at once."""
-        self._wake.set()
-
-    def start(self) -> None:
-        """Leads, or stands by, in the background until stop()."""
-        self._task = asyncio.create_task(self._run(), name="ledger")
-
-    async def stop(self) -> None:
-        """The lock is free for another instance."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-
-    async def _run(self) -> None:
-        said = ""
-        while True:
-            try:
-                await self._lead()
-            except Exception as error:
-                if said != type(error).__name__:
-                    said = type(error).__name__
-                    note_interruption("ledger.interrupted", error)
-            await asyncio.sleep(POLL_S)
-
-    async def _lead(self) -> None:
-        connection = await asyncpg.connect(
-            self._database.dsn,
-            command_timeout=5,
-            timeout=5,
-            server_settings={
-                # The lock of a lost host is free after ten seconds, not after hours.
-                "tcp_keepalives_idle": "5",
-                "tcp_keepalives_interval": "2",
-                "tcp_keepalives_count": "2",
-                # A process that stands still keeps its connections: whoever does not ask loses the lock, soon enough
-                # for the next leader to number what waits before any verifier is stale.
-                "idle_session_timeout": PAUSED_MS,
-                "idle_in_transaction_session_timeout": PAUSED_MS,
-            },
-        )
-        try:
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", *LOCK):
-                await asyncio.sleep(POLL_S)
-            self.leads = True
-            log.info("ledger.leading")
-            await self._number_for_ever(connection)
-        finally:
-            self.leads = False
-            connection.terminate()
-
-    async def _number_for_ever(self, connection: asyncpg.Connection) -> None:
+    async def _work(self, connection: asyncpg.Connection) -> None:
+        """Numbers what waits, and publishes it."""
         while True:
             self._wake.clear()
             while entries := await number(connection):
                 await self._publish(entries)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):  # wait_for may swallow a cancellation on Python 3.11
-                    await self._wake.wait()
+            await self._woken()
 
     async def _publish(self, entries: list[RevocationEntry]) -> None:
         """Whoever listens applies the entries now; who does not hear of them reads the table within a second."""

@@ -18,13 +18,13 @@ from watchword_admin.webhooks.batches import Batch, next_batch
 from watchword_admin.webhooks.documents import About, WebhookDocument, document_of
 from watchword_database import Database, transaction
 from watchword_database.ids import new_id
+from watchword_database.tasks import end
 from watchword_events.catalogue import BY_TYPE
 from watchword_runtime import outbound
 from watchword_runtime.clock import Clock
 from watchword_runtime.outbound import Blocked
 from watchword_runtime.retries import wait_after
 from watchword_runtime.rounds import Rounds
-from watchword_runtime.tasks import end
 from watchword_runtime.telemetry import Telemetry
 from watchword_runtime.work import Received
 

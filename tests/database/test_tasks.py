@@ -2,7 +2,7 @@
 
 import asyncio
 
-from watchword_runtime.tasks import end
+from watchword_database.tasks import end
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
