@@ -130,7 +130,8 @@ async def test_a_lone_event_does_not_wait_for_a_batch(
         await owner.update("first")
         await eventually(lambda: handler.ids == ["first"])
         await owner.update("second")
-        await eventually(lambda: handler.ids == ["first", "second"], within=0.5)
+        await eventually(lambda: handler.ids == ["first", "second"])
+        assert handler.batches == [["first"], ["second"]]
 
 
 async def test_waiting_for_events_takes_no_memory(
@@ -401,15 +402,13 @@ async def test_work_waits_for_its_durable_and_finds_it_again(
 
 async def test_nothing_waits_for_nats(broker_for: BrokerFor) -> None:
     async with broker_for(Service.AUTHZ, NOBODY) as broker:
-        started = time.monotonic()
+        # All of this ends although a connection is never made.
         await broker.start()
         broker.hint("sys.hint.x")
-        assert time.monotonic() - started < 0.1
         await asyncio.sleep(0.3)
         assert (broker.connected, broker.nc) == (False, None)
-        stopping = time.monotonic()
         await broker.stop()
-        assert time.monotonic() - stopping < 1
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "broker-authz"]
 
 
 async def test_what_comes_after_the_start_is_refused(broker_for: BrokerFor, handler: Handler) -> None:

@@ -30,7 +30,7 @@ from watchword_runtime import logging
 log = structlog.get_logger()
 
 _SETTLED_AFTER_S: Final = 10.0
-# The default collector stalls 100-230 ms over the import heap (measured; docs/performance.md).
+# With its defaults the collector stalls for a tenth of a second and longer over all that was imported.
 _GC_THRESHOLD: Final = (50_000, 50, 1_000)
 
 

@@ -2,7 +2,7 @@
 
 uvicorn writes the head and the body of an answer separately, and uvloop sends each write at once: two system calls, two
 packets, and two times somebody is woken up at the other end. Here everything that is written in one turn of the event
-loop leaves together at its end. Measured: docs/performance.md.
+loop leaves together at its end.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The middleware of every service: four small pure ASGI classes, outermost first as `create_app` lists them.
 
-None derives from BaseHTTPMiddleware, which costs 175 µs a request and breaks context variables (docs/performance.md).
+None derives from BaseHTTPMiddleware, which costs a task for each request and breaks context variables.
 """
 
 import re
