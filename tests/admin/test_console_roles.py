@@ -178,6 +178,7 @@ ONLY_SOMETIMES = {
     "/admin/users/{user_id}/identities/{identity_id}/unlink",
     "/admin/users/{user_id}/sessions/{sid}/end",
     "/admin/users/{user_id}/unlock",
+    "/admin/users/{user_id}/vouch",
 }
 
 

@@ -135,3 +135,22 @@ async def test_nobody_ends_themselves_by_accident(platform: Platform, console: B
     page = await console.open(f"{console.issuer}/admin/users/{me[0]['id']}")
     assert not page.has("ask-delete")
     assert not page.has("ask-disable")
+
+
+async def test_an_address_is_vouched_for_where_that_is_asked_for(console: Browser, api: Api) -> None:
+    """Editing something else verifies nothing."""
+    name = name_of("claims")
+    user = await api.create("/users", username=name, email=f"{name}@example.org")
+    path = f"/users/{user['id']}"
+    before = await api.change(path, email_verified=False)
+    await console.open(f"{console.issuer}/admin{path}/edit")
+    await console.submit("username", "save")
+    assert await api.get(path) == before
+    await console.open(f"{console.issuer}/admin{path}/edit")
+    await console.submit("username", "save", name="Claims")
+    changed = await api.get(path)
+    assert (changed["name"], changed["email"], changed["email_verified"]) == ("Claims", before["email"], False)
+    page = await console.open(f"{console.issuer}/admin{path}")
+    page = await console.submit("vouch", "vouch")
+    assert (await api.get(path))["email_verified"] is True
+    assert not page.has("vouch")

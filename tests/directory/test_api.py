@@ -65,7 +65,6 @@ ASSIGNMENTS: dict[str, dict[str, object]] = {
     "user id": {"user_id": "00000000-0000-4000-8000-000000000000"},
     "roles": {"roles": ["administrator"]},
     "role": {"role": "administrator"},
-    "verified": {"email_verified": True},
     "version": {"version": 99},
     "claims version": {"claims_version": 99},
     "provider": {"provider_id": "Okta"},

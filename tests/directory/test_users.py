@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 import pytest
-from tests.directory.conftest import Register
+from tests.directory.conftest import Describe, Person, Register
 
 from watchword_database import bus, transaction
 from watchword_events.contracts import UserDeleted, UserDisabled, UserEnabled, UserProvisioned, UserUpdated
@@ -178,3 +179,55 @@ async def test_two_owners_who_remove_each_other_do_not_both_succeed(own_platform
     )
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses in ([200, 409], [200, 403]), statuses
+
+
+async def test_an_address_that_is_only_repeated_is_as_verified_as_it_was(
+    person: Person, people: Callable[[], Person], identity: Describe, api: Api
+) -> None:
+    """Sending a whole document back vouches for nothing, and takes the address from nobody who claims it too."""
+    address = f"claimed-{secrets.token_hex(4)}@corp.example"
+    claimed = (await person.signed_in(await person.arrive(identity(email=address)))).user_id
+    other = people()
+    too = (await other.signed_in(await other.arrive(identity(email=address)))).user_id
+    before = await api.get(f"/users/{claimed}")
+    assert (before["email"], before["email_verified"]) == (address, False)
+    for method, body in (
+        ("PATCH", {"email": address}),
+        ("PATCH", {"email": address, "name": "Claimed"}),
+        ("PATCH", {"email": address.upper()}),
+        ("PUT", {"username": before["username"], "email": address}),
+        ("PATCH", {"email": address, "email_verified": False}),
+    ):
+        answer = await api.call(method, f"/users/{claimed}", body)
+        assert (answer.status_code, answer.json()["email_verified"]) == (200, False), answer.text
+    assert (await api.get(f"/users/{too}"))["email"] == address
+
+
+async def test_whoever_administers_vouches_openly(
+    person: Person, people: Callable[[], Person], identity: Describe, api: Api, register: Register
+) -> None:
+    address = f"claimed-{secrets.token_hex(4)}@corp.example"
+    claimed = (await person.signed_in(await person.arrive(identity(email=address)))).user_id
+    other = people()
+    too = (await other.signed_in(await other.arrive(identity(email=address)))).user_id
+    vouched = await api.change(f"/users/{claimed}", email_verified=True)
+    assert (vouched["email"], vouched["email_verified"]) == (address, True)
+    assert (await api.change(f"/users/{claimed}", email_verified=True))["version"] == vouched["version"]
+    assert (await api.get(f"/users/{too}"))["email"] is None
+    taken = await api.call("PATCH", f"/users/{too}", {"email": address})
+    assert (taken.status_code, taken.json()["errors"][0]["pointer"]) == (409, "#/email")
+    claims = await api.change(f"/users/{too}", email=address, email_verified=False)
+    assert (claims["email"], claims["email_verified"]) == (address, False)
+    for body in ({"email_verified": True}, {"email": address, "email_verified": True}):
+        assert (await api.call("PATCH", f"/users/{too}", body)).status_code == 409
+    assert (await api.change(f"/users/{claimed}", email_verified=False))["email_verified"] is False
+    assert (await api.change(f"/users/{claimed}", email=f"new-{address}"))["email_verified"] is True
+    nobody = await register(email=None)
+    assert (await api.change(f"/users/{nobody['id']}", email_verified=True))["email_verified"] is False
+
+
+@pytest.mark.parametrize("value", [2, [], "perhaps"])
+async def test_what_is_no_yes_or_no_vouches_for_nothing(api: Api, register: Register, value: object) -> None:
+    user = await register()
+    answer = await api.call("PATCH", f"/users/{user['id']}", {"email_verified": value})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "#/email_verified"), answer.text

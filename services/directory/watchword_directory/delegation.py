@@ -81,13 +81,11 @@ async def check_new(
         await _check_address(session, new.email, organization_id)
 
 
-async def check_changes(
-    session: Session, user: User, changes: UserChanges, standing: Standing, by: Reach, *, vouches: bool = True
-) -> None:
+async def check_changes(session: Session, user: User, changes: UserChanges, standing: Standing, by: Reach) -> None:
     """Raises UnknownUser, or BeyondReach for what an organization's administrator cannot change.
 
     How somebody gets in (password, address, being enabled) is changed only of those who have nothing beyond the
-    organization: whoever holds the account holds all that it may.  vouches: whether a new address counts as verified.
+    organization: whoever holds the account holds all that it may.
     """
     require_reach(user, by)
     if by.organizations is None:
@@ -104,9 +102,10 @@ async def check_changes(
         _check_same("attributes", changes.attributes, user.attributes)
     for name in given.intersection(_VOUCHED):
         _check_same(name, getattr(changes, name), user.profile.get(name))
-    is_address_new = "email" in given and changes.email != user.email
-    if is_address_new and vouches:
-        await _check_address(session, changes.email, user.organization_id)
+    email, is_verified = changes.address_of(user)
+    is_address_new = (email, is_verified) != (user.email, user.email_verified)
+    if is_address_new and is_verified:
+        await _check_address(session, email, user.organization_id)
     if is_address_new or changes.password is not None or (changes.active is True and not user.active):
         await require_nothing_beyond(session, user, standing, by)
 

@@ -135,29 +135,27 @@ async def change_user(
     *,
     password_hash: str | None,
     end_sessions: bool = False,
-    vouches: bool = True,
     by: Reach,
     feed: Feed,
     now: datetime,
 ) -> tuple[User, list[int]]:
     """The user as changed, and the ledger entries to settle; nothing at all happens when nothing differs.
 
-    end_sessions: every session and token of the user ends too.  vouches: whether a new address counts as verified.
-    by: the caller's reach; who does not reach everything verifies nothing by repeating an address. Raises UnknownUser,
-    NameTaken, InvalidUsername, UnknownOrganization, InvalidAttribute, LastOwner, AboveOwnRank, BeyondReach. Appends
-    UserUpdated, MembershipChanged, GroupCreated, and UserDisabled or UserEnabled.
+    end_sessions: every session and token of the user ends too.  by: the caller's reach. Raises UnknownUser, NameTaken,
+    InvalidUsername, UnknownOrganization, InvalidAttribute, LastOwner, AboveOwnRank, BeyondReach. Appends UserUpdated,
+    MembershipChanged, GroupCreated, and UserDisabled or UserEnabled.
     """
     others = 1
     if changes.active is False:  # owners are locked before the user, always in one order
         others = await role_table.count_other_owners(session, user_id)
     user = await store.get_user_for_change(session, user_id)
     standing = await standing_of(session, user_id)
-    await check_changes(session, user, changes, standing, by, vouches=vouches)
+    await check_changes(session, user, changes, standing, by)
     require_rank(standing.rank(by), by)
     if changes.active is False and user.active and OWNER in standing.given and not others:
         raise LastOwner(user_id)
     await check_attributes(session, changes.attributes or {})
-    await _change_claims(session, user, changes, password_hash=password_hash, vouches=vouches, by=by, now=now)
+    await _change_claims(session, user, changes, password_hash=password_hash, by=by, now=now)
     entries: list[int] = []
     if end_sessions:
         cut = RevocationKind.CUT
@@ -173,7 +171,6 @@ async def _change_claims(
     changes: UserChanges,
     *,
     password_hash: str | None,
-    vouches: bool,
     by: Reach,
     now: datetime,
 ) -> None:
@@ -193,8 +190,7 @@ async def _change_claims(
         if changes.username != user.username and "userName" in user.scim:
             user.scim = {name: said for name, said in user.scim.items() if name not in ("userName", "became")}
         user.username = changes.username
-    if "email" in given and not (by.organizations is not None and changes.email == user.email):
-        user.email, user.email_verified = changes.email, changes.email is not None and vouches
+    user.email, user.email_verified = changes.address_of(user)
     check_sign_in_names(user.username, user.email)
     changed = before != _told(user) or bool(moved)
     if not changed and password_hash is None:

@@ -125,17 +125,15 @@ async def show_user(
 async def edit_user(console: Console, request: Request, visit: Visit) -> Response:
     """The form of an existing user."""
     user = await _user(console, request, visit)
-    values = {name: getattr(user, name) or "" for name in _TEXTS} | {"groups": "\n".join(user.groups)}
-    names = await console.names(organizations=[user.organization])
-    values["organization"] = names.organizations.get(user.organization or "", user.organization or "")
-    return _form(console, request, visit, values=values, known=user)
+    return _form(console, request, visit, values=await _values(console, user), known=user)
 
 
 async def save_user(console: Console, request: Request, visit: Visit) -> Response:
-    """The user as the form says; an empty password stays as it was."""
+    """What the form says otherwise than it was shown is changed; an empty password stays as it was."""
     form = await console.sessions.read_form(request, visit)
     known = await _user(console, request, visit)
-    members = {name: value for name, value in _members(form).items() if name != "password" or value is not None}
+    shown = _members({name: value for name, value in (await _values(console, known)).items() if value})
+    members = {name: value for name, value in _members(form).items() if value != shown[name]}
     if not visit.may(*_BELONGING):
         members = {name: value for name, value in members.items() if name not in ("groups", "organization")}
     ending = {"end_sessions": "true"} if "end_sessions" in form else {}
@@ -260,6 +258,13 @@ def _members(form: Mapping[str, str]) -> dict[str, object]:
     return members
 
 
+async def _values(console: Console, user: seen.User) -> dict[str, str]:
+    """What the form of an existing user shows."""
+    values = {name: getattr(user, name) or "" for name in _TEXTS} | {"groups": "\n".join(user.groups)}
+    names = await console.names(organizations=[user.organization])
+    return values | {"organization": names.organizations.get(user.organization or "", user.organization or "")}
+
+
 async def _user(console: Console, request: Request, visit: Visit) -> seen.User:
     return await console.calls.get(visit.token, f"users/{named(request)['user_id']}", seen.User)
 
@@ -281,6 +286,7 @@ POST: Final[Mapping[str, Handler]] = {
     f"{_USER}/roles": save_roles,
     f"{_USER}/enable": deed("PATCH", "users/{user_id}", {"active": True}),
     f"{_USER}/disable": deed("PATCH", "users/{user_id}", {"active": False}),
+    f"{_USER}/vouch": deed("PATCH", "users/{user_id}", {"email_verified": True}),
     f"{_USER}/sign-out": deed("PATCH", "users/{user_id}", {}, end_sessions="true"),
     f"{_USER}/unlock": deed("DELETE", "credentials/{user_id}/lock"),
     f"{_USER}/forget-factors": deed("DELETE", "credentials/{user_id}/factors"),

@@ -96,13 +96,13 @@ class Users(Kind[DeclaredUser]):
     async def change(self, run: Run, existing: Existing, wanted: DeclaredUser, prepared: str | None) -> Written:
         """As `PUT` does; a password is written only when that was asked for."""
         by = reach_of(run.caller)
+        changes = _new(wanted, without=() if run.set_secrets else ("password",)).as_changes()
         with refusals():
             user, entries = await users.change_user(
                 run.session,
                 existing.id,
-                _new(wanted, without=() if run.set_secrets else ("password",)).as_changes(),
+                changes.model_copy(update={"email_verified": wanted.email_verified}),
                 password_hash=prepared if run.set_secrets else None,
-                vouches=wanted.email_verified,
                 by=by,
                 feed=run.feed,
                 now=run.now,

@@ -148,7 +148,7 @@ def routers(parts: Parts) -> list[APIRouter]:
         if proved.current:
             await _verify(parts, caller, proved.email)
         else:
-            await _change(parts, caller, UserChanges(email=proved.email))
+            await _change(parts, caller, UserChanges(email=proved.email, email_verified=True))
         return await _shown(parts, caller.person_id)
 
     @router.get("/identities")

@@ -296,7 +296,7 @@ class Storage(AsyncScimStorage):
         given: dict[str, Any] = {name: person.claims.get(name) for name in told}
         given["username"] = username
         if person.email != shown_email(user):  # an address that is only repeated is verified by nobody
-            given["email"] = person.email
+            given |= {"email": person.email, "email_verified": await self._vouches(person.email)}
         if person.active is not None:
             given["active"] = person.active
         user, entries = await users.change_user(
@@ -304,7 +304,6 @@ class Storage(AsyncScimStorage):
             user_id,
             UserChanges(**given),
             password_hash=None,
-            vouches=await self._vouches(person.email),
             by=self._by,
             feed=self._parts.feed,
             now=now,
