@@ -119,3 +119,83 @@ async def test_every_grant_and_every_way_to_prove_itself_can_be_chosen(
     assert made["grant_types"] == list(ALL_GRANTS)
     for method in ("client_secret_jwt", "private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth", "none"):
         assert f'<option value="{method}">' in (await console.send("GET", "/admin/applications/new")).body
+
+
+# What the section for everything else says, as it is typed, and what the API then has.
+TYPED: Final[dict[str, tuple[str, object]]] = {
+    "logo_uri": ("https://app.example.com/logo.png", "https://app.example.com/logo.png"),
+    "contacts": ("Ada Lovelace <ada@example.com>\r\nCharles", ["Ada Lovelace <ada@example.com>", "Charles"]),
+    "backchannel_logout_uri": ("https://app.example.com/out", "https://app.example.com/out"),
+    "backchannel_logout_session_required": ("1", True),
+    "refresh_idle_s": ("3600", 3600),
+    "refresh_max_s": ("7200", 7200),
+    "access": ("rules", "rules"),
+    "required_permission": ("tickets:use", "tickets:use"),
+    "permission_scope": ('["tickets:use"]', ["tickets:use"]),
+    "client_ip_ranges": ("192.0.2.0/24\r\n2001:db8::/32", ["192.0.2.0/24", "2001:db8::/32"]),
+    "jwks": (json.dumps(JWKS), JWKS),
+    "require_pushed_authorization_requests": ("1", True),
+    "request_object_signing_alg": ("ES256", "ES256"),
+    "subject_type": ("pairwise", "pairwise"),
+    "groups_filter": ("^team a\r\nb$", ["^team a", "b$"]),
+    "max_token_bytes": ("4096", 4096),
+    "id_token_signed_response_alg": ("RS256", "RS256"),
+    "response_modes": ("query\r\nform_post.jwt", ["query", "form_post.jwt"]),
+}
+
+
+async def test_what_is_everything_else_can_be_said_and_taken_back(
+    platform: Platform, console: Browser, make_client: Make, api: Api
+) -> None:
+    made = await make_client()
+    organization = await api.create("/organizations", short_name=f"s{secrets.token_hex(4)}", name="App's")
+    path = f"/clients/{made['client_id']}"
+    before = await api.get(path)
+    edit = f"{platform.issuer}/admin/applications/{made['client_id']}/edit"
+    shown = (await console.open(edit)).form_with("client_name").fields
+    typed = {name: text for name, (text, _) in TYPED.items()} | {"organization": str(organization["short_name"])}
+    await console.submit("client_name", "save", **typed)
+    after = await api.get(path)
+    assert {name: after[name] for name in TYPED} == {name: value for name, (_, value) in TYPED.items()}
+    assert after["organization"] == organization["id"]
+    await console.open(edit)
+    assert console.page.form_with("client_name").fields["organization"] == organization["short_name"]
+    await console.submit("client_name", "save", **{name: shown[name] for name in typed})
+    own = ("version", "updated_at")
+    back = await api.get(path)
+    assert {**back, **{name: before[name] for name in own}} == before
+
+
+REFUSED: Final = {
+    "jwks": ("{", '{"keys": []}', "5", '{"keys": [{"kty": "oct", "k": "AAAA"}]}', "[" * 2000),
+    "exchange_policies": ("5", "[1]", '{"audiences": []}', "[{}]"),
+    "permission_scope": ('{"a": 1}', '["watchword:nothing"]', "tickets:use"),
+    "refresh_idle_s": ("x", "-1", "1e9", "9" * 40, "0"),
+    "backchannel_logout_uri": ("javascript:alert(1)", "app"),
+    "frontchannel_logout_uri": ("https://elsewhere.example/",),
+    "client_ip_ranges": ("nowhere", "192.0.2.1/24"),
+    "groups_filter": ("(", "(?=a)"),
+    "max_token_bytes": ("1",),
+    "organization": ("no-such-organization",),
+    "response_modes": ("smoke",),
+    "response_types": ("token",),
+    "access": ("closed",),
+    "tls_client_auth_san_dns": ("app.example.com",),
+    "sector_identifier_uri": ("https://app.example.com/sector",),
+    "contacts": ("x\n" * 17, "y" * 300),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"), [(name, typed) for name, each in REFUSED.items() for typed in each], ids=str
+)
+async def test_what_is_wrong_with_everything_else_stands_beside_its_control(
+    platform: Platform, console: Browser, make_client: Make, api: Api, name: str, typed: str
+) -> None:
+    made = await make_client()
+    await console.open(f"{platform.issuer}/admin/applications/{made['client_id']}/edit")
+    page = await console.submit("client_name", "save", **{name: typed})
+    assert page.status == 400, page.body
+    assert page.texts[f"{name}-note"] != page.form_with("client_name").fields[name]
+    assert f'<div class="field wrong">\n<label for="{name}">' in page.body
+    assert (await api.get(f"/clients/{made['client_id']}"))["version"] == 1

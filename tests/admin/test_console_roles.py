@@ -308,7 +308,7 @@ async def test_the_help_desk_helps_people_and_nothing_else(platform: Platform, a
         page = await browser.submit("confirm")
         assert page.status == 200, page.body
         page = await browser.open(f"{platform.issuer}/admin/users/{user['id']}/edit")
-        assert not {"groups", "organization"} & page.form_with("username").fields.keys()
+        assert not {"groups", "organization", "attributes"} & page.form_with("username").fields.keys()
         page = await browser.submit("username", "save", name="Not Lost")
         assert "Not Lost" in page.body
         token = page.form_with("csrf").fields["csrf"]

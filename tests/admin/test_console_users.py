@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 
+import pytest
+
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
@@ -154,3 +156,52 @@ async def test_an_address_is_vouched_for_where_that_is_asked_for(console: Browse
     page = await console.submit("vouch", "vouch")
     assert (await api.get(path))["email_verified"] is True
     assert not page.has("vouch")
+
+
+async def test_everything_else_of_a_person_is_said_and_taken_back(console: Browser, api: Api) -> None:
+    name, attribute = name_of("else"), f"else_{secrets.token_hex(4)}"
+    assert (await api.call("PUT", f"/attributes/{attribute}", {"kind": "string"})).status_code in {200, 201}
+    said = {
+        "middle_name": "King",
+        "nickname": "Countess",
+        "gender": "female",
+        "birthdate": "1815-12-10",
+        "profile": "https://ada.example/",
+        "picture": "https://ada.example/ada.png",
+        "website": "https://ada.example/",
+        "phone_number": "+4912345",
+    }
+    lives = {"street_address": "12 St James's Square\nBack door", "locality": "London", "country": "England"}
+    typed = said | {f"address.{member}": value for member, value in lives.items()}
+    typed |= {"attributes": f'{{"{attribute}": "analyst"}}'}
+    await console.open(f"{console.issuer}/admin/users/new")
+    page = await console.submit("username", "save", username=name, **typed)
+    path = f"/users/{page.texts['user-id']}"
+    made = await api.get(path)
+    address = {"formatted": None, "region": None, "postal_code": None, **lives}
+    assert {member: made[member] for member in said} == said
+    assert (made["address"], made["attributes"]) == (address, {attribute: "analyst"})
+    await console.open(f"{console.issuer}/admin{path}/edit")
+    await console.submit("username", "save")
+    assert await api.get(path) == made
+    await console.open(f"{console.issuer}/admin{path}/edit")
+    await console.submit("username", "save", **dict.fromkeys(typed, ""))
+    bare = await api.get(path)
+    assert {bare[member] for member in (*said, "address")} == {None}
+    assert bare["attributes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "typed"),
+    [("birthdate", "yesterday"), ("website", "javascript:alert(1)"), ("phone_number", "0800"), ("attributes", "{"),
+     ("attributes", "[]"), ("attributes", "5"), ("attributes", '{"no_such": 1}'), ("address.country", "x" * 2000)],
+)  # fmt: skip
+async def test_what_is_wrong_with_everything_else_of_a_person_is_said(
+    console: Browser, api: Api, field: str, typed: str
+) -> None:
+    user = await api.create("/users", username=name_of("wrong"))
+    await console.open(f"{console.issuer}/admin/users/{user['id']}/edit")
+    page = await console.submit("username", "save", **{field: typed})
+    assert page.status == 400, page.body
+    assert page.form_with("username").fields[field] == typed
+    assert (await api.get(f"/users/{user['id']}"))["version"] == 1

@@ -1,9 +1,17 @@
-"""The console does what `/api/v1` does: each operation has a page, or a reason to have none."""
+"""The console does what `/api/v1` does: each operation has a page, each member a control, or a reason to have none."""
 
 import json
+import re
 from pathlib import Path
 
+import pytest
+from pydantic import BaseModel
+
+from watchword_admin.client_documents import NewClient
 from watchword_admin.console.rooms import CALLS
+from watchword_directory.profiles import NewUser, UserChanges
+from watchword_testkit.canary import Canary
+from watchword_testkit.platform import Platform
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "openapi.json").read_text())
 OPERATIONS = {
@@ -56,3 +64,33 @@ def test_each_operation_has_a_page_or_a_reason_to_have_none() -> None:
 def test_the_console_does_nothing_else() -> None:
     described = OPERATIONS | {(SAME[method], path) for method, path in OPERATIONS if method in SAME}
     assert {call for calls in CALLS.values() for call in calls} - described == set()
+
+
+# Members that a form has another control for.
+CONTROLS = {"grant_types": "grant_authorization_code", "address": "address.locality"}
+# Members that no form has, by the reason.
+NOT_IN_A_FORM = {
+    "a button of the page: it acts at once": {"enabled", "active", "email_verified"},
+    "made here, and shown once: a page of its own replaces it": {"client_secret"},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "documents"),
+    [("/admin/applications/new", (NewClient,)), ("/admin/users/new", (NewUser, UserChanges))],
+    ids=["applications", "users"],
+)
+async def test_each_member_that_may_be_written_has_a_control_or_a_reason_to_have_none(
+    platform: Platform, canary: Canary, path: str, documents: tuple[type[BaseModel], ...]
+) -> None:
+    async with platform.browser(canary) as browser:
+        await browser.open(f"{platform.issuer}{path}")
+        page = await browser.submit(
+            "username", "sign-in", username=platform.admin.username, password=platform.admin.password
+        )
+        page = await browser.open(f"{platform.issuer}{path}")
+    controls = set(re.findall(r'<(?:input|textarea|select)[^>]* name="([^"]+)"', page.body))
+    members = {name for document in documents for name in document.model_fields}
+    elsewhere = set().union(*NOT_IN_A_FORM.values()) & members
+    assert {name for name in members - elsewhere if CONTROLS.get(name, name) not in controls} == set()
+    assert {name for name in elsewhere if name in controls} == set(), "has a control: needs no reason"

@@ -26,12 +26,21 @@ class User(Document):
     username: str
     name: str | None = None
     given_name: str | None = None
+    middle_name: str | None = None
     family_name: str | None = None
+    nickname: str | None = None
     email: str | None = None
     email_verified: bool = False
     phone_number: str | None = None
     locale: str | None = None
     zoneinfo: str | None = None
+    gender: str | None = None
+    birthdate: str | None = None
+    profile: str | None = None
+    picture: str | None = None
+    website: str | None = None
+    address: dict[str, str | None] | None = None
+    attributes: dict[str, JsonValue]
     active: bool
     groups: list[str]
     roles: list[str]

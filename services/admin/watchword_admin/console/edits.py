@@ -28,6 +28,7 @@ from watchword_admin.organizations import NoSuchOrganization
 from watchword_admin.provider_documents import InvalidAddress
 from watchword_admin.provider_kinds import new_provider
 from watchword_admin.providers import ProviderExists
+from watchword_runtime.calls import Refused
 from watchword_web.errors import PageError
 from watchword_web.texts import Text
 
@@ -42,7 +43,7 @@ async def add_application(console: Console, request: Request, visit: Visit) -> R
     try:
         members = {name: value for name, value in fields.client_members(form).items() if value is not None}
         made = await changes.register(console.parts, NewClient.model_validate(members), console.parts.endings.here())
-    except (ValidationError, ShortNameTaken) as wrong:
+    except (ValidationError, Refused, ShortNameTaken, NoSuchOrganization) as wrong:
         return application_form(console, request, visit, values=form, errors=_errors(wrong))
     log.info("client.registered", client_id=made.client_id, by_user=visit.user.id)
     if made.client_secret is None:
@@ -56,12 +57,12 @@ async def save_application(console: Console, request: Request, visit: Visit) -> 
     form = await console.sessions.read_form(request, visit)
     client_id = str(request.path_params["client_id"])
     known = await read_application(console, client_id)
-    members = fields.client_changes(form, await shown_of_application(console, client_id))
-    if not members:
-        return console.go(f"/admin/applications/{client_id}")
     try:
+        members = fields.client_changes(form, await shown_of_application(console, client_id))
+        if not members:
+            return console.go(f"/admin/applications/{client_id}")
         saved = await changes.update_client(console.parts, client_id, members, console.parts.endings.here())
-    except (ValidationError, ShortNameTaken, BuiltIn) as wrong:
+    except (ValidationError, Refused, ShortNameTaken, BuiltIn, NoSuchOrganization) as wrong:
         return application_form(console, request, visit, values=form, errors=_errors(wrong), known=known)
     log.info("client.changed", client_id=client_id, fields=sorted(members), by_user=visit.user.id)
     if saved.client_secret is None:
@@ -177,6 +178,8 @@ def _errors(wrong: Exception) -> Errors:
     match wrong:
         case ValidationError():
             return fields.errors_of(wrong)
+        case Refused():
+            return dict(wrong.errors)
         case InvalidAddress():
             return {fields.CONTROLS.get(wrong.field, wrong.field): str(wrong)}
         case ShortNameTaken():

@@ -6,7 +6,9 @@ from typing import Final
 from pydantic import JsonValue, ValidationError
 
 from watchword_admin.client_documents import ClientDocument, Grant
+from watchword_admin.console.controls import said_of, shown_by
 from watchword_admin.console.exchange import exchange_members, exchange_values
+from watchword_admin.console.kinds.client_fields import FIELDS as CLIENT_FIELDS
 from watchword_admin.oauth_documents import OAuthDocument
 from watchword_admin.presets import Preset, PresetField
 from watchword_admin.provider_kinds import ProviderView
@@ -43,7 +45,7 @@ _PROVIDER_PEOPLE: Final = ("organization", "default_role", "linking", "sync")
 
 
 def client_members(form: Mapping[str, str]) -> dict[str, JsonValue]:
-    """The members of a client that a form says; what is empty returns to its default."""
+    """The members of a client that a form says; what is empty returns to its default. Raises Refused."""
     members: dict[str, JsonValue] = {name: form.get(name) or None for name in _CLIENT_TEXTS}
     members["scope"] = form.get("scope", "")
     members |= {name: form[name] for name in _CLIENT_CHOICES if name in form}
@@ -51,23 +53,27 @@ def client_members(form: Mapping[str, str]) -> dict[str, JsonValue]:
     members |= {name: name in form for name in _CLIENT_SWITCHES}
     members["grant_types"] = [grant for grant in GRANTS if grant_control(grant) in form]
     members["access_token_lifetime_s"] = _number(form.get("access_token_lifetime_s") or None)
-    return members
+    return members | {field.name: said_of(field, form) for field in CLIENT_FIELDS}
 
 
 def client_changes(form: Mapping[str, str], shown: Values) -> dict[str, JsonValue]:
-    """The members that a form says otherwise than it was shown; the others stay, whatever they are."""
+    """The members that a form says otherwise than it was shown; the others stay, whatever they are. Raises Refused."""
     before = client_members({name: value for name, value in shown.items() if value})
     return {name: value for name, value in client_members(form).items() if value != before.get(name)}
 
 
-def client_values(client: ClientDocument) -> Values:
-    """What the form of an existing client shows: what was said, and not what follows from it."""
+def client_values(client: ClientDocument, organization: str | None) -> Values:
+    """What the form of an existing client shows: what was said, and not what follows from it.
+
+    organization: the short name of the client's.
+    """
     values = {name: str(getattr(client, name) or "") for name in (*_CLIENT_TEXTS, *_CLIENT_CHOICES)}
     values |= {name: "\n".join(getattr(client, name)) for name in _LINES}
     values |= {name: "1" for name in _CLIENT_SWITCHES if getattr(client, name)}
     values |= {grant_control(grant): "1" for grant in client.grant_types}
     values["access_token_lifetime_s"] = str(client.access_token_lifetime_s or "")
-    return values
+    values |= shown_by(CLIENT_FIELDS, client.model_dump(mode="json") | {"organization": organization})
+    return values | ({"permission_scope": "[]"} if client.permission_scope == () else {})
 
 
 def grant_control(grant: Grant) -> str:
@@ -77,7 +83,7 @@ def grant_control(grant: Grant) -> str:
 
 def new_client_values() -> Values:
     """What the form of a new client shows first."""
-    return {
+    return shown_by(CLIENT_FIELDS, ClientDocument.model_construct(client_name="").model_dump(mode="json")) | {
         "scope": "openid profile email",
         "token_endpoint_auth_method": "client_secret_basic",
         "access_token_format": "jwt",
@@ -217,7 +223,6 @@ def errors_of(invalid: ValidationError) -> Errors:
 # Members that the form says with other controls.
 CONTROLS: Final = {
     "grant_types": "grant_authorization_code",
-    "response_types": "grant_authorization_code",
     "group_sync": "group_pattern",
     "role_mapping": "default_role",
     "exchange": "exchange_way",

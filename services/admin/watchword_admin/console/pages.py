@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from watchword_admin import client_documents, provider_kinds, store
 from watchword_admin.console import fields
 from watchword_admin.console.answers import worded
+from watchword_admin.console.kinds.client_fields import SECTIONS
 from watchword_admin.console.rooms import client_page
 from watchword_admin.console.sessions import Sessions, Visit
 from watchword_admin.edge import Parts
@@ -234,6 +235,7 @@ def application_form(
         known=known,
         grants=[(fields.grant_control(grant), label) for grant, label in fields.GRANTS.items()],
         methods=list(fields.METHODS.items()),
+        sections=SECTIONS,
     )
 
 
@@ -301,7 +303,9 @@ async def shown_of_application(console: Console, client_id: str) -> fields.Value
         client = await store.find_client(session, client_id)
     if client is None:
         raise PageError("not_found", "There is no such application", "It may have been deleted.", 404, retry="/admin")
-    return fields.client_values(client_documents.document_of(client))
+    document = client_documents.document_of(client)
+    names = await console.names(organizations=[document.organization])
+    return fields.client_values(document, names.organizations.get(document.organization or "", document.organization))
 
 
 async def read_provider(console: Console, provider_id: str) -> provider_kinds.ProviderView:

@@ -1,16 +1,15 @@
 """Things of the kinds that `kinds` declares: their lists, forms and pages, and what is done to them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from urllib.parse import quote, unquote
 
-import orjson
 from fastapi import Request, Response
 from pydantic import ConfigDict, JsonValue
 
+from watchword_admin.console.controls import member_of, typed_of
 from watchword_admin.console.kinds import KINDS
 from watchword_admin.console.kinds.shapes import Column, Deed, Field, Kind
 from watchword_admin.console.pages import Console, Handler, Names, cursor_of, following
@@ -22,8 +21,6 @@ from watchword_web.forms import read_query
 from watchword_web.texts import Text
 
 _ROWS: Final = "50"
-_LONGEST_NUMBER: Final = 15
-_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
 
 class Thing(Document):
@@ -222,7 +219,7 @@ async def _page(
         path=_path(kind, thing),
         facts=_cells(kind, kind.details, thing, await _names(console, kind.details, [thing])),
         deeds=_deeds(kind, thing),
-        values=values or {field.name: _typed(field, thing.member(field.name)) for field in kind.fields},
+        values=values or {field.name: typed_of(field, thing.member(field.name)) for field in kind.fields},
         errors=errors,
         refused=by.name if by and errors else "",
         said_by=said_by or {},
@@ -356,21 +353,6 @@ def _listed(value: JsonValue) -> Sequence[object]:
             return str(value or "").split()
 
 
-def _typed(field: Field, value: JsonValue) -> str:
-    """What the form of an existing thing shows of a member."""
-    match field.control:
-        case "secret":
-            return ""
-        case "switch":
-            return "1" if value else ""
-        case "lines":
-            return "\n".join(map(str, value)) if isinstance(value, list) else ""
-        case "json":
-            return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() if value else ""
-        case _:
-            return "" if value is None else str(value)
-
-
 def _members(fields: Sequence[Field], form: Mapping[str, str], *, now: datetime) -> dict[str, object]:
     """The members that a form says; what is empty is left out. Raises Refused for what is no JSON, or no day."""
     members: dict[str, object] = {}
@@ -381,7 +363,7 @@ def _members(fields: Sequence[Field], form: Mapping[str, str], *, now: datetime)
         elif field.control == "end":
             if (end := _end(field, form, now)) is not None:
                 members[field.name] = end.isoformat()
-        elif typed is not None and (value := _member(field, typed)) not in ("", []):
+        elif typed is not None and (value := member_of(field, typed)) not in ("", []):
             members[field.name] = value
     return members
 
@@ -400,24 +382,6 @@ def _end(field: Field, form: Mapping[str, str], now: datetime) -> datetime | Non
     except ValueError:
         raise Refused(400, "", {day: Text("a day is needed, for example 2027-01-31")}, {}) from None
     return datetime.combine(chosen, time(23, 59, 59), UTC)
-
-
-def _member(field: Field, typed: str) -> object:
-    match field.control:
-        case "lines":
-            return typed.split()
-        case "number" if _NUMBER.fullmatch(typed) and len(typed) <= _LONGEST_NUMBER:
-            return float(typed) if "." in typed else int(typed)
-        case "json":
-            try:
-                found: object = orjson.loads(typed)
-            except orjson.JSONDecodeError as error:
-                raise Refused(400, "", {field.name: Text("not JSON: %(reason)s", reason=error.msg)}, {}) from None
-            return found
-        case "area":
-            return typed.strip() + "\n"
-        case _:
-            return typed.strip()
 
 
 def _pages(method: str) -> dict[str, Handler]:

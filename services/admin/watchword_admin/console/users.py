@@ -6,20 +6,24 @@ from typing import Final
 from fastapi import Request, Response
 
 from watchword_admin.console import documents as seen
+from watchword_admin.console.controls import said_of, shown_by
 from watchword_admin.console.fields import items_of
 from watchword_admin.console.groups import user_named
+from watchword_admin.console.kinds.user_fields import FIELDS, SECTIONS
 from watchword_admin.console.pages import Console, Handler, asked_of, cursor_of, following, named
 from watchword_admin.console.revocations import evidence_file
 from watchword_admin.console.sessions import Visit
 from watchword_runtime.calls import Refused, together, unless_away
 from watchword_web.texts import Text
 
-_TEXTS: Final = ("username", "email", "name", "given_name", "family_name", "phone_number", "locale", "zoneinfo")
+_TEXTS: Final = ("username", "email", "name")
+_ADDRESS: Final = "address."
 _ROWS: Final = "25"
 _MANY: Final = "200"
 _USER: Final = "/admin/users/{user_id}"
-# Who may do this may say where somebody belongs; whoever else helps people is not asked.
+# Who may do this may say where somebody belongs, and what rules look at; whoever else helps people is not asked.
 _BELONGING: Final = ("POST", "/admin/groups")
+_RIGHTS: Final = frozenset({"groups", "organization", "attributes"})
 
 
 async def list_users(console: Console, request: Request, visit: Visit) -> Response:
@@ -48,8 +52,8 @@ async def new_user(console: Console, request: Request, visit: Visit) -> Response
 async def add_user(console: Console, request: Request, visit: Visit) -> Response:
     """A new user, who may sign in at once."""
     form = await console.sessions.read_form(request, visit)
-    members = {name: value for name, value in _members(form).items() if value not in (None, [])}
     try:
+        members = {name: value for name, value in _members(form).items() if value not in (None, [], {})}
         made = await console.calls.post(visit.token, "users", seen.User, members)
     except Refused as refused:
         return _form(console, request, visit, values=form, errors=refused.errors)
@@ -133,11 +137,11 @@ async def save_user(console: Console, request: Request, visit: Visit) -> Respons
     form = await console.sessions.read_form(request, visit)
     known = await _user(console, request, visit)
     shown = _members({name: value for name, value in (await _values(console, known)).items() if value})
-    members = {name: value for name, value in _members(form).items() if value != shown[name]}
-    if not visit.may(*_BELONGING):
-        members = {name: value for name, value in members.items() if name not in ("groups", "organization")}
     ending = {"end_sessions": "true"} if "end_sessions" in form else {}
     try:
+        members = {name: value for name, value in _members(form).items() if value != shown[name]}
+        if not visit.may(*_BELONGING):
+            members = {name: value for name, value in members.items() if name not in _RIGHTS}
         await console.calls.send(visit.token, "PATCH", f"users/{known.id}", members, **ending)
     except Refused as refused:
         return _form(console, request, visit, values=form, errors=refused.errors, known=known)
@@ -248,12 +252,22 @@ def _form(
         values=values,
         errors=errors,
         known=known,
+        sections=[
+            each
+            for each in SECTIONS
+            if visit.may(*_BELONGING) or _RIGHTS.isdisjoint(field.name for field in each.fields)
+        ],
     )
 
 
 def _members(form: Mapping[str, str]) -> dict[str, object]:
-    """The members of a user that a form says; what is empty is removed."""
+    """The members of a user that a form says; what is empty is removed. Raises Refused."""
     members: dict[str, object] = {name: form.get(name) for name in (*_TEXTS, "organization", "password")}
+    said = {field.name: said_of(field, form) for field in FIELDS}
+    address = {name.removeprefix(_ADDRESS): value for name, value in said.items() if name.startswith(_ADDRESS)}
+    members |= {name: value for name, value in said.items() if not name.startswith(_ADDRESS)}
+    members["address"] = {name: value for name, value in address.items() if value is not None} or None
+    members["attributes"] = {} if said["attributes"] is None else said["attributes"]
     members["groups"] = items_of(form.get("groups", ""))
     return members
 
@@ -261,6 +275,10 @@ def _members(form: Mapping[str, str]) -> dict[str, object]:
 async def _values(console: Console, user: seen.User) -> dict[str, str]:
     """What the form of an existing user shows."""
     values = {name: getattr(user, name) or "" for name in _TEXTS} | {"groups": "\n".join(user.groups)}
+    values |= shown_by(
+        FIELDS,
+        user.model_dump(mode="json") | {f"{_ADDRESS}{name}": value for name, value in (user.address or {}).items()},
+    )
     names = await console.names(organizations=[user.organization])
     return values | {"organization": names.organizations.get(user.organization or "", user.organization or "")}
 

@@ -34,7 +34,8 @@ class Column:
 class Field:
     """A control of a form. fixed: only when the thing is made.  first: what it holds before anything is typed.
 
-    options: of a choice, value and text. An end is a choice of how long, and beside it a day, `<name>_on`.
+    spaced: what stands in a line may hold spaces.  options: of a choice, value and text. An end is a choice of how
+    long, and beside it a day, `<name>_on`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Field:
     control: Control = "text"
     hint: str | None = None
     fixed: bool = False
+    spaced: bool = False
     first: str = ""
     options: tuple[tuple[str, str], ...] = ()
     required: bool = False
@@ -50,6 +52,14 @@ class Field:
     def choices(self) -> list[tuple[str, Text]]:
         """The options, each in the reader's language."""
         return [(value, Text(text)) for value, text in self.options]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Fields of one purpose."""
+
+    title: Text
+    fields: tuple[Field, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
