@@ -58,14 +58,37 @@ def shown() -> set[str]:
         for each in entry if isinstance(entry, list) else entry.values() if isinstance(entry, dict) else ():
             found.add(each) if isinstance(each, str) else collect(each)
 
-    text = re.sub(r"!!python/name:\S+", "''", (ROOT / "mkdocs.yml").read_text())
-    collect(YAML(typ="safe").load(text)["nav"])
+    collect(YAML(typ="safe").load((ROOT / "mkdocs.yml").read_text())["nav"])
     return found
 
 
 def test_the_site_shows_every_page() -> None:
     there = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
     assert {page for page in there if not page.startswith(("adr/", "reference/"))} <= shown() <= there
+
+
+# Whatever makes a reader's browser ask another host: pictures, scripts, styles, frames.
+_FETCHED = re.compile(
+    r"!\[[^\]]*\]\((?:https?:)?//|<(?:script|link|img|iframe|image|use)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//"
+    r"|@import|url\([\"']?(?:https?:)?//",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("page", [*DOCS.rglob("*.md"), *DOCS.rglob("*.svg")], ids=lambda page: str(page.name))
+def test_a_page_of_the_site_fetches_nothing_from_elsewhere(page: Path) -> None:
+    said = page.read_text() if page.suffix == ".svg" else _CODE.sub("", text_of(page))
+    assert _FETCHED.findall(said) == []
+    # The theme draws these with a program that it takes from unpkg.com.
+    assert "```mermaid" not in page.read_text()
+
+
+def test_the_site_itself_fetches_nothing_from_elsewhere() -> None:
+    text = (ROOT / "mkdocs.yml").read_text()
+    config = YAML(typ="safe").load(text)
+    assert config["theme"]["font"] is False  # else from fonts.googleapis.com
+    assert not {"extra_javascript", "extra_css"} & config.keys()
+    assert "mermaid" not in text
 
 
 def applications() -> dict[str, str]:
