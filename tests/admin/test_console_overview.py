@@ -2,9 +2,11 @@
 
 import asyncio
 import secrets
+from datetime import UTC, datetime, timedelta
 
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
+from watchword_testkit.platform import Platform
 
 
 def name_of(kind: str) -> str:
@@ -22,6 +24,58 @@ async def test_the_overview_says_what_needs_somebody(console: Browser, api: Api)
     await api.delete(f"/verifiers/{verifier['id']}")
     page = await console.open(f"{console.issuer}/admin")
     assert name not in page.texts.get("concerns", "")
+
+
+async def test_the_overview_counts_sign_ins_and_wrong_passwords(console: Browser, api: Api, platform: Platform) -> None:
+    page = await console.open(f"{console.issuer}/admin")
+    before = {each: int(page.texts[f"count-{each}"]) for each in ("signed-in", "refused")}
+    assert before["signed-in"] >= 1, "who looks has signed in"
+    name, password = name_of("guessed"), "seven lanterns under the quiet bridge"
+    await api.create("/users", username=name, password=password)
+    async with platform.browser() as browser:
+        await browser.open(f"{console.issuer}/login")
+        await browser.submit("username", "sign-in", username=name, password="not this one")
+        await browser.submit("username", "sign-in", username=name, password=password)
+    wanted = {each: number + 1 for each, number in before.items()}
+    async with asyncio.timeout(30):  # the audit log is written behind
+        while {each: int(page.texts[f"count-{each}"]) for each in before} != wanted:
+            page = await console.open(f"{console.issuer}/admin")
+    assert "/admin/audit?action=sign_in.refused" in page.body
+
+
+async def test_the_overview_names_what_ends_soon_and_what_was_given_up(
+    console: Browser, api: Api, platform: Platform
+) -> None:
+    names = {each: name_of(each) for each in ("soon", "later", "short")}
+    ends = {"soon": 20, "later": 200, "short": 1}
+    made = [
+        await api.create(
+            "/scim-tokens", name=names[each], expires_at=(datetime.now(UTC) + timedelta(days=ends[each])).isoformat()
+        )
+        for each in names
+    ]
+    async with platform.database.postgres.admin(platform.database.name) as admin:
+        await admin.execute(
+            "UPDATE directory.scim_tokens SET created_at = now() - interval '100 days' WHERE name = $1", names["soon"]
+        )
+        await admin.execute(
+            "INSERT INTO admin.dead_letter (consumer, stream_seq, subject, headers, body, error)"
+            " VALUES ('overview', 1, 's', '{}', '', 'e')"
+        )
+        try:
+            page = await console.open(f"{console.issuer}/admin")
+        finally:
+            await admin.execute("DELETE FROM admin.dead_letter WHERE consumer = 'overview'")
+    concerns = page.texts["concerns"]
+    assert names["soon"] in concerns
+    assert names["later"] not in concerns
+    assert names["short"] not in concerns, "made for a day: no news in the morning"
+    assert "watchword events dead" in concerns
+    assert int(page.texts["count-followers"]) >= 1
+    for each in made:
+        await api.delete(f"/scim-tokens/{each['id']}")
+    page = await console.open(f"{console.issuer}/admin")
+    assert names["soon"] not in page.texts.get("concerns", "")
 
 
 async def test_events_are_shown_by_what_they_are_about(console: Browser, api: Api) -> None:
