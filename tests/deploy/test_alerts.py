@@ -68,6 +68,24 @@ def test_a_webhook_that_fails_once_calls_nobody(outcome: str) -> None:
     assert not fires(RULES["WatchwordWebhooksFail"], samples, 2 * HOUR)
 
 
+@pytest.mark.parametrize(
+    ("kind", "days", "is_told"),
+    [
+        pytest.param("saml_provider", 10, True, id="a provider's certificate"),
+        pytest.param("saml_key", -1, True, id="our key is over"),
+        pytest.param("scim_token", 13, True, id="a SCIM token"),
+        pytest.param("saml_provider", 20, False, id="in three weeks"),
+        pytest.param("api_key", 1, False, id="a person's key: it is theirs"),
+    ],
+)
+def test_what_ends_within_two_weeks_calls_somebody(kind: str, days: int, is_told: bool) -> None:
+    samples: Samples = {
+        series("watchword_first_end_timestamp_seconds", kind=each, instance="a"): [(at, end) for at in looks(0, HOUR)]
+        for each, end in ((kind, days * 86400.0), ("scim_token" if kind != "scim_token" else "saml_key", 99 * 86400.0))
+    }
+    assert fires(RULES["WatchwordEndsSoon"], samples, HOUR) is is_told
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_a_rule_can_be_evaluated(name: str) -> None:
     """With nothing at all, what is there once is told of by its absence alone."""

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,21 @@ async def test_what_an_operator_looks_at_is_there(platform: Platform) -> None:
     assert await answer(platform, "/readyz") == await answer(platform, "/healthz")
     assert (await answer(platform, "/startupz"))[0] == (await answer(platform, "/readyz"))[0] == 200
     assert (await answer(platform, "/else"))[0] == 404
+
+
+async def test_the_first_end_of_each_kind_is_told(platform: Platform, api: Api) -> None:
+    now = datetime.now(UTC)
+    ends = [now + timedelta(days=days) for days in (200, 100)]
+    for end in ends:
+        await api.create("/scim-tokens", name=secrets.token_hex(4), expires_at=end.isoformat())
+    assert platform.process is not None
+    management = Management(platform.process)
+    _, text = await told_by(management, "/metrics")
+    (family,) = [
+        each for each in text_string_to_metric_families(text) if each.name == "watchword_first_end_timestamp_seconds"
+    ]
+    told = {sample.labels["kind"]: sample.value for sample in family.samples}
+    assert abs(told["scim_token"] - ends[1].timestamp()) < 2
 
 
 async def test_once_started_it_stays_so_while_what_it_needs_is_away(

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.federation.saml_idp import pair
 
 from watchword import doctor, master_key
 from watchword.containers import save_for_containers
@@ -146,7 +147,7 @@ async def test_a_healthy_installation_is_well(look: Look, installation: WorkerPl
     found = await look()
     assert {name: each for name, each in found.items() if each.level is not Level.OK} == {}
     assert set(found) == {
-        *("postgresql", "clock", "migrations", "feed", "leader", "followers", "events", "nats", "streams"),
+        *("postgresql", "clock", "migrations", "feed", "leader", "followers", "events", "ends", "nats", "streams"),
     }
     assert "epoch 1" in found["feed"].said
     assert Service.TOKEN.role in found["leader"].said
@@ -202,6 +203,58 @@ async def test_migrations_and_dead_letters_are_found(look: Look, installation: W
         assert "authz 1" in letters.said
         assert "watchword events retry" in letters.remedy
         await admin.execute("DELETE FROM authz.dead_letter")
+
+
+def certificate(days: float) -> str:
+    """In PEM. days: until it ends."""
+    return pair(days=days).certificate
+
+
+async def test_what_ends_soon_is_named_with_its_remedy(look: Look, installation: WorkerPlatform) -> None:
+    provider = {
+        "id": "Acme", "preset": "saml", "kind": "saml", "display_name": "Acme", "issuer": "https://idp.test",
+        "saml": {"sso_url": "https://idp.test/sso", "certificates": [certificate(-3), certificate(1.5)]},
+    }  # fmt: skip
+    later = {**provider, "id": "Later", "saml": {**provider["saml"], "certificates": [certificate(1), certificate(90)]}}
+    off = {**provider, "id": "Off", "enabled": False}
+    scim = (
+        "INSERT INTO directory.scim_tokens (id, version, name, secret_hash, rev, created_at, expires_at)"
+        " VALUES ($1, 1, 't', '', 0, now() - interval '80 days', now() + $2 * interval '1 day')"
+    )
+    keys = (
+        "INSERT INTO token.api_keys (id, version, user_id, name, secret_hash, scope, rev, created_at, expires_at)"
+        " VALUES ($1, 1, 'u', $1, '', '{}', 0, now() - interval '1 day', now() + $2 * interval '1 day')"
+    )
+    async with installation.database.postgres.admin(installation.database.name) as admin:
+        await admin.execute("DELETE FROM federation.saml_key")
+        await admin.execute(
+            "INSERT INTO federation.saml_key (id, state, certificate, sealed, created_at, changed_at)"
+            " VALUES ('ours', 'active', $1, '', now(), now())",
+            certificate(-1.5),
+        )
+        for each in (provider, later, off):
+            await admin.execute(
+                "INSERT INTO federation.provider_copy (id, version, deleted, data, copied_at)"
+                " VALUES ($1, 1, false, $2, now())",
+                each["id"], json.dumps(each),
+            )  # fmt: skip
+        await admin.execute(scim, "soon", 5.5)
+        await admin.execute(scim, "late", 100)
+        await admin.execute(keys, "short", 10)  # made for eleven days: in its first quarters that is no news
+        try:
+            found = await look()
+        finally:
+            await admin.execute(
+                "DELETE FROM federation.saml_key; DELETE FROM federation.provider_copy;"
+                "DELETE FROM directory.scim_tokens; DELETE FROM token.api_keys WHERE id = 'short'"
+            )
+    named = {name: (each.level, each.said) for name, each in found.items() if each.level is not Level.OK}
+    assert named == {
+        "saml provider": (Level.WARNING, "Acme ends in 1 days"),
+        "saml key": (Level.ERROR, "ours ended"),
+        "scim token": (Level.WARNING, "t ends in 5 days"),
+    }
+    assert all(found[name].remedy for name in named)
 
 
 async def test_a_missing_consumer_is_found(look: Look, installation: WorkerPlatform) -> None:

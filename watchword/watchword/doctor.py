@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -96,7 +97,7 @@ async def of_the_servers(reach: Reach, *, replicas: int = 1) -> list[Finding]:
             found.append(pending)
             if pending.level is Level.OK:
                 head = await connection.fetchval("SELECT position FROM bus.ledger")
-                found += [*await _feed(connection), await _dead_letters(connection)]
+                found += [*await _feed(connection), await _dead_letters(connection), *await _ends(reach)]
         finally:
             await connection.close()
     return found + await _nats(reach, head, replicas=replicas)
@@ -235,6 +236,21 @@ async def _dead_letters(connection: asyncpg.Connection) -> Finding:
         remedy = "`watchword events dead` says which and why; `watchword events retry` or `forget` deals with them"
         return Finding("events", Level.WARNING, f"could not be dealt with: {', '.join(given_up)}", remedy)
     return Finding("events", Level.OK, "none was given up")
+
+
+async def _ends(reach: Reach) -> list[Finding]:
+    """Certificates and tokens that end soon, as each service knows its own."""
+    from watchword.ends import look
+    from watchword.expiry import findings
+    from watchword_database.engine import Database
+
+    now = datetime.now(UTC)
+    databases = [Database(url, service=service, pool_size=1) for service, url in reach.urls.items()]
+    try:
+        return findings(await look(databases, now), now)
+    finally:
+        for each in databases:
+            await each.dispose()
 
 
 async def _nats(reach: Reach, head: int | None, *, replicas: int) -> list[Finding]:

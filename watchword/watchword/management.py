@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
 from watchword.composition import Process
+from watchword.ends import End, look, soonest
 from watchword_database import Database, followers, transaction
 from watchword_database.outages import note_interruption
 from watchword_events.names import EPOCH_SHIFT
@@ -17,6 +20,7 @@ from watchword_runtime.telemetry import counter, gauge
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+_ENDS_EVERY_S: Final = 300.0
 _PATIENCE_S: Final = 2.0  # a scrape is not held up by a database that is away
 _LEDGER: Final = text("SELECT position FROM bus.ledger")
 _OUTBOX: Final = """
@@ -36,6 +40,7 @@ class Management:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._was_ready = False
+        self._ends: tuple[float, list[End]] = (-_ENDS_EVERY_S, [])
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answers 200, or 503 with the reasons when the process is not ready."""
@@ -69,7 +74,7 @@ class Management:
 
     async def _asked(self) -> "list[Metric]":
         """What PostgreSQL knows; nothing while it is away."""
-        asked: list[Awaitable[list[Metric]]] = [self._ledger(), self._outboxes()]
+        asked: list[Awaitable[list[Metric]]] = [self._ledger(), self._outboxes(), self._ending()]
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 return [metric for found in await asyncio.gather(*asked) for metric in found]
@@ -104,6 +109,16 @@ class Management:
             gauge(name, said, {labels: row[n] for labels, row in rows.items()}, "service")
             for n, (name, said) in enumerate(names)
         ]
+
+    async def _ending(self) -> "list[Metric]":
+        """They change by hand, so they are not looked for at each scrape."""
+        looked_at, ends = self._ends
+        if time.monotonic() - looked_at >= _ENDS_EVERY_S:
+            databases = [each.database for each in self._process.services if each.database is not None]
+            ends = await look(databases, datetime.now(UTC))
+            self._ends = (time.monotonic(), ends)
+        said = "When the first of a kind of certificate or token ends"
+        return [gauge("watchword_first_end_timestamp_seconds", said, soonest(ends), "kind")]
 
 
 async def _outbox(database: Database) -> tuple[float, ...]:
