@@ -224,3 +224,22 @@ async def test_what_is_gone_is_a_clear_page(console: Browser) -> None:
         page = await console.send("GET", path)
         assert page.status == 404
         assert page.error_code == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("asked", "reached"),
+    {
+        "/admin/providers/new?preset=okta": "/admin/providers/new?preset=okta",
+        "/admin/users?search=a%20b&active=true": "/admin/users?search=a%20b&active=true",
+        f"/admin/users?search={'x' * 600}": "/admin/users",
+        "/admin/users?search=%0d%0aSet-Cookie:x": "/admin/users",
+        "/admin/users?search=%5c%5cevil.example": "/admin/users",
+    }.items(),
+)
+async def test_a_page_is_reached_with_what_was_asked_of_it(
+    platform: Platform, canary: Canary, asked: str, reached: str
+) -> None:
+    """What cannot stand in a redirect is left out, and the page is reached all the same."""
+    async with platform.browser(canary) as browser:
+        page = await sign_in(browser, platform, asked)
+        assert (page.status, page.url) == (200, f"{platform.issuer}{reached}")

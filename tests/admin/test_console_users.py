@@ -205,3 +205,25 @@ async def test_what_is_wrong_with_everything_else_of_a_person_is_said(
     assert page.status == 400, page.body
     assert page.form_with("username").fields[field] == typed
     assert (await api.get(f"/users/{user['id']}"))["version"] == 1
+
+
+async def test_roles_that_the_page_does_not_show_stay(console: Browser, api: Api) -> None:
+    """It shows the first two hundred."""
+    user = await api.create("/users", username=name_of("many-roles"))
+    common = secrets.token_hex(3)
+    last, first = f"zz-{common}", f"aa-{common}"
+    made = [await api.create("/roles", name=name) for name in (last, first)]
+    for number in range(200):
+        made.append(await api.create("/roles", name=f"mm-{common}-{number}"))
+    try:
+        given = await api.call("PUT", f"/users/{user['id']}/roles", {"roles": [last, first]})
+        assert given.status_code == 200, given.text
+        page = await console.open(f"{console.issuer}/admin/users/{user['id']}")
+        assert not page.has(f"role_{last}")
+        await console.submit("save-roles", "save-roles")
+        assert set((await api.get(f"/users/{user['id']}"))["roles"]) == {last, first}  # type: ignore[call-overload]
+        await console.submit("save-roles", "save-roles", **{f"role_{first}": ""})
+        assert (await api.get(f"/users/{user['id']}"))["roles"] == [last]
+    finally:
+        for each in made:
+            await api.delete(f"/roles/{each['id']}")

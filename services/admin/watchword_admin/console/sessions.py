@@ -48,6 +48,7 @@ log = structlog.get_logger()
 MOST_FIELDS: Final = 100  # of a form, unless it has rows
 HOME: Final = "/admin"
 _FLOW: Final = "console-"
+_LONGEST_PAGE: Final = 512  # with its query: it travels in `state`
 
 
 class ConsoleCookies(Cookies):
@@ -153,8 +154,7 @@ class Sessions:
         """
         flow_id = _FLOW + secrets.token_hex(8)
         secret = secrets.token_urlsafe(32)
-        asked = request.scope["path"]
-        wanted = asked if request.method == "GET" and asked.startswith(HOME) and is_local_path(asked) else HOME
+        wanted = _wanted(request) if request.method == "GET" else HOME
         verifier = form_token(self.key, "verifier", flow_id, secret)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         query = {
@@ -302,6 +302,15 @@ def _hash(secret: str) -> bytes:
 
 def _pack(path: str) -> str:
     return base64.urlsafe_b64encode(path.encode()).decode().rstrip("=")
+
+
+def _wanted(request: Request) -> str:
+    """The page that is asked for, with its query where that may stand in a redirect."""
+    path, query = str(request.scope["path"]), request.url.query
+    for asked in ([f"{path}?{query}"] if query else []) + [path]:
+        if asked.startswith(HOME) and len(asked) <= _LONGEST_PAGE and is_local_path(asked):
+            return asked
+    return HOME
 
 
 def _unpack(packed: str) -> str:

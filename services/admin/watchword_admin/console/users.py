@@ -20,6 +20,7 @@ _TEXTS: Final = ("username", "email", "name")
 _ADDRESS: Final = "address."
 _ROWS: Final = "25"
 _MANY: Final = "200"
+_MOST_TICKED: Final = 256
 _USER: Final = "/admin/users/{user_id}"
 # Who may do this may say where somebody belongs, and what rules look at; whoever else helps people is not asked.
 _BELONGING: Final = ("POST", "/admin/groups")
@@ -149,10 +150,15 @@ async def save_user(console: Console, request: Request, visit: Visit) -> Respons
 
 
 async def save_roles(console: Console, request: Request, visit: Visit) -> Response:
-    """The user has exactly the ticked roles everywhere."""
-    form = await console.sessions.read_form(request, visit)
+    """Of the roles that the page showed, the user has exactly the ticked ones everywhere; others stay."""
+    form = await console.sessions.read_form(request, visit, most=_MOST_TICKED)
     user_id = named(request)["user_id"]
+    known, offered = await together(
+        _user(console, request, visit), console.calls.page(visit.token, "roles", seen.Role, limit=_MANY)
+    )
+    unseen = set(known.roles) - {each.name for each in offered.items}
     roles = [name.removeprefix("role_") for name in form if name.startswith("role_")]
+    roles += sorted(unseen.difference(roles))
     try:
         await console.calls.send(visit.token, "PUT", f"users/{user_id}/roles", {"roles": roles})
     except Refused as refused:
