@@ -118,6 +118,19 @@ async def test_the_kept_token_is_given_sealed_and_audited(keeping: Keeping, brow
     ]
 
 
+async def test_an_application_may_ask_with_an_opaque_token(keeping: Keeping, browser_session: Browser) -> None:
+    client = f"/clients/{keeping.party.client_id}"
+    assert (await keeping.api.call("PATCH", client, {"access_token_format": "opaque"})).status_code == 200
+    await keeping.configure()
+    tokens = await keeping.sign_in(browser_session)
+    assert tokens["access_token"].count(".") == 4
+    answer = await keeping.ask()
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["access_token"] in keeping.upstream._tokens
+    await keeping.party.ask("revoke", token=tokens["access_token"])
+    await refused(await keeping.ask(), 401, "invalid_token")
+
+
 @pytest.mark.spec("RFC 6749 6; OpenID Connect Core 12.2")
 async def test_many_at_once_renew_once(keeping: Keeping, browser_session: Browser) -> None:
     """Its refresh token is good once: a second use would end everything."""

@@ -3,12 +3,13 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
+from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
@@ -16,12 +17,16 @@ from watchword_database import Database, bus, key_uses, transaction
 from watchword_events.exports import ApiKeyExport, UserExport
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
+from watchword_runtime import opaque_tokens
 from watchword_runtime.access import Access, AccessDenied, Caller
 from watchword_runtime.broker import Broker
+from watchword_runtime.clock import Clock
+from watchword_runtime.connections import Origin
 from watchword_runtime.feed import Feed, FeedAway
-from watchword_runtime.internal import InternalClients, Unreachable
+from watchword_runtime.internal import InternalClients, Unreachable, router
 from watchword_runtime.jwks import Genuine
 from watchword_runtime.key_uses import KeyUses
+from watchword_runtime.keyring import Keyring
 from watchword_runtime.service import Receive, Scope, Send
 from watchword_testkit.databases import TestDatabase
 
@@ -42,16 +47,34 @@ def public_jwk(kid: str) -> dict[str, Any]:
 
 
 class TokenService:
-    """Serves a key set, counts how often it was asked."""
+    """Serves a key set and opens opaque tokens, counts how often it was asked. status: unless it is 200."""
 
-    def __init__(self) -> None:
+    def __init__(self, keyring: Keyring, now: Clock) -> None:
         self.keys = [public_jwk(kid) for kid in KEYS]
         self.asked = 0
         self.status = 200
+        self.sealed: dict[str, Genuine] = {}
+        self.targets: list[str] = []
+        self.inside = FastAPI()
+        replies = {opaque_tokens.QUESTION: opaque_tokens.reply_of(self.open)}
+        self.inside.include_router(router(keyring, Service.TOKEN, {}, replies=replies, now=now))
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        assert scope["path"] == "/oauth2/jwks"
+    async def open(self, token: str) -> Genuine | None:
+        return self.sealed.get(token)
+
+    def seal(self, claims: Mapping[str, Any]) -> str:
+        """An opaque token that says this."""
+        token = f"head..{len(self.sealed)}.text.tag"
+        self.sealed[token] = Genuine(claims, "enc")
+        return token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked += 1
+        self.targets.append(f"{scope['path']}?{scope['query_string'].decode()}")
+        if self.status == 200 and scope["path"].startswith("/internal/"):
+            await self.inside(scope, receive, send)
+            return
+        assert scope["path"] == "/oauth2/jwks" or self.status != 200
         await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": orjson.dumps({"keys": self.keys})})
 
@@ -60,7 +83,6 @@ class World:
     """One service with its copies of users and keys."""
 
     def __init__(self, settings_for: SettingsFor, database: TestDatabase) -> None:
-        self.token = TokenService()
         self.now = NOW
         self.users = {
             "ada": UserExport(id="ada", username="ada", claims_version=1, roles=("administrator",)),
@@ -71,8 +93,8 @@ class World:
         self.ends_meanwhile = False
         self.database = database.open(Service.TOKEN)
         settings = settings_for(Service.TOKEN)
+        self.token = TokenService(settings.keyring, lambda: self.now)
         self.feed = Feed(self.database, Broker(settings, self.database))
-        self.opaque: dict[str, Genuine] = {}
 
         async def find_user(user_id: str) -> UserExport | None:
             return self.users.get(user_id)
@@ -82,15 +104,12 @@ class World:
                 await self.feed.stop()
             return self.api_keys.get(key_id)
 
-        async def open_opaque(token: str) -> Genuine | None:
-            return self.opaque.get(token)
-
-        internal = InternalClients({Service.TOKEN: self.token}).of(settings, Service.TOKEN)
+        internal = InternalClients({Service.TOKEN: self.token}, lambda: self.now).of(settings, Service.TOKEN)
         self.key_uses = KeyUses(self.database)
         common = {"feed": self.feed, "internal": internal, "find_user": find_user, "find_api_key": find_api_key}
         common["key_uses"] = self.key_uses
         self.access = Access(settings, now=lambda: self.now, **common)  # type: ignore[arg-type]  # see `common`
-        self.introspecting = Access(settings, now=lambda: self.now, open_opaque=open_opaque, **common)  # type: ignore[arg-type]  # see `common`
+        self.of_token = Access(settings, now=lambda: self.now, open_opaque=self.token.open, **common)  # type: ignore[arg-type]  # see `common`
 
     async def bearer(self, token: str) -> Caller:
         return await self.access.caller({"authorization": f"Bearer {token}"})
@@ -315,18 +334,140 @@ async def test_two_credentials_are_refused(world: World) -> None:
             await world.access.caller(headers)
 
 
-async def test_an_opaque_token_is_refused_in_words(world: World) -> None:
-    with pytest.raises(AccessDenied, match="Opaque access tokens are not taken here"):
-        await world.bearer("a..b.c.d")
+# Opaque tokens -------------------------------------------------------------------------------------------------------
 
 
-async def test_where_opaque_tokens_can_be_opened_they_count(world: World) -> None:
-    world.opaque = {"a..b.c.d": Genuine(claims(), "enc"), "e..b.c.d": Genuine(claims(aud="client"), "enc")}
-    world.opaque["f..b.c.d"] = Genuine(claims(cnf={"jkt": "x"}), "enc")
-    assert (await world.introspecting.caller({"authorization": "Bearer a..b.c.d"})).is_administrator
-    for other in ("e..b.c.d", "x..b.c.d", "f..b.c.d"):
-        with pytest.raises(AccessDenied):
-            await world.introspecting.caller({"authorization": f"Bearer {other}"})
+@pytest.mark.spec("RFC 9068 4")
+@pytest.mark.parametrize("changes", [{}, {"sub": "bob"}, {"permissions": ["a"], "scope": None, "idp": "corp"}])
+async def test_an_opaque_token_is_worth_what_a_jwt_with_its_claims_is(world: World, changes: dict[str, Any]) -> None:
+    opaque = world.token.seal(claims(**changes))
+    caller = await world.bearer(opaque)
+    assert caller == await world.bearer(token(**changes))
+    assert caller == await world.of_token.caller({"authorization": f"Bearer {opaque}"})
+
+
+@pytest.mark.row(15, 17)
+@pytest.mark.spec("RFC 9068 4")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"iss": "https://other.example"}, id="of another issuer"),
+        pytest.param({"aud": "client"}, id="for somebody else"),
+        pytest.param({"aud": []}, id="for nobody"),
+        pytest.param({"aud": None}, id="without aud"),
+        pytest.param({"exp": SECONDS}, id="expired"),
+        pytest.param({"iat": SECONDS + 60}, id="from the future"),
+        pytest.param({"sub": None}, id="without sub"),
+        pytest.param({"sub": ["ada"]}, id="sub as list"),
+        pytest.param({"client_id": None}, id="without client_id"),
+        pytest.param({"jti": None}, id="without jti"),
+        pytest.param({"scope": ["watchword:admin"]}, id="scope as list"),
+        pytest.param({"cnf": {"jkt": "x"}}, id="bound to a key"),
+        pytest.param({"cnf": {"x5t#S256": "x"}}, id="bound to a certificate"),
+        pytest.param({"client_ip": "198.51.100.1", "client_ip_ranges": ["192.0.2.0/24"]}, id="for another address"),
+        pytest.param({"sub": "nobody"}, id="unknown user"),
+        pytest.param({"sub": "eve"}, id="disabled user"),
+    ],
+)
+async def test_an_opaque_token_meets_the_checks_of_a_jwt(world: World, changes: dict[str, Any]) -> None:
+    opaque = world.token.seal(claims(**changes))
+    application = Origin({b"x-forwarded-for": b"198.51.100.2"}, "192.0.2.9")
+    for access, presented in (
+        (world.access, opaque),
+        (world.of_token, opaque),
+        (world.access, token(**changes)),
+    ):
+        with pytest.raises(AccessDenied) as refused:
+            await access.caller({"authorization": f"Bearer {presented}"}, application)
+        assert refused.value.status == 401
+        assert 'error="invalid_token"' in refused.value.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    ("presented", "asked"),
+    [
+        pytest.param("head..0.text.ta", 1, id="truncated"),
+        pytest.param("head..9.text.tag", 1, id="of nobody"),
+        pytest.param("head.key.0.text.tag", 0, id="with a wrapped key"),
+        pytest.param("head..0.text.tag=", 0, id="padded"),
+        pytest.param("....", 0, id="four dots"),
+        pytest.param("head..0.te xt.tag", 0, id="with a space"),
+        pytest.param("head..0.te\u00e9xt.tag", 0, id="beyond ASCII"),
+        pytest.param(f"head..0.{'x' * 17_000}.tag", 0, id="17 KB"),
+    ],
+)
+async def test_what_nobody_sealed_is_refused(world: World, presented: str, asked: int) -> None:
+    world.token.seal(claims())
+    with pytest.raises(AccessDenied) as refused:
+        await world.bearer(presented)
+    assert (refused.value.status, refused.value.error) == (401, "invalid_token")
+    assert world.token.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [
+        (Claim.JTI, "j"),
+        (Claim.GID, "g"),
+        (Claim.SID, "s"),
+        (Claim.SUB, "ada"),
+        (Claim.CLIENT_ID, "client"),
+        (Claim.KID, "enc"),
+        (Claim.ALL, ""),
+    ],
+)
+async def test_a_revoked_opaque_token_is_refused_though_what_it_says_is_known(
+    world: World, claim: Claim, value: str
+) -> None:
+    opaque = world.token.seal(claims())
+    assert (await world.bearer(opaque)).user_id == "ada"
+    await world.revoke(claim, value, RevocationKind.STATE if claim is Claim.KID else RevocationKind.CUT)
+    with pytest.raises(AccessDenied):
+        await world.bearer(opaque)
+    assert world.token.asked == 1
+
+
+async def test_what_an_opaque_token_says_is_known_for_five_seconds_and_not_beyond_its_life(world: World) -> None:
+    long, short = world.token.seal(claims()), world.token.seal(claims(exp=SECONDS + 2))
+    for seconds, asked in ((0, 1), (1, 1), (4.9, 1), (5, 2), (9, 2), (4, 3), (8.9, 3), (9, 4)):
+        world.now = NOW + timedelta(seconds=seconds)
+        await world.bearer(long)
+        assert (seconds, world.token.asked) == (seconds, asked)
+    world.now = NOW
+    await world.bearer(short)
+    world.now = NOW + timedelta(seconds=2)
+    del world.token.sealed[short]
+    with pytest.raises(AccessDenied):
+        await world.bearer(short)
+    assert world.token.asked == asked + 2
+
+
+async def test_no_more_than_two_thousand_opaque_tokens_are_known(world: World) -> None:
+    tokens = [world.token.seal(claims(jti=str(number))) for number in range(2_001)]
+    for each in (*tokens, tokens[-1], tokens[1]):
+        await world.bearer(each)
+    assert world.token.asked == 2_001
+    await world.bearer(tokens[0])
+    assert world.token.asked == 2_002
+
+
+async def test_an_opaque_token_stands_in_no_address(world: World) -> None:
+    opaque = world.token.seal(claims())
+    await world.bearer(opaque)
+    assert world.token.targets == ["/internal/ask/opaque-token?"]
+
+
+async def test_while_nobody_can_open_it_an_opaque_token_is_an_outage_and_not_a_refusal(world: World) -> None:
+    opaque, other = world.token.seal(claims()), world.token.seal(claims(sub="bob"))
+    await world.bearer(opaque)
+    world.token.status = 500
+    assert (await world.bearer(opaque)).user_id == "ada"
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            await world.bearer(other)
+    world.now += timedelta(seconds=5)
+    with pytest.raises(Unreachable):
+        await world.bearer(opaque)
 
 
 # Keys ----------------------------------------------------------------------------------------------------------------

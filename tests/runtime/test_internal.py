@@ -47,11 +47,23 @@ class World:
         self.ways = InternalClients({Service.ADMIN: self._through}, lambda: NOW)
         clients = self.ways if direct else None
         app.include_router(
-            router(owner.keyring, Service.ADMIN, exporters, lookups=lookups, now=lambda: self.now, clients=clients)
+            router(
+                owner.keyring,
+                Service.ADMIN,
+                exporters,
+                lookups=lookups,
+                replies={"secret": self.reply},
+                now=lambda: self.now,
+                clients=clients,
+            )
         )
         self.app: ASGIApp = app
         self.client: InternalClient = self.ways.of(self.settings, Service.AUTHZ)
         self.between: Mapping[str, Any] = {}
+        self.secrets: dict[bytes, bytes] = {}
+
+    async def reply(self, asked: bytes) -> bytes | None:
+        return self.secrets.get(asked)
 
     async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app({**scope, **self.between}, receive, send)
@@ -290,3 +302,87 @@ async def test_pulls_say_the_public_host(settings_for: SettingsFor, url: str) ->
     assert dict(seen[0]["headers"])[b"host"].decode() == settings.host
     assert seen[0]["path"] == "/oauth2/jwks"
     await ways.close()
+
+
+# What must not stand in a URL -----------------------------------------------------------------------------------------
+
+
+async def test_a_secret_is_asked_about_in_the_body(world: World) -> None:
+    world.secrets = {b"a \xff?&": b"known", b"": b"nothing at all"}
+    seen: list[Scope] = []
+    true = world.app
+
+    async def notice(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+        await true(scope, receive, send)
+
+    world.app = notice
+    assert await world.client.ask(Service.ADMIN, "secret", b"a \xff?&") == b"known"
+    assert await world.client.ask(Service.ADMIN, "secret", b"") == b"nothing at all"
+    assert await world.client.ask(Service.ADMIN, "secret", b"b") is None
+    assert {(each["method"], each["path"], each["query_string"]) for each in seen} == {
+        ("POST", "/internal/ask/secret", b"")
+    }
+
+
+async def test_a_question_that_the_owner_does_not_know_is_an_owner_out_of_reach(world: World) -> None:
+    with pytest.raises(Unreachable, match="answered 404"):
+        await world.client.ask(Service.ADMIN, "other", b"a")
+
+
+async def test_a_reply_that_fails_is_an_owner_out_of_reach(world: World) -> None:
+    world.secrets = {b"a": 3}  # type: ignore[dict-item]  # what fails
+    with pytest.raises(Unreachable):
+        await world.client.ask(Service.ADMIN, "secret", b"a")
+
+
+async def test_a_signature_is_for_one_question_in_a_body(world: World) -> None:
+    """A recorded one asks nothing else, nor by another method."""
+    world.secrets = {b"a": b"1", b"b": b"2"}
+    headers: dict[str, str] = {}
+
+    async def notice(scope: Scope, receive: Receive, send: Send) -> None:
+        headers.update({name.decode(): value.decode() for name, value in scope["headers"]})
+        await world.app(scope, receive, send)
+
+    ways = InternalClients({Service.ADMIN: notice}, lambda: NOW)
+    assert await ways.of(world.settings, Service.AUTHZ).ask(Service.ADMIN, "secret", b"a") == b"1"
+    kept = {name: value for name, value in headers.items() if name.startswith("watchword-")}
+    of_export = await signed(world, {"id": "a"})
+
+    async def post(path: str, body: bytes, headers: Mapping[str, str]) -> httpx2.Response:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(world.app), base_url="http://x") as http:
+            return await http.post(path, content=body, headers=headers)
+
+    assert (await post("/internal/ask/secret", b"a", kept)).content == b"1"
+    for path, body, given in (
+        ("/internal/ask/secret", b"b", kept),
+        ("/internal/ask/secret", b"", kept),
+        ("/internal/ask/other", b"a", kept),
+        ("/internal/ask/secret?a=b", b"a", kept),
+        ("/internal/ask/secret", b"a", {}),
+        ("/internal/ask/secret", b"a", {**kept, "watchword-caller": "token"}),
+        ("/internal/ask/secret", b"", of_export),
+    ):
+        answer = await post(path, body, given)
+        assert (answer.status_code, answer.content) == (401, b"")
+    assert await refused(world, kept)
+    world.now = NOW + timedelta(seconds=31)
+    assert (await post("/internal/ask/secret", b"a", kept)).status_code == 401
+
+
+async def test_a_reply_that_was_altered_on_the_way_is_not_believed(world: World) -> None:
+    world.secrets = {b"a": b"known"}
+    true = world.app
+
+    async def alter(scope: Scope, receive: Receive, send: Send) -> None:
+        async def altering(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": message["body"].replace(b"known", b"other")}
+            await send(message)
+
+        await true(scope, receive, altering)
+
+    world.app = alter
+    with pytest.raises(Unreachable, match="not its own"):
+        await world.client.ask(Service.ADMIN, "secret", b"a")

@@ -12,9 +12,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwe, jwt
 from joserfc.jwk import ECKey, OctKey
 from structlog.testing import capture_logs
-from tests.token.conftest import ISSUER, App, Site
+from tests.token.conftest import ISSUER, MASTER, App, Site
 
 from watchword_database.ids import new_id
+from watchword_events.names import Service
+from watchword_events.revocations import Claim
+from watchword_runtime.internal import InternalClients
+from watchword_runtime.jwks import Genuine
+from watchword_runtime.keyring import derive_service_keys
+from watchword_runtime.opaque_tokens import OpaqueTokens
+from watchword_runtime.settings import ServiceSettings
 
 OWN = ECKey.generate_key("P-256")
 
@@ -36,7 +43,19 @@ async def places(site: Site, app: App, token: str) -> dict[str, bool]:
         "userinfo": (await site.userinfo(token)).status_code == 200,
         "api": api.status_code != 401,
         "feed": feed.status_code != 401,
+        "another service": await opened(site, token) is not None,
     }
+
+
+async def opened(site: Site, token: str) -> Genuine | None:
+    """What another service is told of an opaque token."""
+    keys = json.dumps(derive_service_keys(MASTER, Service.ADMIN))
+    given = {"public_url": ISSUER, "database_url": "postgresql://nowhere/none", "keys": keys}
+    ways = InternalClients({Service.TOKEN: site.service.app}, site.clock)
+    pulls = ways.of(ServiceSettings.model_validate(given), Service.ADMIN)
+    found = await OpaqueTokens(pulls, site.clock).open(token)
+    await ways.close()
+    return found
 
 
 async def forged(site: Site, app: App, tokens: dict[str, Any]) -> dict[str, str]:
@@ -106,10 +125,27 @@ async def test_nothing_but_our_access_tokens_is_accepted_anywhere(site: Site, ac
         assert not any(accepted.values()), f"{name}: {accepted}"
 
 
+async def test_another_service_is_told_what_an_opaque_token_says_and_nothing_of_a_jwt(site: Site) -> None:
+    user = await site.user()
+    app = await site.client(access_token_format="opaque", permission_scope=["watchword:me:read"])
+    token = (await site.sign_in(app, user))["access_token"]
+    found = await opened(site, token)
+    assert found is not None
+    claims = await site.introspect(app, token)
+    assert {name: found.claims[name] for name in claims.keys() & found.claims.keys()} == {
+        name: claims[name] for name in claims.keys() & found.claims.keys()
+    }
+    assert (found.claims["sub"], found.claims["permissions"]) == (user.id, ["watchword:me:read"])
+    await site.revoke(Claim.JTI, found.claims["jti"])
+    assert await opened(site, token) is not None, "whether it is live is for whoever asks to know"
+    assert await opened(site, (await site.sign_in(await site.client()))["access_token"]) is None
+
+
 @pytest.mark.spec("RFC 7516 5.2")
 async def test_an_altered_opaque_token_is_refused(site: Site) -> None:
     app = await site.client(access_token_format="opaque")
     genuine = (await site.sign_in(app))["access_token"]
+    assert (await places(site, app, genuine))["another service"]
     other = (await site.sign_in(app))["access_token"]
     parts, others = genuine.split("."), other.split(".")
     for place in range(5):

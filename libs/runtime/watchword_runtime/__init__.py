@@ -10,7 +10,7 @@
 | `tail` | every event on every instance, with loss made visible |
 | `feed`, `ledger` | what has been revoked, as this instance knows it; the table is the truth, NATS the hint |
 | `internal`, `copies` | authenticated pulls from owners; tables that follow another service's entities |
-| `access`, `jwks` | who calls `/api/v1`; the keys of signed access tokens |
+| `access`, `jwks`, `opaque_tokens` | who calls `/api/v1`; the keys of signed access tokens, and what sealed ones say |
 | `key_uses` | when API keys were last used |
 | `client_authentication` | which client a request is from, the same at every endpoint of every service |
 | `dpop_proofs` | proofs of possession at endpoints where clients ask for something |

@@ -25,8 +25,9 @@ from watchword_runtime.clock import Clock
 from watchword_runtime.connections import NOWHERE, Connection, Proxies
 from watchword_runtime.feed import Feed
 from watchword_runtime.internal import InternalClient
-from watchword_runtime.jwks import AccessTokenKeys, Genuine, NotGenuine
+from watchword_runtime.jwks import AccessTokenKeys, Genuine, NotGenuine, check_claims
 from watchword_runtime.key_uses import KeyUses
+from watchword_runtime.opaque_tokens import OpaqueTokens, OpenOpaque
 from watchword_runtime.settings import ServiceSettings
 
 log = structlog.get_logger()
@@ -37,7 +38,6 @@ _JWE_PARTS: Final = 5
 _MAX_API_KEY: Final = 256
 # What a key is good for that is not for the administration: to look at what concerns its owner.
 _KEYS_MAY: Final = frozenset({f"{RESERVED_PREFIX}{OWN}:{READ}"})
-_NO_OPAQUE: Final = "Opaque access tokens are not taken here. Use a JWT access token or an API key."
 
 
 class AccessDenied(Exception):
@@ -133,19 +133,11 @@ class Caller:
 
 FindUser = Callable[[str], Awaitable[UserExport | None]]
 FindApiKey = Callable[[str], Awaitable[ApiKeyExport | None]]
-# The claims and the kid of an opaque access token that is ours and in time, or None.
-OpenOpaque = Callable[[str], Awaitable[Genuine | None]]
 
 
 def administered(user: UserExport) -> frozenset[str]:
     """The ids of the organizations that a person administers."""
     return frozenset(each.organization for each in user.organizations if ORGANIZATION_ADMINISTRATOR in each.roles)
-
-
-def _is_for(claims: Mapping[str, object], issuer: str) -> bool:
-    """Whether Watchword itself is an audience. Spec: RFC 9068 4."""
-    audience = claims.get("aud")
-    return issuer in audience if isinstance(audience, list) else audience == issuer
 
 
 class Access:
@@ -166,14 +158,15 @@ class Access:
     ) -> None:
         """find_user, find_api_key: by id; `Copy.get`, or the owner's own table.
 
-        broker: tells of changed keys; make Access before the broker's start().  open_opaque: `token` alone has it.
+        broker: tells of changed keys; make Access before the broker's start().  open_opaque: that of `token`, whom the
+        others ask.
         """
         self._feed = feed
         self._find_user = find_user
         self._find_api_key = find_api_key
         self._key_uses = key_uses
         self._now = now
-        self._open_opaque = open_opaque
+        self._open_opaque = open_opaque or OpaqueTokens(internal, now).open
         self._issuer = settings.issuer
         self._proxies = Proxies(settings)
         self.keys = AccessTokenKeys(internal, issuer=settings.issuer)
@@ -184,8 +177,8 @@ class Access:
         """The live caller behind `Authorization: Bearer` or `Watchword-API-Key`. Raises AccessDenied.
 
         headers: case-insensitive, as Starlette's.  connection: where the request came from.
-        Raises internal.Unreachable (503) when keys or user cannot be had, and FeedAway (503) while nobody can know what
-        was revoked.
+        Raises internal.Unreachable (503) when keys, user or what an opaque token says cannot be had, and FeedAway (503)
+        while nobody can know what was revoked.
         Spec: RFC 9068 4; RFC 6750 2.1, 3.1; RFC 9449 7.2.
         """
         self._feed.require()
@@ -233,15 +226,15 @@ class Access:
         )
 
     async def _genuine(self, token: str) -> Genuine:
-        if token.count(".") == _JWE_PARTS - 1:
-            if self._open_opaque is None:
-                raise AccessDenied(401, "invalid_token", _NO_OPAQUE)
-            opened = await self._open_opaque(token)
-            if opened is None or not _is_for(opened.claims, self._issuer):
-                self._unknown("opaque token not ours, not for this API, or expired")
-            return opened
+        """What a token says that is ours, for this API and in time: one that is signed, or one that `token` sealed."""
         try:
-            return await self.keys.verify(token, self._now())
+            if token.count(".") != _JWE_PARTS - 1:
+                return await self.keys.verify(token, self._now())
+            opened = await self._open_opaque(token)
+            if opened is None:
+                raise NotGenuine("opaque, and not ours or expired")
+            check_claims(opened.claims, issuer=self._issuer, now=self._now())
+            return opened
         except NotGenuine as error:
             self._unknown(str(error))
 

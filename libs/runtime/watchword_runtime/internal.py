@@ -1,7 +1,8 @@
-"""Pulls between services: authenticated by a key that only caller and owner hold, short-lived, GET only.
+"""Pulls between services: authenticated by a key that only caller and owner hold, short-lived, changing nothing.
 
 Caller and owner share one derived key per direction. A request carries the caller's name, the time and a MAC over
-what is asked; the answer carries a MAC over the request's and the body, so that nobody in between can make up state.
+what is asked, which stands in the URL, or in the body where it is a secret. The answer carries a MAC over the request's
+and the body, so that nobody in between can make up state.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from watchword_runtime.settings import ServiceSettings
 log = structlog.get_logger()
 
 EXPORT_PATH: Final = "/internal/export/"
+ASK_PATH: Final = "/internal/ask/"
 MAX_AGE_S: Final = 30  # between two machines' clocks and on the way
 MAX_IDS: Final = 200
 PAGE: Final = 200
@@ -59,10 +61,14 @@ class ExportQuery:
 Exporter = Callable[[ExportQuery], Awaitable[Sequence[Exported[Any]]]]
 # Of an owner: the status and the body of its answer to an entity and a query string.
 Answer = Callable[[str, str], Awaitable[tuple[int, bytes]]]
+# Of an owner: its answer to a question that must not stand in a URL, None where it has none.
+Reply = Callable[[bytes], Awaitable[bytes | None]]
 
 
-def _request_mac(key: bytes, caller: str, owner: Service, target: str, time_s: str) -> str:
-    text = "\n".join(("watchword-pull-1", caller, owner.value, "GET", target, time_s))
+def _request_mac(key: bytes, caller: str, owner: Service, target: str, time_s: str, body: bytes | None) -> str:
+    """body: of a POST, None for a GET."""
+    asked = ("GET", target, time_s) if body is None else ("POST", target, time_s, hashlib.sha256(body).hexdigest())
+    text = "\n".join(("watchword-pull-1", caller, owner.value, *asked))
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
@@ -140,19 +146,31 @@ class InternalClient:
         """
         if not path.startswith("/internal/") and not self._clients.has(owner):
             path = self._settings.base_path + path  # a gateway of the owner's own takes it off again
-        target = path + ("?" + urlencode(params, doseq=True) if params else "")
+        return await self._send(owner, path + ("?" + urlencode(params, doseq=True) if params else ""))
+
+    async def ask(self, owner: Service, question: str, asked: bytes) -> bytes | None:
+        """The owner's answer to what must not stand in a URL; None where it has none. Raises Unreachable."""
+        response = await self._send(owner, ASK_PATH + question, asked)
+        if response.status_code == httpx2.codes.NO_CONTENT:
+            return None
+        if response.status_code != httpx2.codes.OK:
+            raise Unreachable(f"{owner.value}: answered {response.status_code}")
+        return response.content
+
+    async def _send(self, owner: Service, target: str, body: bytes | None = None) -> httpx2.Response:
         key = self._keyring.key(pair_purpose(self._service, owner))
         time_s = str(int(self._now().timestamp()))
-        mac = _request_mac(key, self._service.value, owner, target, time_s)
+        mac = _request_mac(key, self._service.value, owner, target, time_s, body)
         headers = {_CALLER: self._service.value, _TIME: time_s, _MAC: mac, "Host": self._settings.host}
         inject(headers)  # the owner goes on with the trace that is recorded, if one is
         try:
-            pull = self._clients.transport_to(owner, self._settings).get(target, headers=headers)
+            http = self._clients.transport_to(owner, self._settings)
+            pull = http.request("GET" if body is None else "POST", target, headers=headers, content=body)
             # A task of its own: an owner in this process binds its request to a log context that is not the caller's.
             response = await asyncio.create_task(pull)
         except httpx2.HTTPError as error:
             raise Unreachable(f"{owner.value}: {type(error).__name__}") from error
-        if path.startswith("/internal/"):
+        if target.startswith("/internal/"):
             expected = _answer_mac(key, mac, response.status_code, response.content)
             if not hmac.compare_digest(expected.encode(), response.headers.get(_MAC, "").encode()):
                 raise Unreachable(f"{owner.value}: an answer with status {response.status_code} that is not its own")
@@ -189,13 +207,15 @@ def router(
     exporters: Mapping[str, Exporter],
     *,
     lookups: Mapping[str, frozenset[str]] | None = None,
+    replies: Mapping[str, Reply] | None = None,
     now: Clock = utc_now,
     clients: InternalClients | None = None,
 ) -> APIRouter:
     """`GET /internal/export/{entity}` for authenticated services, and the same without HTTP for those of this process.
 
     Asked with repeated `id`, or one lookup parameter, or `after` and `limit`, or both of these. lookups: the columns by
-    entity that may be asked for.  clients: of this process. Whoever cannot authenticate gets an empty 401.
+    entity that may be asked for.  replies: by question, at `POST /internal/ask/{question}`.  clients: of this process.
+    Whoever cannot authenticate gets an empty 401.
     """
     api = APIRouter()
 
@@ -208,24 +228,44 @@ def router(
         except _Refused as refused:
             return refused.status, str(refused).encode()
 
+    async def reply_to(question: str, asked: bytes) -> tuple[int, bytes]:
+        reply = (replies or {}).get(question)
+        if reply is None:
+            return 404, b"no such question"
+        found = await reply(asked)
+        return (204, b"") if found is None else (200, found)
+
+    async def proved(
+        request: Request, body: bytes | None, answering: Callable[[], Awaitable[tuple[int, bytes]]]
+    ) -> Response:
+        """The answer to an authenticated service, with the proof that it is the owner's."""
+        try:
+            key, mac = _authenticate(keyring, owner, request, body, now)
+        except _Refused as refused:
+            log.warning("internal.refused", owner=owner.value, reason=str(refused))
+            return Response(status_code=refused.status)
+        status, content = await answering()
+        headers = {_MAC: _answer_mac(key, mac, status, content)}
+        return Response(content, status, headers, media_type="application/json" if status == 200 else "text/plain")
+
     if clients is not None:
         clients.offer(owner, answer)
 
     @api.get(EXPORT_PATH + "{entity}", include_in_schema=False)
     async def export(entity: str, request: Request) -> Response:
-        try:
-            key, mac = _authenticate(keyring, owner, request, now)
-        except _Refused as refused:
-            log.warning("internal.refused", owner=owner.value, reason=str(refused))
-            return Response(status_code=refused.status)
-        status, body = await answer(entity, request.url.query)
-        headers = {_MAC: _answer_mac(key, mac, status, body)}
-        return Response(body, status, headers, media_type="application/json" if status == 200 else "text/plain")
+        return await proved(request, None, lambda: answer(entity, request.url.query))
+
+    @api.post(ASK_PATH + "{question}", include_in_schema=False)
+    async def ask(question: str, request: Request) -> Response:
+        asked = await request.body()
+        return await proved(request, asked, lambda: reply_to(question, asked))
 
     return api
 
 
-def _authenticate(keyring: Keyring, owner: Service, request: Request, now: Clock) -> tuple[bytes, str]:
+def _authenticate(
+    keyring: Keyring, owner: Service, request: Request, body: bytes | None, now: Clock
+) -> tuple[bytes, str]:
     """The key shared with the caller, and the request's MAC."""
     headers = request.headers
     caller, time_s, mac = headers.get(_CALLER, ""), headers.get(_TIME, ""), headers.get(_MAC, "")
@@ -235,7 +275,7 @@ def _authenticate(keyring: Keyring, owner: Service, request: Request, now: Clock
         raise _Refused(401, "unknown caller") from None
     query = request.url.query
     target = request.scope["path"].removeprefix(request.scope.get("root_path", "")) + (f"?{query}" if query else "")
-    if not hmac.compare_digest(_request_mac(key, caller, owner, target, time_s).encode(), mac.encode()):
+    if not hmac.compare_digest(_request_mac(key, caller, owner, target, time_s, body).encode(), mac.encode()):
         raise _Refused(401, "wrong MAC")
     if not time_s.isdecimal() or abs(now().timestamp() - int(time_s)) > MAX_AGE_S:
         raise _Refused(401, "too old, or clocks differ")

@@ -104,29 +104,10 @@ class AccessTokenKeys:
             raise NotGenuine("alg is not the key's")
         try:
             decoded = jwt.decode(token, key, algorithms=[alg])
-            self._check(decoded.claims, int(now.timestamp()))
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise NotGenuine(type(error).__name__) from None
+        check_claims(decoded.claims, issuer=self._issuer, now=now)
         return Genuine(decoded.claims, kid)
-
-    def _check(self, claims: dict[str, Any], now_s: int) -> None:
-        """Issuer, audience and times, in the order of RFC 9068 4."""
-        jwt.JWTClaimsRegistry(
-            now=now_s,
-            leeway=CLOCK_SKEW_S,
-            iss={"essential": True, "value": self._issuer},
-            aud={"essential": True, "value": self._issuer},
-            exp={"essential": True},
-            iat={"essential": True},
-            sub={"essential": True},
-            client_id={"essential": True},
-            jti={"essential": True},
-        ).validate(claims)
-        _require_time_left(claims, now_s)
-        if not all(isinstance(claims[name], str) for name in ("sub", "client_id", "jti")):
-            raise NotGenuine("an identifier is no text")
-        if not isinstance(claims.get("scope", ""), str):
-            raise NotGenuine("scope is no text")
 
     async def key(self, kid: str) -> tuple[str, Key] | None:
         """The algorithm and the key that go by it; None for an unknown one. Raises Unreachable when there are none."""
@@ -162,6 +143,31 @@ class AccessTokenKeys:
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
             raise Unreachable("token: its key set is not understood")
         return list(document["keys"])
+
+
+def check_claims(claims: Mapping[str, Any], *, issuer: str, now: datetime) -> None:
+    """Raises NotGenuine unless an access token is of this issuer, for it, and in time. Spec: RFC 9068 4."""
+    now_s = int(now.timestamp())
+    registry = jwt.JWTClaimsRegistry(
+        now=now_s,
+        leeway=CLOCK_SKEW_S,
+        iss={"essential": True, "value": issuer},
+        aud={"essential": True, "value": issuer},
+        exp={"essential": True},
+        iat={"essential": True},
+        sub={"essential": True},
+        client_id={"essential": True},
+        jti={"essential": True},
+    )
+    try:
+        registry.validate({**claims})
+    except (JoseError, ValueError, TypeError) as error:
+        raise NotGenuine(type(error).__name__) from None
+    _require_time_left(claims, now_s)
+    if not all(isinstance(claims[name], str) for name in ("sub", "client_id", "jti")):
+        raise NotGenuine("an identifier is no text")
+    if not isinstance(claims.get("scope", ""), str):
+        raise NotGenuine("scope is no text")
 
 
 def _require_time_left(claims: Mapping[str, Any], now_s: int) -> None:

@@ -5,7 +5,7 @@ Owns        signing and encryption keys, grants (refresh families), personal API
 Endpoints   /oauth2/{token,introspect,revoke,userinfo,jwks}, /oauth2/authorize/answer,
             /.well-known/{openid-configuration,oauth-authorization-server,jwks.json},
             /revocations[/stream|/position|/receipts],
-            /api/v1/{keys,grants,api-keys,revocations,deliveries}, /internal/export/api_key
+            /api/v1/{keys,grants,api-keys,revocations,deliveries}, /internal/export/api_key, /internal/ask/opaque-token
 Events out  key.{published,rotated,retired,revoked}, grant.revoked, refresh_token.reused, token.revoked,
             api_key.{created,revoked}; and every revocation on feed.revocation
 Events in   client.*, user.*, rule.*, issuer.*, branding.* (copies, and what is kept in memory), key.* (other instances'

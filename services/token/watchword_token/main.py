@@ -22,7 +22,7 @@ from watchword_events.exports import (
     UserExport,
 )
 from watchword_events.names import Service
-from watchword_runtime import outbound
+from watchword_runtime import opaque_tokens, outbound
 from watchword_runtime.access import Access
 from watchword_runtime.backbone import Backbone
 from watchword_runtime.branding import follow_branding
@@ -267,6 +267,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         now=now,
     )
     exporters = {"api_key": export_api_keys, "client_use": client_use_exporter(database, now)}
+    replies = {opaque_tokens.QUESTION: opaque_tokens.reply_of(open_opaque)}
     app = create_app(
         Service.TOKEN.value,
         title="Watchword token",
@@ -275,7 +276,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
             *api_routers(parts),
             feed_router(parts),
             front_channel_router(parts, FrontChannel(issuing, approvals, database), memory.clients, pages),
-            internal_router(keyring, Service.TOKEN, exporters, now=now, clients=shared.internal),
+            internal_router(keyring, Service.TOKEN, exporters, replies=replies, now=now, clients=shared.internal),
         ],
         version=VERSION,
         pages=pages,
