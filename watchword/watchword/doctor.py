@@ -4,9 +4,9 @@ Each check gives findings; one that cannot be made because something is away is 
 """
 
 import asyncio
+import contextlib
 import json
 import platform
-import re
 import stat
 import sys
 import sysconfig
@@ -31,6 +31,7 @@ from watchword.nats_conf import FEED_STREAM
 from watchword.provision import connected, drift
 from watchword.reach import Reach
 from watchword_events.names import Position, Service, epoch_of
+from watchword_events.revocations import RevocationEntry
 from watchword_runtime.keyring import derive_service_keys
 
 NATS_MINIMUM: Final = (2, 12)
@@ -39,6 +40,8 @@ SKEW_ERROR_S: Final = 5.0
 WAITS_S: Final = 5.0  # an entry without a position for so long has no leader
 _CONNECT_S: Final = 5.0
 _SHOWN: Final = 5
+_LOOKED_BACK: Final = 500  # entries of the feed
+_AT: Final = "SELECT position, at FROM bus.revocations WHERE position = ANY($1::bigint[])"
 
 _LEADER: Final = """
 SELECT a.usename, coalesce(host(a.client_addr), 'a socket') AS host
@@ -84,9 +87,9 @@ def on_this_machine(secrets: Path, environment: Mapping[str, str]) -> list[Findi
 async def of_the_servers(reach: Reach, *, replicas: int = 1) -> list[Finding]:
     """PostgreSQL with what stands in it, and NATS. replicas: of each stream."""
     found: list[Finding] = []
-    head: int | None = None
+    has_ledger = False
     try:
-        connection = await asyncpg.connect(reach.url, timeout=_CONNECT_S, command_timeout=_CONNECT_S)
+        connection = await _connected(reach)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         remedy = "start it, and check WATCHWORD_DATABASE_URL and the network between"
         found.append(Finding("postgresql", Level.ERROR, f"cannot be reached: {_why(error)}", remedy))
@@ -96,11 +99,15 @@ async def of_the_servers(reach: Reach, *, replicas: int = 1) -> list[Finding]:
             pending = await _migrations(connection, reach.url)
             found.append(pending)
             if pending.level is Level.OK:
-                head = await connection.fetchval("SELECT position FROM bus.ledger")
+                has_ledger = True
                 found += [*await _feed(connection), await _dead_letters(connection), *await _ends(reach)]
         finally:
             await connection.close()
-    return found + await _nats(reach, head, replicas=replicas)
+    return found + await _nats(reach, has_ledger=has_ledger, replicas=replicas)
+
+
+async def _connected(reach: Reach) -> asyncpg.Connection:
+    return await asyncpg.connect(reach.url, timeout=_CONNECT_S, command_timeout=_CONNECT_S)
 
 
 def python(arguments: str | None = None) -> Finding:
@@ -253,7 +260,7 @@ async def _ends(reach: Reach) -> list[Finding]:
             await each.dispose()
 
 
-async def _nats(reach: Reach, head: int | None, *, replicas: int) -> list[Finding]:
+async def _nats(reach: Reach, *, has_ledger: bool, replicas: int) -> list[Finding]:
     """The server, its streams and consumers, and whether its feed goes on from the table's."""
     remedy = "start it, and check WATCHWORD_NATS_URL and the network between"
     try:
@@ -264,8 +271,8 @@ async def _nats(reach: Reach, head: int | None, *, replicas: int) -> list[Findin
             js = client.jetstream(timeout=_CONNECT_S)
             wrong = await drift(js, replicas=replicas)
             found.append(_streams(wrong))
-            if head is not None and FEED_STREAM not in wrong:
-                found += await _remembered(client, head)
+            if has_ledger and FEED_STREAM not in wrong:
+                found += await _remembered(client, reach)
             return found
     except (NatsError, OSError, TimeoutError) as error:
         return [Finding("nats", Level.ERROR, f"cannot be reached: {_why(error)}", remedy)]
@@ -296,18 +303,28 @@ def _streams(wrong: Sequence[str]) -> Finding:
     return Finding("streams", Level.ERROR, f"missing or not as wanted: {', '.join(wrong[:_SHOWN])}", remedy)
 
 
-async def _remembered(client: Client, head: int) -> list[Finding]:
-    """A table that ends before what was published was restored from a back-up, and nobody said so."""
+async def _remembered(client: Client, reach: Reach) -> list[Finding]:
+    """Whether what was published lately still stands in the table: else a back-up was restored, and nobody said so."""
     js = client.jetstream(timeout=_CONNECT_S)
-    last = (await js.stream_info(FEED_STREAM)).state.last_seq
-    if last == 0:
-        return []
+    state = (await js.stream_info(FEED_STREAM)).state
+    published: dict[int, datetime] = {}
+    for sequence in range(max(state.first_seq, state.last_seq - _LOOKED_BACK, 1), state.last_seq + 1):
+        with contextlib.suppress(NotFoundError, ValueError):
+            entry = RevocationEntry.model_validate_json((await js.get_msg(FEED_STREAM, sequence)).data or b"")
+            published[entry.position] = entry.at
+    connection = await _connected(reach)  # after that, so that the table is not behind by what is written meanwhile
     try:
-        message = await js.get_msg(FEED_STREAM, last)
-    except NotFoundError:
+        head = Position(await connection.fetchval("SELECT position FROM bus.ledger"))
+        rows = await connection.fetch(_AT, list(published))
+    finally:
+        await connection.close()
+    stand = {row["position"]: row["at"] for row in rows}  # what nobody needs any more is there no more
+    lost = [
+        at
+        for at, made in published.items()
+        if epoch_of(Position(at)) >= epoch_of(head) and (at > head or stand.get(at, made) != made)
+    ]
+    if not lost:
         return []
-    said = re.search(rb'"position":\s*(\d+)', message.data or b"")
-    if said is None or int(said[1]) <= head:
-        return []
-    text = f"NATS remembers position {int(said[1])}, the table ends at {head}: a back-up was restored"
+    text = f"NATS remembers position {max(lost)}, the table at {head} has another or none: a back-up was restored"
     return [Finding("restore", Level.ERROR, text, "stop the services, run `watchword restore`, start them")]

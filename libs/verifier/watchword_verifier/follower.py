@@ -31,6 +31,8 @@ _RETRY_S: Final = (0.2, 5.0)
 _RELOAD_WHEN_UNREADABLE_S: Final = 30.0
 # Entries go a minute later than they might: clocks of issuer and verifier differ a little.
 _RESERVE_S: Final = 60.0
+# An entry's id alone does not tell it from another: after a back-up came back the same numbers are given out again.
+_Identity = tuple[int, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,9 @@ class Follower:
         self._unreadable_since: float | None = None
         self._heard = 0
         self._read = 0  # up to here the issuer itself has told us
-        self._read_id: int | None = None  # of the entry there, where it was told
+        self._read_last: _Identity | None = None  # of the entry there, where it was told
         self._has_lost = False  # the ledger has something else there now: nothing of this epoch is taken any more
-        self._believed: dict[int, int] = {}  # id by position of what came over NATS since
+        self._believed: dict[int, _Identity] = {}  # by position, of what came over NATS since
         self._confirmed_at = float("-inf")  # when what came over NATS was last asked for at the issuer
         self._wanted = asyncio.Event()
         self._stirred = asyncio.Event()
@@ -126,14 +128,14 @@ class Follower:
             self._heard = max(self._heard, entry.position)
         elif entry.position == applied + 1 and from_issuer and self._read == applied:
             self._apply(entry)
-            self._read, self._read_id = entry.position, entry.id
+            self._read, self._read_last = entry.position, _identity(entry)
             self._cover()
         elif entry.position == applied + 1 and not from_issuer and entry.kind in _BELIEVED:
             self._apply(entry)
-            self._believed[entry.position] = entry.id
+            self._believed[entry.position] = _identity(entry)
         elif entry.position > applied:
             self.look()
-        elif self._believed.get(entry.position, entry.id) != entry.id:
+        elif self._believed.get(entry.position, _identity(entry)) != _identity(entry):
             self._reload("contradiction")
 
     def heard(self, position: int) -> None:
@@ -192,20 +194,20 @@ class Follower:
             raise IssuerUnavailable("the snapshot is older than the feed")
         if page.position < self._read or (self._has_lost and epoch_of(page.position) == epoch_of(Position(self._read))):
             raise IssuerUnavailable("the ledger has lost entries: `watchword restore` makes it whole")
-        fresh, last_id = RevocationSet(tokens_only=True), None
+        fresh, last = RevocationSet(tokens_only=True), None
         for start in range(0, len(page.entries), _APPLY_AT_ONCE):
             for raw in page.entries[start : start + _APPLY_AT_ONCE]:
                 entry = _read(raw, fresh)
                 if entry is not None:
                     fresh.apply(entry)
-                    last_id = entry.id if entry.position == page.position else last_id
+                    last = _identity(entry) if entry.position == page.position else last
             await asyncio.sleep(0)
         # Loading much may take longer than the bound: date the state once more, so that it does not start out stale.
         asked_again = self._elapsed()
         newest = await self._exchange()
         self.revoked.adopt(fresh, page.position)
         self.report_soon()
-        self._read, self._read_id, self._has_lost = page.position, last_id, False
+        self._read, self._read_last, self._has_lost = page.position, last, False
         self._believed.clear()
         self._as_of = asked - noted.age_s
         self._answers = [(newest.position, asked_again - newest.age_s)]
@@ -230,12 +232,12 @@ class Follower:
             if entry is None:
                 continue
             if entry.position == before:
-                if self._read_id not in {None, entry.id}:
+                if self._read_last not in {None, _identity(entry)}:
                     self._has_lost = True
                     self._reload("roll-back")
                     return
                 continue
-            if self._believed.pop(entry.position, entry.id) != entry.id:
+            if self._believed.pop(entry.position, _identity(entry)) != _identity(entry):
                 self._reload("contradiction")
                 return
             self._apply(entry)
@@ -247,7 +249,7 @@ class Follower:
             return
         if page.position > before:
             self._read = page.position
-            self._read_id = last.id if last is not None and last.position == page.position else None
+            self._read_last = _identity(last) if last is not None and last.position == page.position else None
         self.revoked.advance(page.position)
         self.report_soon()
         self._cover()
@@ -329,6 +331,10 @@ def _read(raw: Mapping[str, object], into: RevocationSet) -> RevocationEntry | N
     except ValueError:
         into.stale_reason = "an entry cannot be read"
         return None
+
+
+def _identity(entry: RevocationEntry) -> _Identity:
+    return entry.id, entry.at
 
 
 def _date(seconds: float) -> datetime:
