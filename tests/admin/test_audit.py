@@ -121,7 +121,7 @@ async def test_what_verifiers_say_of_themselves_all_the_time_is_not_audited(plat
     headers = {"Watchword-API-Key": platform.admin.admin_token}
     async with http_client(base_url=f"{platform.issuer}/revocations", headers=headers) as http:
         said = await http.post("/receipts", json=report)
-        assert said.status_code == 204, said.text
+        assert said.status_code == 200, said.text
         left = await http.delete(f"/receipts/{report['instance']}")
         assert left.status_code == 204, left.text
     for answer in (said, left):

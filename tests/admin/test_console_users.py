@@ -139,12 +139,16 @@ async def test_nobody_ends_themselves_by_accident(platform: Platform, console: B
     assert not page.has("ask-disable")
 
 
-async def test_an_address_is_vouched_for_where_that_is_asked_for(console: Browser, api: Api) -> None:
+async def test_an_address_is_vouched_for_where_that_is_asked_for(
+    platform: Platform, console: Browser, api: Api
+) -> None:
     """Editing something else verifies nothing."""
     name = name_of("claims")
     user = await api.create("/users", username=name, email=f"{name}@example.org")
     path = f"/users/{user['id']}"
-    before = await api.change(path, email_verified=False)
+    async with platform.database.postgres.admin(platform.database.name) as admin:
+        await admin.execute("UPDATE directory.users SET email_verified = false WHERE id = $1", user["id"])
+    before = await api.get(path)
     await console.open(f"{console.issuer}/admin{path}/edit")
     await console.submit("username", "save")
     assert await api.get(path) == before

@@ -70,7 +70,7 @@ def test_the_console_does_nothing_else() -> None:
 CONTROLS = {"grant_types": "grant_authorization_code", "address": "address.locality"}
 # Members that no form has, by the reason.
 NOT_IN_A_FORM = {
-    "a button of the page: it acts at once": {"enabled", "active", "email_verified"},
+    "a button of the page: it acts at once": {"enabled", "active"},
     "made here, and shown once: a page of its own replaces it": {"client_secret"},
 }
 

@@ -94,7 +94,7 @@ async def test_a_remembered_token_ends_when_it_ends(issuer: Issuer, make: Make, 
     async with make(WhenStale.ACCEPT) as verifier:
         token = issuer.token()
         assert await refused(verifier, token) is None
-        clock.ahead_s = 309
+        clock.ahead_s = 300  # of 310, with the leeway: what happens meanwhile takes a while
         assert await refused(verifier, token) is None
         clock.ahead_s = 311
         assert await refused(verifier, token) is Reason.EXPIRED

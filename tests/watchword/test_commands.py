@@ -61,6 +61,9 @@ async def test_keys_are_listed_rotated_and_revoked(run: Run) -> None:
     code, _, err = await run("keys", "revoke", made["kid"], "--yes")
     assert code == 1
     assert "Already revoked" in err
+    code, _, err = await run("keys", "revoke", "-kid-that-begins-with-a-dash", "--yes")
+    assert code == 1
+    assert "Usage" not in err
 
 
 async def test_a_scim_token_is_made_looked_at_and_revoked(run: Run, platform: Platform, canary: Canary) -> None:
@@ -138,7 +141,7 @@ async def laggard(platform: Platform, api: Api, canary: Canary) -> AsyncIterator
     }  # fmt: skip
     async with http_client(headers={"Authorization": f"Bearer {token}"}) as http:
         receipts = f"{platform.issuer}/revocations/receipts"
-        assert (await http.post(receipts, json=report)).status_code == 204
+        assert (await http.post(receipts, json=report)).status_code == 200
         yield f"{client.client_id}:laggard"
         assert (await http.delete(f"{receipts}/one")).status_code == 204
 

@@ -114,13 +114,12 @@ class NewUser(Profile):
 class UserChanges(Profile):
     """What to change of a user: only the fields that are present; null removes what may be absent.
 
-    email_verified: whether the address counts as verified. When it is left out, a new one does, since whoever enters it
-    vouches for it, and one that stays is as it was.  groups, attributes, address: as a whole.
+    Whoever enters another address vouches for it; one that is only repeated stays as it was.  groups, attributes,
+    address: as a whole.
     """
 
     username: Username | None = None
     email: Email | None = None
-    email_verified: bool | None = None
     groups: Groups | None = None
     organization: Reference | None = None
     attributes: Attributes | None = None
@@ -129,7 +128,7 @@ class UserChanges(Profile):
 
     @model_validator(mode="after")
     def _check_present(self) -> Self:
-        for name in ("username", "email_verified", "groups", "attributes", "password", "active"):
+        for name in ("username", "groups", "attributes", "password", "active"):
             if name in self.model_fields_set and getattr(self, name) is None:
                 raise ValueError(f"{name} cannot be removed")
         return self
@@ -139,10 +138,19 @@ class UserChanges(Profile):
         email = self.email if "email" in self.model_fields_set else user.email
         if email is None:
             return None, False
-        if self.email_verified is not None:
-            return email, self.email_verified
         is_same = user.email is not None and email.lower() == user.email.lower()
         return email, user.email_verified if is_same else True
+
+
+class VouchedChanges(UserChanges):
+    """Changes by who knows whether the address is the person's; no request can say so beside other things."""
+
+    email_verified: bool
+
+    def address_of(self, user: User) -> tuple[str | None, bool]:
+        """The address that the user has then, and whether it counts as verified."""
+        email, _ = super().address_of(user)
+        return email, email is not None and self.email_verified
 
 
 class UserView(Profile):

@@ -55,7 +55,8 @@ def rotate(
     show(made["items"], _COLUMNS, as_json=as_json)
 
 
-@app.command("revoke")
+# A key's id may begin with a dash.
+@app.command("revoke", context_settings={"ignore_unknown_options": True})
 def revoke_key(
     kid: Annotated[str, typer.Argument(help="Which key, from `watchword keys list`")],
     wait: Annotated[bool, typer.Option("--wait", help="Return when nobody accepts what it made")] = False,

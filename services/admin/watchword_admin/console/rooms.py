@@ -106,7 +106,7 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     f"POST {_USER}/enable": ("PATCH /users/{user_id}",),
     f"GET {_USER}/disable": ("PATCH /users/{user_id}",),
     f"POST {_USER}/disable": ("PATCH /users/{user_id}",),
-    f"POST {_USER}/vouch": ("PATCH /users/{user_id}",),
+    f"POST {_USER}/vouch": ("POST /users/{user_id}/vouch",),
     f"GET {_USER}/sign-out": ("PATCH /users/{user_id}",),
     f"POST {_USER}/sign-out": ("PATCH /users/{user_id}",),
     f"POST {_USER}/unlock": ("DELETE /credentials/{user_id}/lock",),

@@ -310,7 +310,7 @@ POST: Final[Mapping[str, Handler]] = {
     f"{_USER}/roles": save_roles,
     f"{_USER}/enable": deed("PATCH", "users/{user_id}", {"active": True}),
     f"{_USER}/disable": deed("PATCH", "users/{user_id}", {"active": False}),
-    f"{_USER}/vouch": deed("PATCH", "users/{user_id}", {"email_verified": True}),
+    f"{_USER}/vouch": deed("POST", "users/{user_id}/vouch"),
     f"{_USER}/sign-out": deed("PATCH", "users/{user_id}", {}, end_sessions="true"),
     f"{_USER}/unlock": deed("DELETE", "credentials/{user_id}/lock"),
     f"{_USER}/forget-factors": deed("DELETE", "credentials/{user_id}/factors"),

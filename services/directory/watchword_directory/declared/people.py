@@ -9,7 +9,7 @@ from watchword_database import Session
 from watchword_directory import organization_table, roles, store, users
 from watchword_directory.edge import Parts
 from watchword_directory.models import User
-from watchword_directory.profiles import PROFILE, NewUser
+from watchword_directory.profiles import PROFILE, NewUser, VouchedChanges
 from watchword_directory.ranks import reach_of
 from watchword_directory.refusals import refusals
 from watchword_directory.standing import standing_of
@@ -96,12 +96,14 @@ class Users(Kind[DeclaredUser]):
     async def change(self, run: Run, existing: Existing, wanted: DeclaredUser, prepared: str | None) -> Written:
         """As `PUT` does; a password is written only when that was asked for."""
         by = reach_of(run.caller)
-        changes = _new(wanted, without=() if run.set_secrets else ("password",)).as_changes()
+        said = _new(wanted, without=() if run.set_secrets else ("password",)).as_changes()
+        given = {name: getattr(said, name) for name in said.model_fields_set}
+        changes = VouchedChanges.model_construct(**given, email_verified=wanted.email_verified)
         with refusals():
             user, entries = await users.change_user(
                 run.session,
                 existing.id,
-                changes.model_copy(update={"email_verified": wanted.email_verified}),
+                changes,
                 password_hash=prepared if run.set_secrets else None,
                 by=by,
                 feed=run.feed,

@@ -11,7 +11,7 @@ from watchword_database import bus, transaction
 from watchword_directory import linking, store, users
 from watchword_directory.edge import Listing, Parts
 from watchword_directory.models import User
-from watchword_directory.profiles import PROFILE, Profile, UserChanges
+from watchword_directory.profiles import PROFILE, Profile, UserChanges, VouchedChanges
 from watchword_directory.ranks import EVERYTHING
 from watchword_directory.refusals import refusals
 from watchword_directory.routes.identities import IdentityView, link_view, no_identity
@@ -148,7 +148,7 @@ def routers(parts: Parts) -> list[APIRouter]:
         if proved.current:
             await _verify(parts, caller, proved.email)
         else:
-            await _change(parts, caller, UserChanges(email=proved.email, email_verified=True))
+            await _change(parts, caller, VouchedChanges(email=proved.email, email_verified=True))
         return await _shown(parts, caller.person_id)
 
     @router.get("/identities")

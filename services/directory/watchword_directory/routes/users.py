@@ -12,7 +12,7 @@ from watchword_directory import merging, roles, store, users
 from watchword_directory.delegation import within
 from watchword_directory.edge import Listing, Parts
 from watchword_directory.models import User
-from watchword_directory.profiles import NewUser, Password, UserChanges, UserView, view
+from watchword_directory.profiles import NewUser, Password, UserChanges, UserView, VouchedChanges, view
 from watchword_directory.ranks import Reach, reach_of
 from watchword_directory.refusals import refusals
 from watchword_directory.role_documents import RightsView, UserRoles, rights_view
@@ -156,6 +156,12 @@ def routers(parts: Parts) -> list[APIRouter]:
         end_sessions: whether every session and token of the user ends, for example with a new password.
         """
         return await change(user_id, body, caller, ending, end_sessions=end_sessions)
+
+    @router.post("/{user_id}/vouch")
+    async def vouch_for_address(user_id: Id, caller: administrator) -> UserView:
+        """The person's address counts as verified: whoever calls this knows that it is theirs."""
+        vouched = VouchedChanges(email_verified=True)
+        return await change(user_id, vouched, caller, parts.endings.here(), end_sessions=False)
 
     @router.put("/{user_id}/roles")
     async def set_user_roles(user_id: Id, body: UserRoles, caller: administrator) -> UserView:

@@ -45,7 +45,7 @@ from watchword_directory.groups import (
 from watchword_directory.models import Group, Membership, User
 from watchword_directory.names import candidates
 from watchword_directory.organization_table import UnknownOrganization
-from watchword_directory.profiles import UserChanges
+from watchword_directory.profiles import UserChanges, VouchedChanges
 from watchword_directory.ranks import AboveOwnRank, Reach
 from watchword_directory.scim.filters import condition
 from watchword_directory.scim.people import (
@@ -295,14 +295,16 @@ class Storage(AsyncScimStorage):
         told = CLAIMS if self._own is None else [name for name in CLAIMS if name != "phone_number"]
         given: dict[str, Any] = {name: person.claims.get(name) for name in told}
         given["username"] = username
-        if person.email != shown_email(user):  # an address that is only repeated is verified by nobody
-            given |= {"email": person.email, "email_verified": await self._vouches(person.email)}
         if person.active is not None:
             given["active"] = person.active
+        changes = UserChanges(**given)
+        if person.email != shown_email(user):  # an address that is only repeated is verified by nobody
+            is_vouched_for = await self._vouches(person.email)
+            changes = VouchedChanges(**given, email=person.email, email_verified=is_vouched_for)
         user, entries = await users.change_user(
             session,
             user_id,
-            UserChanges(**given),
+            changes,
             password_hash=None,
             by=self._by,
             feed=self._parts.feed,
