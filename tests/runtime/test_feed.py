@@ -525,7 +525,9 @@ async def test_who_cannot_see_the_table_refuses_within_the_bound(
     await connection.execute(
         "CREATE SCHEMA bus; CREATE TABLE bus.ledger (position bigint); INSERT INTO bus.ledger VALUES (1::bigint << 40);"
         "CREATE TABLE bus.revocations (id bigint, position bigint, claim text, value text, kind text, reason text,"
-        " until timestamptz, keep_until timestamptz, issued_before timestamptz, at timestamptz)"
+        " until timestamptz, keep_until timestamptz, issued_before timestamptz, at timestamptz);"
+        "CREATE TABLE bus.followers (id text PRIMARY KEY, kind text, name text, position bigint,"
+        " bound_s double precision, policy text, audience text, kids text[], fresh boolean)"
     )
     await connection.close()
     database = Database(server.url(), service=Service.AUTHZ)

@@ -211,6 +211,29 @@ async def test_a_ledger_that_lost_entries_and_has_grown_since_is_found_out(issue
         await until(lambda: follower.is_fresh, within_s=BOUND_S + 4)
 
 
+async def test_what_the_stream_tells_during_a_question_is_no_roll_back(issuer: Issuer) -> None:
+    first = issuer.revoke("sub", "ann")
+    async with following(issuer.feed(), live=False) as follower:
+        await until(lambda: follower.is_fresh)
+        asked = asyncio.Event()
+
+        async def slowly() -> Response | None:
+            asked.set()
+            await asyncio.sleep(0.2)
+            return None
+
+        issuer.instead["/revocations"] = slowly
+        follower.look()
+        await asked.wait()
+        told = issuer.revoke("sub", "bob", silently=True)
+        follower.received(told.model_dump_json().encode(), from_issuer=True)
+        assert follower.revoked.position == told.position > first.position
+        await asyncio.sleep(0.5)
+        assert follower.loaded.is_set()
+        assert follower.is_fresh
+        assert is_dead(follower, "bob")
+
+
 async def test_whatever_happens_to_the_bearer_it_goes_on(issuer: Issuer) -> None:
     """Any function may give the bearer token, and may fail as it likes."""
     tries = 0

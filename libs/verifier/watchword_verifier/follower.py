@@ -221,7 +221,7 @@ class Follower:
 
     async def _fill(self) -> None:
         """What came after what the issuer told us last is fetched and applied; when that was a part, soon the rest."""
-        unconfirmed, before, last = set(self._believed), self._read, None
+        unconfirmed, before, was, last = set(self._believed), self._read, self._read_last, None
         self._confirmed_at = self._elapsed()
         page = await self._ledger.after(max(0, before - 1))  # the last one once more: it must be what it was
         if epoch_of(page.position) > epoch_of(self.revoked.position):
@@ -232,7 +232,7 @@ class Follower:
             if entry is None:
                 continue
             if entry.position == before:
-                if self._read_last not in {None, _identity(entry)}:
+                if was not in {None, _identity(entry)}:
                     self._has_lost = True
                     self._reload("roll-back")
                     return
@@ -247,7 +247,7 @@ class Follower:
             # It was published after it had been committed, so it should have been there.
             self._reload("contradiction")
             return
-        if page.position > before:
+        if page.position > self._read:  # the stream may have told us more meanwhile
             self._read = page.position
             self._read_last = _identity(last) if last is not None and last.position == page.position else None
         self.revoked.advance(page.position)
