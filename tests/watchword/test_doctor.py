@@ -191,6 +191,23 @@ async def test_a_back_up_that_was_restored_without_a_word_is_an_error(look: Look
     await installation.until_ready()
 
 
+async def test_a_position_that_was_given_out_twice_is_an_error(look: Look, installation: WorkerPlatform) -> None:
+    """The table has grown since the back-up came back: only NATS knows that another entry stood there."""
+    before = await installation.api().create("/revocations", claim=Claim.JTI.value, value="last")
+    async with installation.nats_client() as client:
+        when = datetime.now(UTC).isoformat()
+        body = {"id": 1, "position": int(str(before["position"])) + 1, "claim": "jti", "value": "x", "kind": "cut"}
+        body |= {"until": when, "keep_until": when, "at": when}
+        await client.jetstream().publish(SUBJECT, json.dumps(body).encode())
+    again = await installation.api().create("/revocations", claim=Claim.JTI.value, value="again")
+    assert again["position"] == body["position"]
+    assert (await becomes(look, "restore", Level.ERROR)).said.startswith(f"NATS remembers position {again['position']}")
+    async with installation.database.postgres.admin(installation.database.name) as admin:
+        await admin.execute("UPDATE bus.ledger SET position = ((position >> $1) + 1) << $1", EPOCH_SHIFT)
+    assert "restore" not in await look()
+    await installation.until_ready()
+
+
 async def test_migrations_and_dead_letters_are_found(look: Look, installation: WorkerPlatform) -> None:
     async with installation.database.postgres.admin(installation.database.name) as admin:
         await admin.execute("UPDATE admin.alembic_version SET version_num = '0000'")

@@ -4,7 +4,6 @@ Each check gives findings; one that cannot be made because something is away is 
 """
 
 import asyncio
-import contextlib
 import json
 import platform
 import stat
@@ -22,16 +21,15 @@ from typing import Final
 import asyncpg
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
 from watchword import master_key
 from watchword.embedded.programs import MINIMUM_MAJOR
+from watchword.feed_stream import published
 from watchword.installation import Operator
 from watchword.nats_conf import FEED_STREAM
 from watchword.provision import connected, drift
 from watchword.reach import Reach
 from watchword_events.names import Position, Service, epoch_of
-from watchword_events.revocations import RevocationEntry
 from watchword_runtime.keyring import derive_service_keys
 
 NATS_MINIMUM: Final = (2, 12)
@@ -306,22 +304,17 @@ def _streams(wrong: Sequence[str]) -> Finding:
 async def _remembered(client: Client, reach: Reach) -> list[Finding]:
     """Whether what was published lately still stands in the table: else a back-up was restored, and nobody said so."""
     js = client.jetstream(timeout=_CONNECT_S)
-    state = (await js.stream_info(FEED_STREAM)).state
-    published: dict[int, datetime] = {}
-    for sequence in range(max(state.first_seq, state.last_seq - _LOOKED_BACK, 1), state.last_seq + 1):
-        with contextlib.suppress(NotFoundError, ValueError):
-            entry = RevocationEntry.model_validate_json((await js.get_msg(FEED_STREAM, sequence)).data or b"")
-            published[entry.position] = entry.at
+    remembered = [(each.position, each.at) async for each in published(js, most=_LOOKED_BACK)]
     connection = await _connected(reach)  # after that, so that the table is not behind by what is written meanwhile
     try:
         head = Position(await connection.fetchval("SELECT position FROM bus.ledger"))
-        rows = await connection.fetch(_AT, list(published))
+        rows = await connection.fetch(_AT, [at for at, _ in remembered])
     finally:
         await connection.close()
     stand = {row["position"]: row["at"] for row in rows}  # what nobody needs any more is there no more
     lost = [
         at
-        for at, made in published.items()
+        for at, made in remembered
         if epoch_of(Position(at)) >= epoch_of(head) and (at > head or stand.get(at, made) != made)
     ]
     if not lost:

@@ -15,9 +15,9 @@ from typing import Final
 import asyncpg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 
 from watchword.bootstrap import Administrator, noted_username, renew_administrator
+from watchword.feed_stream import published
 from watchword.nats_conf import FEED_STREAM
 from watchword.provision import connected
 from watchword_database.bus import CLOCKS_DIFFER
@@ -99,8 +99,9 @@ async def restore(
             newest = max([head, *(entry.position for entry in lost)])
             # First: whoever seals afterwards has a number that nobody had.
             entry, tickets, copies = await _begin_epoch(connection, newest, now=now)
-            kids = [each.value for each in lost if each.claim == Claim.KID]
-            kids += [row["kid"] for row in await connection.fetch(_LIVING_KEYS)]
+            named = [each.value for each in lost if each.claim == Claim.KID]
+            living = [row["kid"] for row in await connection.fetch(_LIVING_KEYS)]
+            kids = tuple(dict.fromkeys([*named, *living]))
             await _revoke_keys(urls[Service.TOKEN], token_keys, kids, now=now)
             if js is not None:
                 with contextlib.suppress(NatsError, OSError, TimeoutError):
@@ -110,7 +111,7 @@ async def restore(
         await connection.close()
     states = tuple(each for each in lost if each.kind == RevocationKind.STATE and each.claim != Claim.KID)
     position = Position(entry.position)
-    return Done(head, position, tickets, copies, tuple(dict.fromkeys(kids)), states, js is not None, administrator)
+    return Done(head, position, tickets, copies, kids, states, js is not None, administrator)
 
 
 async def renewed(
@@ -129,7 +130,7 @@ async def _revoke_keys(url: str, token_keys: str, kids: Sequence[str], *, now: d
 
     database = Database(url, service=Service.TOKEN, pool_size=1)
     try:
-        await revoke_keys(database, Keyring(token_keys), dict.fromkeys(kids), reason=REASON, now=now)
+        await revoke_keys(database, Keyring(token_keys), kids, reason=REASON, now=now)
     finally:
         await database.dispose()
 
@@ -174,16 +175,11 @@ async def _jetstream(servers: Sequence[str], seed: str) -> AsyncIterator[JetStre
 
 
 async def _lost(js: JetStreamContext, head: int) -> list[RevocationEntry]:
-    """What NATS still knows of entries above a position, oldest first; it forgets them after two days."""
+    """What NATS still knows of entries above a position, oldest first."""
     found: list[RevocationEntry] = []
-    state = (await js.stream_info(FEED_STREAM)).state
-    for sequence in range(state.last_seq, max(state.first_seq, 1) - 1, -1):
-        try:
-            message = await js.get_msg(FEED_STREAM, sequence)
-            entry = RevocationEntry.model_validate_json(message.data or b"")
-        except (NotFoundError, ValueError):
-            continue
-        if entry.position <= head:
-            break
-        found.append(entry)
+    async with contextlib.aclosing(published(js)) as entries:
+        async for entry in entries:
+            if entry.position <= head:
+                break
+            found.append(entry)
     return found[::-1]
