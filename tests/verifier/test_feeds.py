@@ -159,6 +159,13 @@ async def test_a_lift_is_not_believed_before_the_issuer_says_so(issuer: Issuer) 
         await until(lambda: not is_dead(follower, "ann", forged.position), within_s=0.9)
 
 
+async def heals_in_a_new_epoch(issuer: Issuer, follower: Follower, kept: RevocationEntry) -> None:
+    """The ledger that lost entries is made whole, as `watchword restore` does it."""
+    issuer.restore([kept])
+    issuer.revoke("all", "")
+    await until(lambda: follower.is_fresh, within_s=BOUND_S + 4)
+
+
 async def test_a_ledger_that_went_back_is_not_taken_before_a_new_epoch(issuer: Issuer) -> None:
     kept, lost = issuer.revoke("sub", "ann"), issuer.revoke("sub", "bob")
     async with following(issuer.feed()) as follower:
@@ -168,9 +175,7 @@ async def test_a_ledger_that_went_back_is_not_taken_before_a_new_epoch(issuer: I
         await asyncio.sleep(1.0)
         assert not follower.is_fresh
         assert is_dead(follower, "bob", lost.position - 1)
-        issuer.restore([kept])
-        issuer.revoke("all", "")
-        await until(lambda: follower.is_fresh, within_s=BOUND_S + 4)
+        await heals_in_a_new_epoch(issuer, follower, kept)
         assert is_dead(follower, "bob", lost.position)
         assert follower.revoked.position == issuer.position
 
@@ -187,9 +192,7 @@ async def test_what_a_ledger_lost_stays_dead_whatever_else_contradicts_it(issuer
         await asyncio.sleep(1.0)
         assert not follower.is_fresh
         assert is_dead(follower, "bob", lost.position - 1)
-        issuer.restore([kept])
-        issuer.revoke("all", "")
-        await until(lambda: follower.is_fresh, within_s=BOUND_S + 4)
+        await heals_in_a_new_epoch(issuer, follower, kept)
         assert is_dead(follower, "bob", lost.position)
 
 
@@ -206,9 +209,7 @@ async def test_a_ledger_that_lost_entries_and_has_grown_since_is_found_out(issue
         await asyncio.sleep(1.0)
         assert not follower.is_fresh
         assert is_dead(follower, "bob", lost.position - 1)
-        issuer.restore([kept])
-        issuer.revoke("all", "")
-        await until(lambda: follower.is_fresh, within_s=BOUND_S + 4)
+        await heals_in_a_new_epoch(issuer, follower, kept)
 
 
 async def test_what_the_stream_tells_during_a_question_is_no_roll_back(issuer: Issuer) -> None:

@@ -1,7 +1,6 @@
 """Work that one instance at a time does: whoever holds an advisory lock leads, the others stand by."""
 
 import asyncio
-import contextlib
 from abc import ABC, abstractmethod
 from typing import Final
 
@@ -10,7 +9,7 @@ import structlog
 
 from watchword_database.engine import Database
 from watchword_database.outages import note_interruption
-from watchword_database.tasks import end
+from watchword_database.tasks import end, woken
 
 log = structlog.get_logger()
 
@@ -56,9 +55,7 @@ class Leader(ABC):
 
     async def _woken(self) -> None:
         """Somebody has called wake(), or it is time to look without that."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_S):  # wait_for may swallow a cancellation on Python 3.11
-                await self._wake.wait()
+        await woken(self._wake, POLL_S)
 
     async def _run(self) -> None:
         while True:

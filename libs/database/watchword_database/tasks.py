@@ -1,6 +1,7 @@
-"""Background tasks that really end."""
+"""Background tasks that really end, and how they wait."""
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 _AGAIN_S: Final = 0.5
@@ -20,3 +21,13 @@ async def end(*tasks: "asyncio.Task[Any] | None") -> None:
         for task in done:
             if not task.cancelled():
                 task.exception()  # looked at, so that nobody is told later that nobody looked
+
+
+async def woken(event: asyncio.Event, within_s: float | None) -> None:
+    """Somebody has set the event, or the time is over; None waits for ever.
+
+    Python 3.11's `wait_for` may swallow a cancellation here.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()

@@ -5,12 +5,11 @@ not there nobody can know what there is: then nothing is answered (503).
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from watchword_database.outages import note_interruption
-from watchword_database.tasks import end
+from watchword_database.tasks import end, woken
 from watchword_events.exports import Export
 from watchword_events.names import Service
 from watchword_runtime.broker import Broker
@@ -114,9 +113,7 @@ class Book(Generic[E, T]):
                     await self._reload()
             except Exception as error:
                 note_interruption("book.not_compared", error, entity=self._entity)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_COMPARE_S if self._read else _RETRY_S):
-                    await self._wanted.wait()
+            await woken(self._wanted, _COMPARE_S if self._read else _RETRY_S)
 
     async def _reload(self) -> None:
         async with self._changing:

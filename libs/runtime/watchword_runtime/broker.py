@@ -100,7 +100,7 @@ class Broker:
         self._callbacks: list[Callable[[], None]] = []
         self._nc: Client | None = None
         self._task: asyncio.Task[None] | None = None
-        self._retrying: asyncio.Task[None] | None = None
+        self._retries: dead_letters.Retries | None = None
         self._hints: dict[str, asyncio.Task[None]] = {}
         self._lost = asyncio.Event()
 
@@ -169,12 +169,16 @@ class Broker:
         """The connection is being made in the background."""
         self._task = asyncio.create_task(self._keep_connected(), name=f"broker-{self._service.value}")
         if self._workers:
-            self._retrying = asyncio.create_task(self._keep_retrying(), name=f"dead-letters-{self._service.value}")
+            workers = {each.durable: each for each in self._workers}
+            self._retries = dead_letters.Retries(self._database, workers, every_s=_DEAD_LETTERS_S)
+            self._retries.start()
 
     async def stop(self) -> None:
         """Nothing more arrives; the connection is closed. Events at work are finished, for a few seconds."""
-        await end(self._task, self._retrying)
-        self._task = self._retrying = None
+        await end(self._task)
+        self._task = None
+        if self._retries is not None:
+            await self._retries.stop()
 
     async def _keep_connected(self) -> None:
         """Connects, and again from the start should the client have given up (after a refused login it does)."""
@@ -184,16 +188,6 @@ class Broker:
             except Exception as error:
                 log.warning("broker.not_connected", service=self._service.value, error=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
-
-    async def _keep_retrying(self) -> None:
-        """Dead letters need no NATS."""
-        workers = {each.durable: each for each in self._workers}
-        while True:
-            await asyncio.sleep(_DEAD_LETTERS_S)
-            try:
-                await dead_letters.retry(self._database, workers)
-            except Exception as error:
-                log.warning("work.not_retried", service=self._service.value, error=type(error).__name__)
 
     async def _serve_one_connection(self) -> None:
         self._lost = asyncio.Event()

@@ -1,7 +1,6 @@
 """Copies: tables that follow another service's entities by their versions."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
@@ -13,7 +12,7 @@ from sqlalchemy import Table, text
 
 from watchword_database.base import CopyColumns
 from watchword_database.engine import Database, transaction
-from watchword_database.tasks import end
+from watchword_database.tasks import end, woken
 from watchword_events.exports import Export, Exported
 from watchword_events.names import Service
 from watchword_runtime.internal import MAX_IDS, MAX_PAGE, InternalClient, Unreachable
@@ -331,6 +330,4 @@ class Copy(Generic[E]):
                     log.info("copy.not_filled", entity=self._entity, error=type(error).__name__)
                 tries += 1
             pause_s = LOOK_S if self._filled else _FILL_RETRY_S[min(tries, len(_FILL_RETRY_S)) - 1]
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._wanted.wait()
+            await woken(self._wanted, pause_s)

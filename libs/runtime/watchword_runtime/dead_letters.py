@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import text
 
 from watchword_database.engine import Database, transaction
+from watchword_runtime.rounds import Rounds
 from watchword_runtime.work import Worker, place_of, received
 
 log = structlog.get_logger()
@@ -60,6 +61,19 @@ async def retry(database: Database, workers: Mapping[str, Worker]) -> None:
                     await connection.execute(_FAILED.format(schema=schema), row["id"], error)
     finally:
         await connection.close()
+
+
+class Retries(Rounds):
+    """Looks every few seconds whether an operator wants one tried again; that needs no NATS."""
+
+    def __init__(self, database: Database, workers: Mapping[str, Worker], *, every_s: float) -> None:
+        """workers: as of `retry`."""
+        super().__init__(every_s=every_s, failure="work.not_retried", rests_first=True)
+        self._database, self._workers = database, workers
+
+    async def once(self) -> None:
+        """What was to be tried again was."""
+        await retry(self._database, self._workers)
 
 
 async def _tried(worker: Worker, row: asyncpg.Record) -> str | None:

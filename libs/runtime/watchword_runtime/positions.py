@@ -60,7 +60,7 @@ class _Waiting:
             self.done.set_exception(error)
 
 
-class _Rounds:
+class _SharedLook:
     """Everybody who waits is served by one look, and looks follow each other while anybody waits.
 
     However many demand what does not come, the database is asked by one of them at a time. More than MOST_WAITING are
@@ -117,8 +117,8 @@ class Positions:
         self._database = database
         self._feed = feed
         self._brokers: list[Broker] = []
-        self._of_feed = _Rounds(self._look_at_feed)
-        self._of_owners = {owner: _Rounds(partial(self._look_at_outbox, owner)) for owner in Service}
+        self._of_feed = _SharedLook(self._look_at_feed)
+        self._of_owners = {owner: _SharedLook(partial(self._look_at_outbox, owner)) for owner in Service}
 
     def follow(self, broker: Broker) -> None:
         """What the broker's consumers and tails have dealt with counts."""

@@ -1,12 +1,11 @@
 """Work in the background of an instance that is looked for every few seconds, or at once when there is some."""
 
 import asyncio
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
 from watchword_database.outages import note_interruption
-from watchword_database.tasks import end
+from watchword_database.tasks import end, woken
 
 
 class Rounds(ABC):
@@ -38,19 +37,14 @@ class Rounds(ABC):
 
     async def _run(self) -> None:
         if self._rests_first:
-            await self._rest()
+            await woken(self._look, self._every_s)
         while True:
             self._look.clear()
             try:
                 await self.once()
             except Exception as error:
                 note_interruption(self._failure, error)
-            await self._rest()
-
-    async def _rest(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._every_s):
-                await self._look.wait()
+            await woken(self._look, self._every_s)
 
 
 class Sweeper(Rounds):

@@ -1,7 +1,6 @@
 """The feed for programs without NATS and without the database: a snapshot, what came after, and a live stream."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final
@@ -12,7 +11,7 @@ import structlog
 
 from watchword_database import Database
 from watchword_database.outages import note_interruption
-from watchword_database.tasks import end
+from watchword_database.tasks import end, woken
 from watchword_runtime.broker import Broker
 from watchword_runtime.feed import SUBJECT
 from watchword_token.ledger import ENTRY_COLUMNS
@@ -118,9 +117,7 @@ class FeedApi:
                         yield b"id: %d\nevent: revocation\ndata: %b\n\n" % (at, entry)
                         position = at
                 yield b'event: position\ndata: {"position":%d}\n\n' % max(position, self._head)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        await news.wait()
+                await woken(news, TICK_S)
         finally:
             self._streams -= 1
 
@@ -145,9 +142,7 @@ class FeedApi:
     async def _feed(self) -> None:
         """Reads what is new once for all streams: when NATS says so, else four times a second while anybody listens."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_S if self._streams else None):  # wait_for may swallow a cancellation
-                    await self._wake.wait()
+            await woken(self._wake, _POLL_S if self._streams else None)
             self._wake.clear()
             try:
                 await self._read_news()

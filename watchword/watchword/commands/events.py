@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -179,8 +179,7 @@ def retry(
     from watchword import dead_letters
 
     with reached(data_dir, secrets, database_url, pg_bin) as reach:
-        ids = _chosen(reach.url, which, everything=everything)
-        done = _of_letters(dead_letters.retry(reach.url, ids))
+        done = _of_letters(dead_letters.retry, reach.url, which, everything=everything)
     told(f"tried again: {', '.join(done) or 'none'}", {"retried": done}, as_json=as_json)
 
 
@@ -200,26 +199,26 @@ def forget(
 
     confirm(f"Forget {', '.join(which or ['all of them'])}? What they would have changed stays as it is.", yes)
     with reached(data_dir, secrets, database_url, pg_bin) as reach:
-        ids = _chosen(reach.url, which, everything=everything)
-        done = _of_letters(dead_letters.forget(reach.url, ids))
+        done = _of_letters(dead_letters.forget, reach.url, which, everything=everything)
     told(f"forgotten: {', '.join(done) or 'none'}", {"forgotten": done}, as_json=as_json)
 
 
-def _chosen(url: str, which: list[str] | None, *, everything: bool) -> list[str]:
+def _of_letters(
+    work: "Callable[[str, Sequence[str]], Coroutine[Any, Any, list[str]]]",
+    url: str,
+    which: list[str] | None,
+    *,
+    everything: bool,
+) -> list[str]:
+    """What was done to those that were chosen. Ends the command when none were, or there is no such letter."""
     from watchword import dead_letters
 
     if bool(which) == everything:
         fail("name events, from `watchword events dead`, or say --all")
-    return which or [each.id for each in asyncio.run(dead_letters.listed(url))]
-
-
-def _of_letters(work: "Coroutine[Any, Any, T]") -> T:
-    """What the coroutine returns. Ends the command when there is no such letter."""
-    from watchword.dead_letters import NoSuchLetter
-
+    ids = which or [each.id for each in asyncio.run(dead_letters.listed(url))]
     try:
-        return asyncio.run(work)
-    except NoSuchLetter as error:
+        return asyncio.run(work(url, ids))
+    except dead_letters.NoSuchLetter as error:
         fail(f"there is no dead letter {error}: `watchword events dead` lists them")
 
 

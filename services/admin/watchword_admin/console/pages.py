@@ -15,9 +15,10 @@ from watchword_admin.console.kinds.client_fields import SECTIONS
 from watchword_admin.console.rooms import client_page
 from watchword_admin.console.sessions import Sessions, Visit
 from watchword_admin.edge import Parts
+from watchword_admin.models import Client
 from watchword_admin.organizations import short_names
 from watchword_admin.presets import DEFAULT, Preset
-from watchword_database import transaction
+from watchword_database import Session, transaction
 from watchword_runtime.access import administered
 from watchword_runtime.callers import OWN_CLIENTS
 from watchword_runtime.calls import Calls
@@ -290,22 +291,25 @@ def _rules_of(provider: provider_kinds.ProviderView) -> tuple[int, int]:
 async def read_application(console: Console, client_id: str) -> client_documents.ClientView:
     """The client. Raises PageError 404."""
     async with transaction(console.parts.database) as session:
-        client = await store.find_client(session, client_id)
+        client = await _client(session, client_id)
         secrets = await store.secrets_of(session, [client_id])
-    if client is None:
-        raise PageError("not_found", "There is no such application", "It may have been deleted.", 404, retry="/admin")
     return client_documents.view(client, secrets[client_id])
 
 
 async def shown_of_application(console: Console, client_id: str) -> fields.Values:
     """What the form of the client shows. Raises PageError 404."""
     async with transaction(console.parts.database) as session:
-        client = await store.find_client(session, client_id)
-    if client is None:
-        raise PageError("not_found", "There is no such application", "It may have been deleted.", 404, retry="/admin")
+        client = await _client(session, client_id)
     document = client_documents.document_of(client)
     names = await console.names(organizations=[document.organization])
     return fields.client_values(document, names.organizations.get(document.organization or "", document.organization))
+
+
+async def _client(session: Session, client_id: str) -> Client:
+    client = await store.find_client(session, client_id)
+    if client is None:
+        raise PageError("not_found", "There is no such application", "It may have been deleted.", 404, retry="/admin")
+    return client
 
 
 async def read_provider(console: Console, provider_id: str) -> provider_kinds.ProviderView:
