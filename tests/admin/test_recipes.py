@@ -125,3 +125,48 @@ async def test_an_unfit_answer_stands_beside_its_question(console: Browser) -> N
     assert page.status == 400
     assert page.texts["url-note"].startswith("must be an http or https address")
     assert (await console.open(f"{console.issuer}/admin/applications/wizard/nothing")).error_code == "not_found"
+
+
+async def test_nothing_stays_of_a_server_that_cannot_be_registered_whole(console: Browser, api: Api) -> None:
+    """As a client its name would be too long; its resource server alone would do."""
+    url = f"https://{secrets.token_hex(4)}.example.com/{'m' * 120}"
+    await console.open(f"{console.issuer}/admin/applications/wizard/mcp-server")
+    page = await console.submit("url", "set-up", url=url)
+    assert page.status == 400
+    assert "at most 128 characters" in page.texts["url-note"]
+    assert (await api.get("/resources", identifier=url))["items"] == []
+
+
+@pytest.mark.parametrize("scopes", [["mcp:tools"], ["mcp:admin", "mcp:tools"], []], ids=["same", "more", "any"])
+async def test_a_resource_server_that_is_there_already_serves_and_stays_as_it_is(
+    console: Browser, api: Api, scopes: list[str]
+) -> None:
+    url = f"https://{secrets.token_hex(4)}.example.com/mcp"
+    known = await api.create("/resources", identifier=url, name="Ours", scopes=scopes, any_client=True)
+    await console.open(f"{console.issuer}/admin/applications/wizard/mcp-server")
+    page = await console.submit("url", "set-up", url=url)
+    assert page.status == 201, page.body
+    assert await api.get(f"/resources/{known['id']}") == known
+    assert (await api.get(f"/clients/{page.texts['client-id']}"))["client_name"] == f"MCP server {url}"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"scopes": ["mcp:other"], "any_client": True}, {"scopes": ["mcp:tools"], "any_client": False}],
+    ids=["another scope", "listed clients only"],
+)
+async def test_one_that_serves_otherwise_is_told_and_nothing_is_registered(
+    console: Browser, api: Api, members: dict[str, object]
+) -> None:
+    mark = secrets.token_hex(4)
+    url = f"https://{mark}.example.com/mcp"
+    known = await api.create("/resources", identifier=url, name="Ours", **members)
+    await console.open(f"{console.issuer}/admin/applications/wizard/mcp-server")
+    page = await console.submit("url", "set-up", url=url)
+    assert page.status == 400
+    assert page.texts["url-note"].startswith("another resource server has this address")
+    assert await api.get(f"/resources/{known['id']}") == known
+    assert (await api.get("/clients", search=mark))["items"] == []
+    await api.delete(f"/resources/{known['id']}")
+    page = await console.submit("url", "set-up", url=url)
+    assert page.status == 201, "what was in the way is gone"

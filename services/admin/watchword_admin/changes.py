@@ -4,7 +4,7 @@ What is asked for is complete and checked before the transaction opens; slow has
 """
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -24,8 +24,17 @@ from watchword_database import Session, transaction
 from watchword_runtime.receipts import Ending
 
 
-async def register(parts: Parts, new: NewClient, ending: Ending) -> ClientView:
-    """The new client, with its secret when one was generated. Raises ShortNameTaken, NoSuchOrganization."""
+async def register(
+    parts: Parts,
+    new: NewClient,
+    ending: Ending,
+    beside: Callable[[Session, str], Awaitable[None]] | None = None,
+) -> ClientView:
+    """The new client, with its secret when one was generated.
+
+    beside: what is written in the same transaction, with the client's id; what it raises undoes the client.
+    Raises ShortNameTaken, NoSuchOrganization.
+    """
     new = new.model_copy(update=await _resolutions(parts, new, new.model_fields_set))
     await parts.sectors.check(new)
     client_id, secret = str(uuid.uuid4()), await chosen_secret(parts, new.client_secret)
@@ -41,6 +50,8 @@ async def register(parts: Parts, new: NewClient, ending: Ending) -> ClientView:
             feed=parts.feed,
             now=parts.now(),
         )
+        if beside is not None:
+            await beside(session, client.id)
         shown = await _client_view(session, client.id, secret=None if secret is None else secret.shown)
     await ending.finish(entries)
     return shown

@@ -9,7 +9,7 @@ import base64
 import re
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from typing import Final, Literal
 
@@ -117,6 +117,18 @@ def filled(value: JsonValue, words: Mapping[str, str]) -> JsonValue:
             return {name: filled(each, words) for name, each in value.items()}
         case _:
             return value
+
+
+def asked_by(
+    template: Mapping[str, JsonValue], questions: Collection[Question], errors: Mapping[str, str]
+) -> dict[str, str]:
+    """What is wrong with members of a template, by the question that each was made from; "" for several or none."""
+    names = [question.name for question in questions]
+    found: dict[str, str] = {}
+    for member, reason in errors.items():
+        named = set(_PLACEHOLDER.findall(str(template.get(member, "")))).intersection(names)
+        found.setdefault(named.pop() if len(named) == 1 else "", reason)
+    return found
 
 
 def ready_to_paste(recipe: Recipe, words: Mapping[str, str]) -> list[File]:

@@ -73,6 +73,22 @@ async def add_resource(session: Session, document: ResourceDocument, *, now: dat
     return resource
 
 
+async def have_resource(session: Session, document: ResourceDocument, *, now: datetime) -> None:
+    """Clients may ask for tokens for the resource; one with its identifier that serves as well stays as it is.
+
+    It does when it lets in whom the document lets in, with the scopes of the document. Raises NameTaken when it does
+    not, TooMany. Appends ResourceChanged when it is new.
+    """
+    known = await store.find_by_name(session, Resource, document.identifier)
+    if known is None:
+        await add_resource(session, document, now=now)
+        return
+    standing = resource_of(known)
+    has_scopes = not standing.scopes or (bool(document.scopes) and set(document.scopes) <= set(standing.scopes))
+    if not has_scopes or (document.any_client and not standing.any_client):
+        raise NameTaken(document.identifier)
+
+
 async def change_resource(session: Session, resource: Resource, document: ResourceDocument, *, now: datetime) -> None:
     """The resource server is as described. resource: locked. Nothing happens when nothing differs.
 
