@@ -170,3 +170,16 @@ async def test_one_that_serves_otherwise_is_told_and_nothing_is_registered(
     await api.delete(f"/resources/{known['id']}")
     page = await console.submit("url", "set-up", url=url)
     assert page.status == 201, "what was in the way is gone"
+
+
+async def test_a_group_that_there_is_not_is_warned_of_with_those_that_may_be_meant(console: Browser, api: Api) -> None:
+    mark = secrets.token_hex(4)
+    known = str((await api.create("/groups", name=f"Ops-{mark}"))["full_name"])
+    for typed, is_warned in ((f"ops-{mark}", True), (f"Opps-{mark}", True), (known, False)):
+        await console.open(f"{console.issuer}/admin/applications/wizard/grafana")
+        page = await console.submit("url", "set-up", url="https://grafana.example.com/", group=typed)
+        assert page.status == 201, "groups may come later"
+        warning = page.texts.get("unknown-group-1", "")
+        assert (typed in warning and known in warning) is is_warned
+        rule = (await api.get("/rules", client=page.texts["client-id"]))["items"][0]  # type: ignore[index]
+        assert rule["expression"] == f"'{typed}' in groups"

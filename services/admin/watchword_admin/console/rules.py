@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from watchword_admin.console import documents as seen
 from watchword_admin.console.answers import worded
 from watchword_admin.console.fields import items_of
+from watchword_admin.console.group_names import groups_in, unknown_groups
 from watchword_admin.console.pages import Console, Handler, Names, cursor_of, following, named
 from watchword_admin.console.sessions import Visit
 from watchword_admin.organizations import NoSuchOrganization, organization_id
@@ -24,7 +25,8 @@ _ROWS: Final = "50"
 
 
 async def list_rules(console: Console, request: Request, visit: Visit) -> Response:
-    """Rules in the order in which they are asked."""
+    """Rules in the order in which they are asked. `saved`: the one that was just written, and may name no group."""
+    saved = read_query(request).get("saved")
     found = await console.calls.page(visit.token, "rules", seen.Rule, limit=_MANY, **cursor_of(request))
     names = await console.names(
         clients=[client for rule in found.items for client in rule.clients],
@@ -37,13 +39,16 @@ async def list_rules(console: Console, request: Request, visit: Visit) -> Respon
         here="rules",
         rules=found.items,
         names=names,
+        unknown=await unknown_groups(
+            console, visit, [name for rule in found.items if rule.id == saved for name in groups_in(rule.expression)]
+        ),
         following=following("/admin/rules", {}, found.next),
     )
 
 
 async def new_rule(console: Console, request: Request, visit: Visit) -> Response:
     """The empty form."""
-    return _form(console, request, visit, values={"enabled": "1", "precedence": "0"})
+    return await _form(console, request, visit, values={"enabled": "1", "precedence": "0"})
 
 
 async def edit_rule(console: Console, request: Request, visit: Visit) -> Response:
@@ -61,7 +66,7 @@ async def edit_rule(console: Console, request: Request, visit: Visit) -> Respons
         "organization": names.organizations.get(rule.organization or "", rule.organization or ""),
         **({"enabled": "1"} if rule.enabled else {}),
     }
-    return _form(console, request, visit, values=values, known=rule)
+    return await _form(console, request, visit, values=values, known=rule)
 
 
 async def save_rule(console: Console, request: Request, visit: Visit) -> Response:
@@ -72,12 +77,14 @@ async def save_rule(console: Console, request: Request, visit: Visit) -> Respons
         if form.get("deed") == "try":
             body = {"expression": form.get("expression", ""), "facts": _facts(form)}
             tried = await console.calls.post(visit.token, "rules/test", seen.Tried, body)
-            return _form(console, request, visit, values=form, known=known, tried=tried)
-        path, method = (f"rules/{known.id}", "PUT") if known else ("rules", "POST")
-        await console.calls.send(visit.token, method, path, _members(form))
+            return await _form(console, request, visit, values=form, known=known, tried=tried)
+        if known:
+            await console.calls.send(visit.token, "PUT", f"rules/{known.id}", _members(form))
+        else:
+            known = await console.calls.post(visit.token, "rules", seen.Rule, _members(form))
     except Refused as refused:
-        return _form(console, request, visit, values=form, known=known, refused=refused)
-    return console.go("/admin/rules")
+        return await _form(console, request, visit, values=form, known=known, refused=refused)
+    return console.go(f"/admin/rules?saved={known.id}")
 
 
 async def ask_who(console: Console, request: Request, visit: Visit) -> Response:
@@ -87,7 +94,7 @@ async def ask_who(console: Console, request: Request, visit: Visit) -> Response:
     try:
         return await _dry_run(console, request, visit, form, known)
     except Refused as refused:
-        return _form(console, request, visit, values=form, known=known, refused=refused)
+        return await _form(console, request, visit, values=form, known=known, refused=refused)
 
 
 async def _dry_run(
@@ -110,7 +117,7 @@ async def _dry_run(
         place = {"expression": next(iter(refused.places.values()))} if refused.places else {}
         text = " ".join(refused.errors.values())
         raise Refused(refused.status, refused.title, {"expression" if place else "": text}, place) from refused
-    return _form(console, request, visit, values=form, known=known, run=found, names=await _names(console, found))
+    return await _form(console, request, visit, values=form, known=known, run=found, names=await _names(console, found))
 
 
 async def _names(console: Console, found: seen.DryRun | None, *, clients: Iterable[str] = ()) -> Names:
@@ -184,7 +191,7 @@ async def show_decision(console: Console, request: Request, visit: Visit) -> Res
     return console.render(request, visit, "decision.html", here="decisions", decision=decision, names=names)
 
 
-def _form(
+async def _form(
     console: Console,
     request: Request,
     visit: Visit,
@@ -211,6 +218,7 @@ def _form(
         tried=tried,
         run=run,
         names=names,
+        unknown=[] if refused else await unknown_groups(console, visit, groups_in(values.get("expression", ""))),
         pointed=_pointed(values.get("expression", ""), *place) if place else "",
     )
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from watchword_admin import changes
 from watchword_admin.client_documents import NewClient
 from watchword_admin.console import fields
+from watchword_admin.console.group_names import unknown_groups
 from watchword_admin.console.pages import Console, Handler
 from watchword_admin.console.sessions import Visit
 from watchword_admin.recipes import RECIPES, Recipe, Unfit, answers_of, asked_by, filled, ready_to_paste
@@ -63,6 +64,7 @@ async def set_up(console: Console, request: Request, visit: Visit) -> Response:
             if answers["group"]:
                 await rules.add_rule(session, _rule(recipe, answers["group"], client_id), now=parts.now())
 
+        unknown = await unknown_groups(console, visit, [answers["group"]] if answers["group"] else [])
         made = await changes.register(parts, client, parts.endings.here(), beside)
     except (Unfit, resources.NameTaken, resources.TooMany, rules.TooManyRules) as wrong:
         return _form(console, request, visit, recipe, values=form, errors=_errors(recipe, wrong))
@@ -81,6 +83,7 @@ async def set_up(console: Console, request: Request, visit: Visit) -> Response:
         recipe=recipe,
         application=made,
         group=answers["group"],
+        unknown=unknown,
         files=ready_to_paste(recipe, words),
     )
 
