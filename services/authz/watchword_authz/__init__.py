@@ -49,6 +49,7 @@ Where things are:
     seal                             secrets that have to be read again
     device_requests                  devices without a browser: their codes, and who decides about them
     arrivals, sessions, devices      somebody proved who they are; what is live; known browsers
+    closing, closing_store           sessions that the ledger ended are said to be over; their named SQL
     consent, codes, answers          what was allowed; the code for token; the answer on its way to the application
     access                           whether access rules let the person use the client
     logout, hints                    signing out; id_token_hint

@@ -5,6 +5,7 @@ from typing import Final, TypeVar
 from watchword_authz import consumers, sweeper
 from watchword_authz.asking import open_resources_of
 from watchword_authz.clients import CopiedClients, origins_of, spender
+from watchword_authz.closing import Closing
 from watchword_authz.consent import by_name
 from watchword_authz.context import Context
 from watchword_authz.exporting import LOOKUPS, credential_exporter, invitation_exporter, session_exporter
@@ -227,6 +228,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         await sweeper.sweep(database, feed=shared.feed, now=shared.now(), keep_decisions=settings.decisions_keep)
 
     backbone.runs(Sweeper(sweep, every_s=sweeper.EVERY_S))
+    backbone.runs(Closing(database, feed=shared.feed, now=shared.now))
     backbone.runs(mails)
     backbone.runs(inviting)
     for close in (password_policy.aclose, client_keys.aclose, passwords.close):

@@ -4,7 +4,7 @@ The cookie's secret is new at each sign-in; only its SHA-256 is stored. Signing 
 max_age) keeps the sid, so that what other applications hold of the session lives on; another person ends it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
@@ -149,13 +149,38 @@ async def step_up(
     return None if stepped is None else (stepped, secret)
 
 
-async def end(session: Session, sids: Sequence[str], reason: EndReason, *, feed: Feed, now: datetime) -> list[int]:
+async def end(
+    session: Session,
+    sids: Sequence[str],
+    reason: EndReason,
+    *,
+    feed: Feed,
+    now: datetime,
+    known: Collection[str] = (),
+) -> list[int]:
     """Those of the sessions that were not over are over; the ids of their ledger entries, to be settled.
 
-    Appends SessionEnded for each.
+    known: those that the ledger ended already, with all that belongs to them; they get no entry. Appends SessionEnded
+    for each.
     """
     ended = await store.claim_ends(session, sids, reason, now)
-    return [await _bury(session, row, reason, feed=feed, now=now) for row in ended]
+    for row in ended:
+        session.emit(SessionEnded(id=row.id, version=row.version, user_id=row.user_id, reason=reason.value))
+    return [await _bury(session, row, reason, feed=feed, now=now) for row in ended if row.id not in known]
+
+
+async def end_dead(
+    session: Session, rows: Sequence[UserSession], reason: EndReason, *, feed: Feed, now: datetime
+) -> int:
+    """Those of the sessions that the ledger ended are over here as well, as `end`; how many. rows: locked.
+
+    What an entry ended for its age alone gets one of its own: that ends what was made of the session later. Raises
+    FeedAway.
+    """
+    dead = [row for row in rows if feed.is_revoked(lineage(row))]
+    known = {row.id for row in dead if feed.is_revoked({**lineage(row), "iat": now.timestamp()})}
+    await end(session, [row.id for row in dead], reason, feed=feed, now=now, known=known)
+    return len(dead)
 
 
 async def end_upstream(
@@ -207,5 +232,4 @@ async def _bury(session: Session, row: UserSession, reason: EndReason, *, feed: 
         keep_until=until,
     )
     feed.pend(entry, Claim.SID, row.id)
-    session.emit(SessionEnded(id=row.id, version=row.version, user_id=row.user_id, reason=reason.value))
     return entry
