@@ -1,13 +1,12 @@
 """Prints who was disabled and which key took over, and goes on where it stopped. See README.md."""
 
-import json
 import os
 from typing import Any
 
 from faststream import AckPolicy, FastStream
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from faststream.nats.security import NatsNKey
-from nats.aio.client import Client
+from replay import replay
 
 NAME = os.environ["EVENTS_NAME"]  # as it was granted: also the name of our consumer
 broker = NatsBroker(
@@ -48,23 +47,4 @@ async def on_event(event: dict[str, Any], message: NatsMessage) -> None:
 async def read_again() -> None:
     """Everything since EVENTS_SINCE, such as 2026-11-23T08:00:00Z, whatever was acknowledged meanwhile."""
     if since := os.environ.get("EVENTS_SINCE"):
-        question: dict[str, Any] = {"start_time": since}
-        while question:
-            question = await read_batch(await broker.connect(), question)
-
-
-async def read_batch(client: Client, question: dict[str, Any]) -> dict[str, Any]:
-    """Reacts to a hundred stored events; comes back with the question for the next, or with nothing."""
-    inbox = client.new_inbox()
-    answers = await client.subscribe(inbox)
-    ask = json.dumps({**question, "next_by_subj": "auth.>", "batch": 100})
-    await client.publish("$JS.events.API.DIRECT.GET.EVENTS", ask.encode(), reply=inbox)
-    last = 0
-    while True:
-        message = await answers.next_msg(timeout=10)
-        headers = message.headers or {}
-        if "Status" in headers:  # the end of the batch, or nothing found
-            await answers.unsubscribe()
-            return {"seq": last + 1} if last else {}
-        react(headers, json.loads(message.data))
-        last = int(headers["Nats-Sequence"])
+        await replay(await broker.connect(), since, react)
