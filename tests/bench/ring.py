@@ -66,7 +66,7 @@ class Mint:
     def __init__(self, platform: WorkerPlatform, client_id: str) -> None:
         installation, url = platform.site.installation, platform.database.url(Service.TOKEN)
         self._database = Database(url, service=Service.TOKEN)
-        self.keys = Keys(self._database, Keyring(installation.keys_of(Service.TOKEN)), now=utc_now)
+        self.keys = Keys(self._database, Keyring(installation.keys_of(Service.TOKEN)))
         self._issuer, self._client_id = platform.issuer, client_id
 
     async def close(self) -> None:

@@ -191,7 +191,7 @@ class _Maker:
             running.postgres.url(DATABASE, user=Service.TOKEN.role, password=password), service=Service.TOKEN
         )
         keyring = Keyring(installation.keys_of(Service.TOKEN))
-        keys = Keys(database, keyring, now=utc_now)
+        keys = Keys(database, keyring)
         await keys.start()
         return cls(database, keys, Families(keyring.key("refresh")), running.issuer, data)
 

@@ -8,7 +8,7 @@ from time import monotonic, time
 
 import httpx2
 import pytest
-from tests.chaos.conftest import Observe
+from tests.chaos.conftest import Observe, until
 from tests.chaos.sentries import BOUND_S, Ring, Sentry, claims_of, refusal, ring_of
 
 from watchword.composition import Process, compose, settings_of
@@ -61,13 +61,13 @@ async def right(
 
 
 @asynccontextmanager
-async def instance(platform: Platform, wrong: timedelta) -> AsyncIterator[Instance]:
+async def instance(platform: Platform, wrong: timedelta, **settings: str) -> AsyncIterator[Instance]:
     """Another instance of the same installation, whose clock is wrong by so much."""
 
     def now() -> datetime:
         return utc_now() + wrong
 
-    told = platform.site.settings(platform.issuer, {})
+    told = platform.site.settings(platform.issuer, settings)
     process = compose({service: settings_of(service, given) for service, given in told.items()}, now=now)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(process.stop)
@@ -130,6 +130,21 @@ async def test_an_instance_whose_clock_is_wrong(right: Platform, observed: Obser
         shift = claims_of(after["the wrong"])["iat"] - claims_of(after["the right"])["iat"]
         assert abs(shift - wrong.total_seconds()) <= 5, "the clock was not wrong"
         observed(*taken)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=name_of)
+async def test_a_rotation_by_an_instance_whose_clock_is_wrong(right: Platform, wrong: timedelta) -> None:
+    """A next key signs when the JWKS's max-age has passed since all knew it, neither too early nor too late."""
+    async with instance(right, wrong, token_jwks_max_age_s="5"):
+        api, since = right.api(), monotonic()
+        answer = await api.call("POST", "/keys/rotate", {"alg": "ES256"})
+        (made,) = answer.json()["items"]
+
+        async def signs() -> bool:
+            return bool((await api.get(f"/keys/{made['kid']}"))["state"] == "active")
+
+        await until(signs, "the next key does not sign")
+        assert 5 <= monotonic() - since < 25
 
 
 async def test_a_token_from_a_clock_that_is_ahead_is_refused_by_a_verifier_until_it_is_due(right: Platform) -> None:

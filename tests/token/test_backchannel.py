@@ -78,7 +78,7 @@ class World:
         self.database, self.clock, self.url = database, clock, url
         self.clients: dict[str, ClientExport] = {}
         ring = Keyring(json.dumps(derive_service_keys(MASTER, Service.TOKEN)))
-        self.keys = Keys(database, ring, now=clock)
+        self.keys = Keys(database, ring)
 
     def client(self, **given: Any) -> str:
         client_id = new_id()

@@ -11,7 +11,6 @@ from tests.token.conftest import MASTER, Site, instance
 
 from watchword_database import Database
 from watchword_events.names import Service
-from watchword_runtime.clock import utc_now
 from watchword_runtime.keyring import Keyring, Unsealable, derive_service_keys
 from watchword_testkit.databases import TestDatabase
 from watchword_token.key_material import SIGNING_ALGS
@@ -23,7 +22,7 @@ def keyring(master: bytes = MASTER) -> Keyring:
 
 
 def keys_on(database: Database, ring: Keyring | None = None) -> Keys:
-    return Keys(database, ring or keyring(), now=utc_now)
+    return Keys(database, ring or keyring())
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from watchword_database import Database, followers, transaction
 from watchword_database.followers import Report
 from watchword_events.names import Service
 from watchword_runtime.keyring import Keyring, derive_service_keys
-from watchword_testkit.clock import TestClock
 from watchword_testkit.databases import TestDatabase
 from watchword_token.key_table import ALGS
 from watchword_token.keys import Keys
@@ -30,20 +29,27 @@ LIFETIME = timedelta(days=90)
 class Instance:
     """The keys of one instance, as its rotation moves them."""
 
-    def __init__(self, database: Database, clock: TestClock) -> None:
+    def __init__(self, database: Database) -> None:
         ring = Keyring(json.dumps(derive_service_keys(MASTER, Service.TOKEN)))
         self.database = database
-        self.clock = clock
-        self.keys = Keys(database, ring, now=clock)
-        self.rotation = Rotation(database, self.keys, now=clock, max_age=MAX_AGE, lifetime=LIFETIME)
+        self.keys = Keys(database, ring)
+        self.rotation = Rotation(database, self.keys, max_age=MAX_AGE, lifetime=LIFETIME)
 
     async def publish(self, *algs: str) -> str:
         """The kid of the next key."""
         async with transaction(self.database) as session:
-            rows = await self.keys.table.publish(session, algs, now=self.clock())
+            rows = await self.keys.table.publish(session, algs)
             kid = rows[0].kid
         await self.keys.reload()
         return kid
+
+    async def passes(self, time: timedelta) -> None:
+        """So much more time has passed for every key; it is PostgreSQL's clock that counts."""
+        await (await self.database.raw_pool()).execute(
+            "UPDATE token.keys SET created_at = created_at - $1::interval, confirmed_at = confirmed_at - $1::interval,"
+            " activated_at = activated_at - $1::interval, retire_at = retire_at - $1::interval",
+            time,
+        )
 
     async def state(self, kid: str) -> str:
         pool = await self.database.raw_pool()
@@ -60,8 +66,8 @@ class Instance:
 
 
 @pytest.fixture
-async def one(database: TestDatabase, clock: TestClock) -> Instance:
-    made = Instance(database.open(Service.TOKEN), clock)
+async def one(database: TestDatabase) -> Instance:
+    made = Instance(database.open(Service.TOKEN))
     await made.keys.start()
     return made
 
@@ -79,26 +85,26 @@ async def events(database: Database) -> list[tuple[str, str]]:
     return [(row["type"], json.loads(row["body"])["id"]) for row in rows]
 
 
-async def test_a_key_is_published_signs_and_retires(one: Instance, clock: TestClock) -> None:
+async def test_a_key_is_published_signs_and_retires(one: Instance) -> None:
     old = one.keys.signing("ES256").kid
     before = one.sign()
     new = await one.publish("ES256")
     assert new in one.keys.jwks.decode()
     await one.rotation.once()
     assert one.keys.signing("ES256").kid == old
-    clock.advance(MAX_AGE - timedelta(seconds=2))
+    await one.passes(MAX_AGE - timedelta(seconds=2))
     await one.rotation.once()
     assert one.keys.signing("ES256").kid == old
-    clock.advance(timedelta(seconds=3))
+    await one.passes(timedelta(seconds=3))
     await one.rotation.once()
     assert one.keys.signing("ES256").kid == new
     assert await one.state(old) == "retiring"
     # What the old key signed is good until its time is over.
     jws.deserialize_compact(before, one.key_set(), algorithms=["ES256"])
-    clock.advance(LONGEST_ACCESS_TOKEN)
+    await one.passes(LONGEST_ACCESS_TOKEN)
     await one.rotation.once()
     assert await one.state(old) == "retiring"
-    clock.advance(timedelta(minutes=6))
+    await one.passes(timedelta(minutes=6))
     await one.rotation.once()
     assert await one.state(old) == "retired"
     assert old not in one.keys.jwks.decode()
@@ -113,12 +119,12 @@ async def test_a_key_is_published_signs_and_retires(one: Instance, clock: TestCl
     ]
 
 
-async def test_a_rotation_waits_for_everyone_who_checks_tokens(one: Instance, clock: TestClock) -> None:
+async def test_a_rotation_waits_for_everyone_who_checks_tokens(one: Instance) -> None:
     old = one.keys.signing("ES256").kid
     await verifier(one.database, kids=[old])
     await verifier(one.database, kids=None, instance_id="gateway/1")  # checks no signatures
     new = await one.publish("ES256")
-    clock.advance(2 * MAX_AGE)
+    await one.passes(2 * MAX_AGE)
     for _ in range(3):
         await one.rotation.once()
         assert one.keys.signing("ES256").kid == old
@@ -126,30 +132,30 @@ async def test_a_rotation_waits_for_everyone_who_checks_tokens(one: Instance, cl
     await one.rotation.once()
     # Caches of the JWKS are allowed their time from that moment on.
     assert one.keys.signing("ES256").kid == old
-    clock.advance(MAX_AGE + timedelta(seconds=1))
+    await one.passes(MAX_AGE + timedelta(seconds=1))
     await one.rotation.once()
     assert one.keys.signing("ES256").kid == new
 
 
-async def test_who_has_gone_silent_holds_nothing_up(one: Instance, clock: TestClock, database: TestDatabase) -> None:
+async def test_who_has_gone_silent_holds_nothing_up(one: Instance, database: TestDatabase) -> None:
     await verifier(one.database, kids=["another"])
     async with database.postgres.admin(database.name) as admin:
         await admin.execute("ALTER TABLE bus.followers DISABLE TRIGGER USER")
         await admin.execute("UPDATE bus.followers SET heard_at = now() - interval '7 seconds'")
     new = await one.publish("ES256")
     await one.rotation.once()
-    clock.advance(MAX_AGE + timedelta(seconds=1))
+    await one.passes(MAX_AGE + timedelta(seconds=1))
     await one.rotation.once()
     assert one.keys.signing("ES256").kid == new
 
 
-async def test_of_many_that_rotate_at_once_one_does(database: TestDatabase, clock: TestClock) -> None:
-    instances = [Instance(database.open(Service.TOKEN), clock) for _ in range(4)]
+async def test_of_many_that_rotate_at_once_one_does(database: TestDatabase) -> None:
+    instances = [Instance(database.open(Service.TOKEN)) for _ in range(4)]
     for each in instances:
         await each.keys.start()
     assert len(set(await asyncio.gather(*[each.publish("ES256") for each in instances]))) == 1
     await asyncio.gather(*[each.rotation.once() for each in instances])
-    clock.advance(MAX_AGE + timedelta(seconds=1))
+    await instances[0].passes(MAX_AGE + timedelta(seconds=1))
     await asyncio.gather(*[each.rotation.once() for each in instances])
     for each in instances:
         await each.rotation.once()
@@ -157,16 +163,16 @@ async def test_of_many_that_rotate_at_once_one_does(database: TestDatabase, cloc
     assert [fact for fact, _ in await events(instances[0].database)].count("key.rotated") == 1
 
 
-async def test_keys_are_replaced_on_schedule(one: Instance, clock: TestClock) -> None:
+async def test_keys_are_replaced_on_schedule(one: Instance) -> None:
     first = dict(await _by_state(one, "active"))
-    clock.advance(LIFETIME - 2 * MAX_AGE - timedelta(seconds=5))
+    await one.passes(LIFETIME - 2 * MAX_AGE - timedelta(seconds=5))
     await one.rotation.once()
     assert not await _by_state(one, "next")
-    clock.advance(timedelta(seconds=6))
+    await one.passes(timedelta(seconds=6))
     await one.rotation.once()
     assert sorted(alg for alg, _ in await _by_state(one, "next")) == sorted(ALGS)
     await one.rotation.once()
-    clock.advance(MAX_AGE + timedelta(seconds=1))
+    await one.passes(MAX_AGE + timedelta(seconds=1))
     await one.rotation.once()
     second = dict(await _by_state(one, "active"))
     assert sorted(second) == sorted(ALGS)
@@ -180,12 +186,12 @@ async def _by_state(one: Instance, state: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.seed(74)
-async def test_no_good_token_is_refused_during_twenty_rotations(database: TestDatabase, clock: TestClock) -> None:
+async def test_no_good_token_is_refused_during_twenty_rotations(database: TestDatabase) -> None:
     """A relying party reads the JWKS from a slow instance, only when its copy is as old as it may be."""
-    quick, slow = (Instance(database.open(Service.TOKEN), clock) for _ in range(2))
+    quick, slow = (Instance(database.open(Service.TOKEN)) for _ in range(2))
     await quick.keys.start()
     await slow.keys.start()
-    known, read_at = slow.key_set(), clock()
+    known, age = slow.key_set(), timedelta()
     signed_by = set()
     step = MAX_AGE / 3
     for _ in range(20):
@@ -194,23 +200,24 @@ async def test_no_good_token_is_refused_during_twenty_rotations(database: TestDa
         await verifier(quick.database, kids=list(slow.keys.accepted()))
         while await _by_state(quick, "next"):
             await quick.rotation.once()
-            if clock() - read_at >= MAX_AGE:
-                known, read_at = slow.key_set(), clock()
+            if age >= MAX_AGE:
+                known, age = slow.key_set(), timedelta()
             for each in (quick, slow):
                 token = each.sign()
                 jws.deserialize_compact(token, known, algorithms=["ES256"])
                 signed_by.add(each.keys.signing("ES256").kid)
-            clock.advance(step)
+            await quick.passes(step)
+            age += step
             await slow.rotation.once()
             await verifier(quick.database, kids=list(slow.keys.accepted()))
     assert len(signed_by) >= 20
 
 
-async def test_opaque_tokens_outlive_the_rotation_of_their_key(one: Instance, clock: TestClock) -> None:
+async def test_opaque_tokens_outlive_the_rotation_of_their_key(one: Instance) -> None:
     old = one.keys.encryption
     await one.publish("A256GCM")
     await one.rotation.once()
-    clock.advance(MAX_AGE + timedelta(seconds=1))
+    await one.passes(MAX_AGE + timedelta(seconds=1))
     await one.rotation.once()
     assert one.keys.encryption.kid != old.kid
     assert old.header in one.keys.by_enc_header

@@ -272,7 +272,7 @@ async def test_an_instance_that_lags_behind_the_actor_catches_up_before_it_mints
     """Or what the actor's token was made after would end the new one on arrival."""
     app, shop = await pair(site, policy(actor="required"))
     subject, ahead = (await signed_in(site, shop))["access_token"], site.feed.position + 1
-    keys = Keys(site.db(Service.TOKEN), Keyring(json.dumps(derive_service_keys(MASTER, Service.TOKEN))), now=site.clock)
+    keys = Keys(site.db(Service.TOKEN), Keyring(json.dumps(derive_service_keys(MASTER, Service.TOKEN))))
     await keys.start()
     claims = {**await site.claims(await site.machine_token(app)), "rev": ahead}
     acting = compact(keys.signing("ES256"), keys.signing("ES256").access_header, orjson.dumps(claims)).decode()

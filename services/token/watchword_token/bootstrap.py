@@ -41,7 +41,7 @@ async def revoke_keys(database: Database, keyring: Keyring, kids: Iterable[str],
         purposes = {KeyUse.SIG: "signing-keys", KeyUse.ENC: "encryption-keys"}
         table = KeyTable({use: Sealer(keyring.key(purpose), number) for use, purpose in purposes.items()})
         for kid in kids:
-            await table.revoke(session, kid, now=now)
+            await table.revoke(session, kid)
             await bus.revoke(
                 session,
                 claim=Claim.KID,

@@ -4,7 +4,7 @@
       └───────────────────── revoke, in an emergency ────────┴────────────┴──▶ revoked: for ever
 
 Each runs in the caller's transaction and holds the table's lock until that ends, so that of many instances that want
-the same one does it and the others find it done.
+the same one does it and the others find it done. The times are PostgreSQL's: one clock for all instances.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 ALGS: Final[tuple[str, ...]] = (*SIGNING_ALGS, OPAQUE_ALG)
 _LOCK: Final = text("LOCK TABLE token.keys IN SHARE ROW EXCLUSIVE MODE")
+_NOW: Final = text("SELECT clock_timestamp()")
 
 
 class KeyTable:
@@ -37,9 +38,9 @@ class KeyTable:
     def __init__(self, sealers: Mapping[KeyUse, Sealer]) -> None:
         self._sealers = sealers
 
-    async def complete(self, session: Session, *, now: datetime) -> None:
+    async def complete(self, session: Session) -> None:
         """With this transaction there is an active key for each algorithm: the next one where there is one."""
-        rows = await self._locked(session)
+        rows, now = await self._locked(session)
         for alg in ALGS:
             if _in_state(rows, alg, KeyState.ACTIVE):
                 continue
@@ -47,21 +48,21 @@ class KeyTable:
             row = waiting[0] if waiting else await self._make(session, alg, now=now)
             self._activate(session, row, now=now)
 
-    async def publish(self, session: Session, algs: Sequence[str], *, now: datetime) -> list[Key]:
+    async def publish(self, session: Session, algs: Sequence[str]) -> list[Key]:
         """With this transaction each algorithm has a next key, in the JWKS from now on. Appends KeyPublished."""
-        rows = await self._locked(session)
+        rows, now = await self._locked(session)
         found = []
         for alg in algs:
             waiting = _in_state(rows, alg, KeyState.NEXT)
             found.append(waiting[0] if waiting else await self._make(session, alg, now=now))
         return found
 
-    async def revoke(self, session: Session, kid: str, *, now: datetime) -> bool:
+    async def revoke(self, session: Session, kid: str) -> bool:
         """With this transaction the key makes nothing more, and another has taken its place; False when unknown.
 
         The caller writes the ledger entry in the same transaction, and reloads afterwards. Appends KeyRevoked.
         """
-        rows = await self._locked(session)
+        rows, _now = await self._locked(session)
         row = next((row for row in rows if row.kid == kid), None)
         if row is None:
             return False
@@ -70,16 +71,16 @@ class KeyTable:
             if row.use == KeyUse.SIG:
                 session.emit(KeyRevoked(id=row.kid, version=row.version, alg=row.alg))
             await session.flush()
-            await self.complete(session, now=now)
+            await self.complete(session)
         return True
 
-    async def advance(self, session: Session, *, now: datetime, max_age: timedelta, lifetime: timedelta) -> None:
+    async def advance(self, session: Session, *, max_age: timedelta, lifetime: timedelta) -> None:
         """With this transaction every key stands where it should by now.
 
         max_age: how long others may keep the JWKS.  lifetime: how long a key makes tokens; its successor is published
         early enough to take over then.  Appends KeyPublished, KeyRotated and KeyRetired.
         """
-        rows = await self._locked(session)
+        rows, now = await self._locked(session)
         for alg in ALGS:
             active = _in_state(rows, alg, KeyState.ACTIVE)
             waiting = _in_state(rows, alg, KeyState.NEXT)
@@ -144,11 +145,13 @@ class KeyTable:
         log.info("key.created", kid=kid, alg=alg)
         return row
 
-    async def _locked(self, session: Session) -> list[Key]:
-        """All rows, oldest first; who else wants to change them waits for the end of this transaction."""
-        await (await session.connection()).execute(_LOCK)
+    async def _locked(self, session: Session) -> tuple[list[Key], datetime]:
+        """All rows, oldest first, and the time; who else wants to change them waits for this transaction's end."""
+        connection = await session.connection()
+        await connection.execute(_LOCK)
+        now = (await connection.execute(_NOW)).scalar_one()
         statement = select(Key).order_by(col(Key.created_at), col(Key.kid)).execution_options(populate_existing=True)
-        return list(await session.exec(statement))
+        return list(await session.exec(statement)), now
 
 
 def is_due(row: Key, *, now: datetime, max_age: timedelta, lifetime: timedelta) -> bool:

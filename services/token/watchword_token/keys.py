@@ -20,7 +20,6 @@ from sqlmodel import col, select
 
 from watchword_database import Database, bus, transaction
 from watchword_events.names import KeyId
-from watchword_runtime.clock import Clock
 from watchword_runtime.keyring import Keyring, Sealer
 from watchword_token.encoding import b64url
 from watchword_token.key_material import OPAQUE_ALG, SIGNING_ALGS, Alg, IsGenuine, Sign, operations_of
@@ -85,10 +84,9 @@ class EncryptionKey:
 class Keys:
     """The keys of this installation as this instance has loaded them."""
 
-    def __init__(self, database: Database, keyring: Keyring, *, now: Clock) -> None:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
         self._keyring = keyring
-        self._now = now
         self._table: KeyTable | None = None
         self._sealers: dict[KeyUse, Sealer] = {}
         self._process_id = 0
@@ -146,7 +144,7 @@ class Keys:
         }
         self._table = KeyTable(self._sealers)
         async with transaction(self._database) as session:
-            await self._table.complete(session, now=self._now())
+            await self._table.complete(session)
         await self.reload()
         self.loaded.set()
 

@@ -132,7 +132,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     pages = Pages(["watchword_web"], settings, speaks=["watchword_token"])
     branding = follow_branding(backbone, BrandingCopy, pages)
     decisions = backbone.runs(DecisionLog(database, keyring.key(DECISION_KEY)))
-    keys = Keys(database, keyring, now=now)
+    keys = Keys(database, keyring)
     loading = Once(keys.start, failure="keys.not_loaded", patience_s=_START_S)
     backbone.awaits("keys", backbone.runs(loading))
     feed.kids = keys.accepted
@@ -166,7 +166,6 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         Rotation(
             database,
             keys,
-            now=now,
             max_age=timedelta(seconds=settings.token_jwks_max_age_s),
             lifetime=timedelta(seconds=settings.token_key_lifetime_s),
         )

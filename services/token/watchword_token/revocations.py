@@ -78,7 +78,7 @@ async def revoke_by_hand(session: Session, new: NewRevocation, *, revoking: Revo
         )
         if ended is not None:
             return ended
-    if new.claim is Claim.KID and not await keys.table.revoke(session, value, now=now):
+    if new.claim is Claim.KID and not await keys.table.revoke(session, value):
         raise UnknownKey(value)
     kept = FOR_EVER if new.claim is Claim.KID else LONGEST_GRANT
     entry_id = await bus.revoke(

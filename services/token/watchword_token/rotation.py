@@ -3,13 +3,12 @@
 Which of them does it is decided by the table's lock. Other instances hear of it on NATS, or see it here.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from watchword_database import Database, transaction
-from watchword_runtime.clock import Clock
 from watchword_runtime.rounds import Rounds
 from watchword_token.key_table import is_due
 from watchword_token.keys import Keys
@@ -19,6 +18,7 @@ log = structlog.get_logger()
 
 EVERY_S: Final = 1.0
 _ROWS: Final = "SELECT kid, version, state, confirmed_at, activated_at, retire_at FROM token.keys"
+_NOW: Final = "SELECT clock_timestamp()"
 
 
 class Rotation(Rounds):
@@ -29,7 +29,6 @@ class Rotation(Rounds):
         database: Database,
         keys: Keys,
         *,
-        now: Clock,
         max_age: timedelta,
         lifetime: timedelta,
     ) -> None:
@@ -37,16 +36,16 @@ class Rotation(Rounds):
         super().__init__(every_s=EVERY_S, failure="rotation.waits")
         self._database = database
         self._keys = keys
-        self._now = now
         self.max_age = max_age
         self.lifetime = lifetime
 
     async def once(self) -> None:
         """What is due is done, and what stands in the table is loaded."""
         rows = await self._rows()
-        if any(self._may_change(row) for row in rows):
+        now = await (await self._database.raw_pool()).fetchval(_NOW)
+        if any(self._may_change(row, now) for row in rows):
             async with transaction(self._database) as session:
-                await self._keys.table.advance(session, now=self._now(), max_age=self.max_age, lifetime=self.lifetime)
+                await self._keys.table.advance(session, max_age=self.max_age, lifetime=self.lifetime)
             rows = await self._rows()
         if {row.kid: row.version for row in rows} != self._keys.versions:
             await self._keys.reload()
@@ -55,8 +54,7 @@ class Rotation(Rounds):
         """What the table says of every key, without the key itself."""
         return [Key(**row) for row in await (await self._database.raw_pool()).fetch(_ROWS)]
 
-    def _may_change(self, row: Key) -> bool:
-        now = self._now()
+    def _may_change(self, row: Key, now: datetime) -> bool:
         match row.state:
             case KeyState.NEXT:
                 return row.confirmed_at is None or row.confirmed_at + self.max_age <= now

@@ -90,20 +90,17 @@ def key_router(parts: Parts) -> APIRouter:
 
         With `revoke` they have taken over already, and the old ones are dead before this answers.
         """
-        now = parts.now()
         entries: list[int] = []
         async with transaction(parts.database) as session:
             if body.revoke:
                 for old in await _active(session, body.algs):
-                    entries.append(await _revoke(session, old))
+                    entries.append(await _revoke(session, NewRevocation(claim=Claim.KID, value=old.kid)))
                 if body.sessions:
                     everything = NewRevocation(claim=Claim.ALL, value=None)
-                    entries.append(
-                        await revoke_by_hand(session, everything, revoking=parts.revoking, keys=parts.keys, now=now)
-                    )
+                    entries.append(await _revoke(session, everything))
                 rows = await _active(session, body.algs)
             else:
-                rows = await parts.keys.table.publish(session, body.algs, now=now)
+                rows = await parts.keys.table.publish(session, body.algs)
             views = [await view(session, row) for row in rows]
         await parts.keys.reload()
         await ending.finish(entries)
@@ -120,15 +117,14 @@ def key_router(parts: Parts) -> APIRouter:
                 raise _no_key()
             if row.state == KeyState.REVOKED:
                 raise Problem(409, "Already revoked", "This key was revoked before; that is for ever.")
-            entry_id = await _revoke(session, row)
+            entry_id = await _revoke(session, NewRevocation(claim=Claim.KID, value=kid))
             shown = await view(session, row)
         await parts.keys.reload()
         await ending.finish([entry_id])
         log.warning("key.revoked_by_hand", kid=kid, **actor(caller))
         return shown
 
-    async def _revoke(session: Session, row: Key) -> int:
-        new = NewRevocation(claim=Claim.KID, value=row.kid)
+    async def _revoke(session: Session, new: NewRevocation) -> int:
         return await revoke_by_hand(session, new, revoking=parts.revoking, keys=parts.keys, now=parts.now())
 
     return router
