@@ -1,6 +1,7 @@
 """A resource server with the verifier, against the running platform: over NATS, with opaque tokens, and while stale."""
 
 import asyncio
+import secrets
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -15,6 +16,7 @@ from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party
 from watchword_verifier import Claims, ClientCredentials, HttpFeed, NatsFeed, Reason, TokenRefused, Verifier, WhenStale
 from watchword_verifier.fastapi import require
+from watchword_verifier.pace import Pace
 
 AUDIENCE: Final = "https://orders.example"
 NEVER_FRESH: Final = timedelta(microseconds=1)
@@ -77,6 +79,22 @@ async def test_a_program_on_nats_obeys_a_revocation(platform: Platform, shop: Pa
         assert await refused(verifier, other) is None
         await asyncio.sleep(1.5)
         assert verifier.is_fresh
+
+
+@pytest.mark.parametrize("over_nats", [True, False], ids=["NATS", "HTTP"])
+async def test_who_waits_for_all_asks_for_receipts(
+    platform: Platform, api: Api, feed: HttpFeed, monkeypatch: pytest.MonkeyPatch, over_nats: bool
+) -> None:
+    """Receipts are seldom while much is revoked: here no verifier would send another in this minute by itself."""
+    monkeypatch.setattr(Pace, "reported", lambda pace, *, news: setattr(pace, "pause_s", 60.0))
+    seed = platform.site.installation.seeds[Service.ADMIN]
+    nats = NatsFeed(platform.nats.url, feed, seed=seed, inbox_prefix="_INBOX_admin")
+    bound = timedelta(seconds=30)
+    async with Verifier(platform.issuer, AUDIENCE, feed=nats if over_nats else feed, staleness_bound=bound):
+        for name in ("ann", "bob"):
+            body = {"claim": "sub", "value": name}
+            answer = await api.call("POST", "/revocations", body, wait="all", timeout_s="15")
+            assert answer.status_code == 201, answer.text
 
 
 async def test_an_opaque_token_is_accepted_until_it_is_revoked(
@@ -142,7 +160,8 @@ async def test_a_token_for_another_service_is_refused(
 async def test_a_revoking_call_waits_for_the_verifier(
     platform: Platform, api: Api, shop: Party, feed: HttpFeed
 ) -> None:
-    async with Verifier(platform.issuer, AUDIENCE, feed=feed, name="orders") as verifier:
+    name = f"orders-{secrets.token_hex(4)}"
+    async with Verifier(platform.issuer, AUDIENCE, feed=feed, name=name) as verifier:
         token = await new_token(shop)
         await verifier.verify(token)
         answer = await api.call("POST", "/revocations?wait=all", {"claim": "client_id", "value": shop.client_id})
@@ -152,9 +171,9 @@ async def test_a_revoking_call_waits_for_the_verifier(
         assert entry["complete"]
         kinds = {receipt["kind"] for receipt in entry["applied"]}
         assert kinds == {"service", "verifier"}
-        assert any(receipt["name"].endswith(":orders") for receipt in entry["applied"])
+        assert any(receipt["name"].endswith(f":{name}") for receipt in entry["applied"])
         listed = (await api.call("GET", "/verifiers")).json()["items"]
-        (mine,) = [each for each in listed if each["name"].endswith(":orders")]
+        (mine,) = [each for each in listed if each["name"].endswith(f":{name}")]
         assert (mine["audience"], mine["policy"], mine["is_registered"]) == (AUDIENCE, "introspect", False)
     # It has said good-bye: nobody waits for it any more.
     gone = (await api.call("GET", f"/verifiers/{mine['id']}")).json()

@@ -14,7 +14,15 @@ from watchword.grants import SLOTS, Grant
 from watchword.installation import NatsUser, Operator
 from watchword_events.catalogue import CATALOGUE, durables
 from watchword_events.names import Service
-from watchword_events.teams import EVENTS_API, FEED_SUBJECT, KEY_SUBJECT, ack_subject, api_calls, copied_subjects
+from watchword_events.teams import (
+    EVENTS_API,
+    FEED_SUBJECT,
+    KEY_SUBJECT,
+    RECEIPTS_SUBJECT,
+    ack_subject,
+    api_calls,
+    copied_subjects,
+)
 
 FEED_STREAM = "FEED"
 
@@ -104,7 +112,7 @@ def _reader(grant: Grant) -> str:
     publish = [*(f"{EVENTS_API}.{call}" for call in calls.values()), ack_subject(grant.name)]
     subscribe = ["_INBOX.>", *grant.subjects]
     if grant.feed:
-        subscribe += [FEED_SUBJECT, KEY_SUBJECT]
+        subscribe += [FEED_SUBJECT, KEY_SUBJECT, RECEIPTS_SUBJECT]
     return (
         f"{{ nkey: {grant.public_key}, permissions: {{ publish: {{ allow: {_list(publish)} }}, "
         f"subscribe: {{ allow: {_list(list(dict.fromkeys(subscribe)))} }} }} }}"
@@ -121,7 +129,7 @@ def _exports() -> list[str]:
 
 def _heard() -> list[str]:
     """By entity: nats-server counts a broad subscription once for each of these, and one beyond its limit is deaf."""
-    return [*(subject for _, subject in copied_subjects()), FEED_SUBJECT]
+    return [*(subject for _, subject in copied_subjects()), FEED_SUBJECT, RECEIPTS_SUBJECT]
 
 
 def _imports() -> list[str]:

@@ -12,6 +12,7 @@ from watchword_events.teams import (
     EVENTS_KEPT_DAYS,
     EVENTS_STREAM,
     FEED_SUBJECT,
+    RECEIPTS_SUBJECT,
     ack_subject,
     api_calls,
 )
@@ -84,7 +85,7 @@ def _reader() -> dict[str, JsonValue]:
     return {
         "description": "Listens to public channels, and reads them again from a stream of copies. Publishes nothing.",
         "subscribe": [ALL_EVENTS, "_INBOX.>"],
-        "subscribe-with-feed": [FEED_SUBJECT],
+        "subscribe-with-feed": [FEED_SUBJECT, RECEIPTS_SUBJECT],
         "stream": EVENTS_STREAM,
         "domain": EVENTS_DOMAIN,
         "consumer": "{name}",

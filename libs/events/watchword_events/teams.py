@@ -15,6 +15,8 @@ EVENTS_DOMAIN: Final = "events"
 EVENTS_API: Final = f"$JS.{EVENTS_DOMAIN}.API"
 ALL_EVENTS: Final = "auth.>"
 FEED_SUBJECT: Final = "feed.revocation"
+# Somebody waits for receipts: whoever follows the feed says now how far it is.
+RECEIPTS_SUBJECT: Final = "sys.hint.receipts"
 # What a verifier with a feed over NATS listens to beside it.
 KEY_SUBJECT: Final = "auth.token.key.*"
 EVENTS_KEPT_DAYS: Final = 7

@@ -10,7 +10,6 @@ server that lagged. Nothing is live then until `watchword restore` has begun a n
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,10 +25,12 @@ from watchword_database.outages import note_interruption
 from watchword_database.tasks import end
 from watchword_events.names import Position, epoch_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
+from watchword_events.teams import RECEIPTS_SUBJECT
 from watchword_runtime.broker import Broker
 from watchword_runtime.clock import Clock, utc_now
 from watchword_runtime.ledger import ALL, HEAD, NEWS, entry_of
 from watchword_runtime.reports import Reports
+from watchword_verifier.clock import elapsed
 from watchword_verifier.revocations import RevocationSet
 
 log = structlog.get_logger()
@@ -85,7 +86,7 @@ class Feed:
         self._read = 0  # the position up to which the table itself was read
         self._read_last: _Identity | None = None  # of the entry there, if it is known
         self._rolled_back = False
-        self._fresh_until = float("-inf")
+        self._known_at = float("-inf")  # when the reading of what is known began
         self._heard: dict[int, int] = {}  # id by position of what was applied from NATS and not yet read
         self._announced: dict[int, _Announced] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
@@ -100,6 +101,7 @@ class Feed:
             instance or new_id(), name or database.service.value, bound_s=STALE_S, due=self._stirred.set
         )
         broker.listen(SUBJECT, self._on_heard)
+        broker.listen(RECEIPTS_SUBJECT, lambda _data: self._reports.asked())
         broker.on_connected(self._look)
 
     @property
@@ -127,7 +129,12 @@ class Feed:
     @property
     def ready(self) -> bool:
         """True when the table was loaded and is being followed."""
-        return self._loaded.is_set() and time.monotonic() <= self._fresh_until and self._set.stale_reason is None
+        return self._loaded.is_set() and self._is_fresh and self._set.stale_reason is None
+
+    @property
+    def _is_fresh(self) -> bool:
+        """Who was not heard is not waited for, so it must not decide either."""
+        return elapsed() <= min(self._known_at, self._reports.taken_at) + STALE_S
 
     def require(self) -> None:
         """Nothing is decided by an instance that cannot know what was revoked. Raises FeedAway (503)."""
@@ -139,9 +146,7 @@ class Feed:
 
         A claim that is missing is not matched; without `rev` any cut that matches kills. False while not ready.
         """
-        return (
-            time.monotonic() <= self._fresh_until and self._set.stale_reason is None and self._set.is_live(claims, kid)
-        )
+        return self._is_fresh and self._set.stale_reason is None and self._set.is_live(claims, kid)
 
     def is_revoked(self, claims: Mapping[str, object], kid: str | None = None) -> bool:
         """The opposite of is_live, for answers that say why. Raises FeedAway: nobody is revoked while nobody knows."""
@@ -199,7 +204,7 @@ class Feed:
     async def stop(self) -> None:
         """The feed is no longer followed; nothing is live, and nobody waits for this instance."""
         self._leaving.set()
-        self._fresh_until = float("-inf")
+        self._known_at = float("-inf")
         self._stirred.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_STOP_S)
@@ -250,14 +255,14 @@ class Feed:
     def _announce(self, entry_id: int, claim: str, value: str) -> None:
         if entry_id not in self._announced:
             self._set.pend(claim, value, entry_id)
-            self._announced[entry_id] = _Announced(claim, value, time.monotonic())
+            self._announced[entry_id] = _Announced(claim, value, elapsed())
 
     def _forget_announced(self, still_there: frozenset[int]) -> None:
         """What was announced and neither stands in the table nor was applied has been rolled back."""
-        before = time.monotonic() - _ROLLED_BACK_S
+        before = elapsed() - _ROLLED_BACK_S
         for entry_id, announced in list(self._announced.items()):
             if entry_id in still_there:
-                announced.since = time.monotonic()
+                announced.since = elapsed()
             elif announced.since < before:
                 self._set.unpend(announced.claim, announced.value, entry_id)
                 del self._announced[entry_id]
@@ -281,7 +286,7 @@ class Feed:
                 try:
                     self._looking = True
                     while not self._leaving.is_set():
-                        if time.monotonic() > self._fresh_until:
+                        if not self._is_fresh:
                             # Who waits for all must know of an instance before it begins to accept anything.
                             await self._reports.send(connection, self.position)
                         if self._looking or self._wait_s <= 0:
@@ -307,7 +312,7 @@ class Feed:
             interval = POLL_WHILE_SETTLING_S
         else:
             interval = POLL_S if self._broker.connected else POLL_WITHOUT_NATS_S
-        return max(0.0, self._read_at + interval - time.monotonic())
+        return max(0.0, self._read_at + interval - elapsed())
 
     async def _wait(self) -> None:
         try:
@@ -321,16 +326,17 @@ class Feed:
     async def _read_news(self, connection: asyncpg.Connection) -> None:
         """Everything that was committed before the call has been applied."""
         self._looking = False
-        started = time.monotonic()
+        started = elapsed()
         if self._reload:
             await self._load(connection)
         elif not await self._catch_up(connection):
             self._reload = True
             await self._load(connection)
-        self._read_at = time.monotonic()
+        self._read_at = elapsed()
+        if self._known_at > float("-inf") and not self._is_fresh:
+            log.warning("feed.was_stale", read_s_ago=round(started - self._known_at, 1))
         if not self._leaving.is_set():
-            # Who was not heard is not waited for, so it must not decide either.
-            self._fresh_until = min(started, self._reports.taken_at) + STALE_S
+            self._known_at = started
         self._set.drop_expired(self._now())
         if self._set.stale_reason is not None and self._set.stale_reason != self._said:
             self._said = self._set.stale_reason

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from watchword_database import Database, followers, transaction
 from watchword_database.engine import Session
 from watchword_database.followers import Applied, Follower
+from watchword_events.teams import RECEIPTS_SUBJECT
 from watchword_runtime.feed import Feed
 
 log = structlog.get_logger()
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 DEFAULT_S: Final = 10.0
 LONGEST_S: Final = 60.0
 _LOOK_AGAIN_S: Final = 0.02
+_ASK_AGAIN_S: Final = 0.2  # everybody is asked to say how far they are
 _POSITIONS: Final = text("SELECT position FROM bus.revocations WHERE id = ANY(:ids)")
 
 
@@ -74,7 +76,11 @@ async def until_all(database: Database, entry_ids: Iterable[int], timeout_s: flo
     """
     ids = list(entry_ids)
     deadline = time.monotonic() + timeout_s
+    ask_at = float("-inf")
     while True:
+        if time.monotonic() >= ask_at:
+            database.hint(RECEIPTS_SUBJECT)
+            ask_at = time.monotonic() + _ASK_AGAIN_S
         async with transaction(database) as session:
             rows = (await (await session.connection()).execute(_POSITIONS, {"ids": ids})).scalars().all()
             # An entry that is there no more was forgotten: nothing can match it.

@@ -1,7 +1,6 @@
 """What an instance tells the others of itself: how far it has applied the ledger. Written behind, never waited for."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -9,6 +8,7 @@ import asyncpg
 import structlog
 
 from watchword_database import followers
+from watchword_verifier.clock import elapsed
 from watchword_verifier.pace import Pace
 
 log = structlog.get_logger()
@@ -32,8 +32,16 @@ class Reports:
     def soon(self) -> None:
         """What changed is reported before long."""
         if self._planned is None:
-            wait_s = max(0.0, self._sent_at + self._pace.pause_s - time.monotonic())
+            wait_s = max(0.0, self._sent_at + self._pace.pause_s - elapsed())
             self._planned = asyncio.get_running_loop().call_later(wait_s, self._want)
+
+    def asked(self) -> None:
+        """Somebody waits for the report."""
+        self._pace.asked()
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+        self.soon()
 
     def _want(self) -> None:
         self._planned = None
@@ -43,7 +51,7 @@ class Reports:
     @property
     def wait_s(self) -> float:
         """How long from now until a report is due in any case."""
-        return max(0.0, self._sent_at + EVERY_S - time.monotonic())
+        return max(0.0, self._sent_at + EVERY_S - elapsed())
 
     async def send_if_due(self, connection: "asyncpg.Connection", position: int) -> None:
         """What has not been reported is, if it is time. A failure is logged and tried again a second later."""
@@ -54,7 +62,7 @@ class Reports:
         """This instance is there, and stands at the position. A failure is logged and tried again a second later."""
         self._pace.reported(news=self._wanted)
         self._wanted = False
-        self._sent_at = time.monotonic()
+        self._sent_at = elapsed()
         kids = tuple(self.kids())
         said = followers.Report(
             self._instance, "service", self._name, position, self._bound_s, policy="refuse", kids=kids or None

@@ -29,6 +29,7 @@ _MAX_EVENT_BYTES: Final = 64 * 1024
 _AGAIN_S: Final = (0.1, 3.0)
 FEED_SUBJECT: Final = "feed.revocation"
 KEY_SUBJECT: Final = "auth.token.key.*"
+RECEIPTS_SUBJECT: Final = "sys.hint.receipts"
 
 Bearer = Callable[[], Awaitable[str]]
 
@@ -88,6 +89,8 @@ class HttpFeed:
                             follower.received(data.encode(), from_issuer=True)
                         elif event == "position":
                             follower.heard(_position(orjson.loads(data)))
+                        elif event == "receipt":
+                            follower.asked()
             except (IssuerUnavailable, orjson.JSONDecodeError) as error:
                 log.info("revocation_feed.stream_lost", error=str(error))
             follower.look()
@@ -171,7 +174,7 @@ class NatsFeed:
         inbox_prefix: str = "_INBOX",
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """seed: of the nkey user that may read `feed.revocation` and, to learn of keys early, `auth.token.key.*`.
+        """seed: of the nkey user that may read what a grant with `--feed` allows.
 
         servers: `nats://` or `tls://` URLs.
         """
@@ -216,6 +219,9 @@ class NatsFeed:
         async def on_key(message: "Msg") -> None:
             follower.on_key()
 
+        async def on_asked(message: "Msg") -> None:
+            follower.asked()
+
         async def on_lost() -> None:
             lost.set()
 
@@ -245,6 +251,7 @@ class NatsFeed:
                 )
                 await client.subscribe(FEED_SUBJECT, cb=on_entry)
                 await client.subscribe(KEY_SUBJECT, cb=on_key)
+                await client.subscribe(RECEIPTS_SUBJECT, cb=on_asked)
                 await client.flush(2)
             except (NatsError, OSError, TimeoutError) as error:
                 log.info("revocation_feed.nats_unavailable", error=type(error).__name__)

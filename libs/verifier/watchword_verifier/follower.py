@@ -18,7 +18,7 @@ import structlog
 from watchword_events.names import Position, epoch_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_verifier.client import IssuerUnavailable
-from watchword_verifier.pace import Pace
+from watchword_verifier.pace import SOON_S, Pace
 from watchword_verifier.revocations import RevocationSet
 
 log = structlog.get_logger()
@@ -102,6 +102,8 @@ class Follower:
         self._confirmed_at = float("-inf")  # when what came over NATS was last asked for at the issuer
         self._wanted = asyncio.Event()
         self._stirred = asyncio.Event()
+        self._is_asked = asyncio.Event()
+        self._pace = Pace()
         self._was_fresh = False
 
     @property
@@ -150,6 +152,12 @@ class Follower:
     def report_soon(self) -> None:
         """Something was applied or learned: the issuer is told before long."""
         self._stirred.set()
+
+    def asked(self) -> None:
+        """Somebody waits for our receipt: the issuer is told now."""
+        self._pace.asked()
+        self._stirred.set()
+        self._is_asked.set()
 
     def _apply(self, entry: RevocationEntry) -> None:
         self.revoked.apply(entry)
@@ -261,9 +269,9 @@ class Follower:
 
         It is dated by our own clock at the moment of asking, less its stated age.
         """
-        pace = Pace()
         while True:
-            pace.reported(news=self._stirred.is_set())
+            self._is_asked.clear()
+            self._pace.reported(news=self._stirred.is_set())
             self._stirred.clear()
             if self.loaded.is_set():
                 asked = self._elapsed()
@@ -271,16 +279,15 @@ class Follower:
                     newest = await self._exchange()
                 except IssuerUnavailable as error:
                     log.debug("revocation_feed.unanswered", error=str(error))
-                    await asyncio.sleep(ASK_EVERY_S - pace.pause_s)
+                    await asyncio.sleep(ASK_EVERY_S - self._pace.pause_s)
                 else:
                     self._answered(newest, asked)
                     self._on_jwks(newest.jwks)
             self.revoked.drop_expired(_date(self._now() - self._leeway_s - _RESERVE_S))
             self._report()
-            await asyncio.sleep(pace.pause_s)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ASK_EVERY_S):
-                    await self._stirred.wait()
+            await asyncio.sleep(SOON_S)
+            await _woken(self._is_asked, self._pace.pause_s - SOON_S)
+            await _woken(self._stirred, ASK_EVERY_S)
 
     def _answered(self, newest: Newest, asked: float) -> None:
         applied = self.revoked.position
@@ -322,6 +329,13 @@ class Follower:
             self._was_fresh = not self._was_fresh
             event = "revocation_feed.fresh" if self._was_fresh else "revocation_feed.stale"
             log.warning(event, position=self.revoked.position, reason=self.revoked.stale_reason)
+
+
+async def _woken(event: asyncio.Event, within_s: float) -> None:
+    """Somebody has set the event, or the time is over."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
 
 
 def _read(raw: Mapping[str, object], into: RevocationSet) -> RevocationEntry | None:

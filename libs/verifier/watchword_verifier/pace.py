@@ -3,19 +3,23 @@
 from typing import Final
 
 SOON_S: Final = 0.02  # what is applied within this time is one report
-LATEST_S: Final = 0.1
+LATEST_S: Final = 1.0
 
 
 class Pace:
     """The pause before the next report.
 
-    Twenty milliseconds at first, so that whoever waits for one revocation knows soon; longer from report to report
-    while revocations keep coming, because each says more than the one before.
+    Twenty milliseconds at first, so that one revocation is soon known to be everywhere; longer from report to report
+    while revocations keep coming, because each says more than the one before. Who waits for one of them asks.
     """
 
     __slots__ = ("pause_s",)
 
     def __init__(self) -> None:
+        self.pause_s = SOON_S
+
+    def asked(self) -> None:
+        """Somebody waits for reports: the next ones are soon again."""
         self.pause_s = SOON_S
 
     def reported(self, *, news: bool) -> None:

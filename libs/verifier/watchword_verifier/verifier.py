@@ -12,6 +12,7 @@ import structlog
 
 from watchword_events.names import Position
 from watchword_verifier.client import IssuerUnavailable
+from watchword_verifier.clock import elapsed
 from watchword_verifier.feeds import HttpFeed, NatsFeed
 from watchword_verifier.follower import Follower
 from watchword_verifier.keys import KeyCache, VerificationKey
@@ -58,12 +59,6 @@ class _Answered(NamedTuple):
     payload: Mapping[str, object]
     kid: str | None
     good_until_s: float
-
-
-def elapsed() -> float:
-    """Seconds on a clock that only goes forward and, where the system has one, also while it sleeps."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 class Verifier:

@@ -12,6 +12,7 @@ import structlog
 from watchword_database import Database
 from watchword_database.outages import note_interruption
 from watchword_database.tasks import end, woken
+from watchword_events.teams import RECEIPTS_SUBJECT
 from watchword_runtime.broker import Broker
 from watchword_runtime.feed import SUBJECT
 from watchword_token.ledger import ENTRY_COLUMNS
@@ -52,9 +53,20 @@ class FeedApi:
         self._head = 0
         self._recent: list[tuple[int, bytes]] = []
         self._streams = 0
+        self._asked = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         broker.listen(SUBJECT, lambda _data: self._wake.set())
+        broker.listen(RECEIPTS_SUBJECT, self._on_asked)
+
+    def _on_asked(self, _data: bytes) -> None:
+        self._asked += 1
+        self._stir()
+
+    def _stir(self) -> None:
+        """Every stream has something to say."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     async def snapshot(self, now: datetime) -> AsyncIterator[bytes]:
         """Everything that is revoked, as of one position, as the pieces of a JSON document.
@@ -104,11 +116,12 @@ class FeedApi:
     async def stream(self, after: int) -> AsyncIterator[bytes]:
         """Server-sent events from behind a position: each entry as `revocation`, and `position` once a second.
 
+        `receipt` when somebody waits for the receiver's.
         Spec: HTML Living Standard 9.2.
         """
         self._streams += 1
         self._wake.set()
-        position = after
+        position, asked = after, self._asked
         try:
             while True:
                 news = self._news
@@ -117,6 +130,9 @@ class FeedApi:
                         yield b"id: %d\nevent: revocation\ndata: %b\n\n" % (at, entry)
                         position = at
                 yield b'event: position\ndata: {"position":%d}\n\n' % max(position, self._head)
+                if asked != self._asked:
+                    asked = self._asked
+                    yield b"event: receipt\ndata: {}\n\n"
                 await woken(news, TICK_S)
         finally:
             self._streams -= 1
@@ -156,8 +172,7 @@ class FeedApi:
             self._recent = [*self._recent, *((row["position"], _dump(row)) for row in rows)][-_REMEMBERED:]
             self._head = rows[-1]["position"]
         self._head = self._head or newest
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        self._stir()
 
 
 def _dump(row: asyncpg.Record) -> bytes:

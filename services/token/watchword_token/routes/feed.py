@@ -50,6 +50,7 @@ def feed_router(parts: Parts) -> APIRouter:
     async def stream_revocations(request: Request, caller: reader, after: After = None) -> StreamingResponse:
         """Server-sent events from behind a position: `revocation` with an entry, `position` at least once a second.
 
+        `receipt`, without members, when somebody waits for a receipt of the client's: it sends one now.
         A client that reconnects says in `Last-Event-ID` where it was. The stream ends with its credential.
         """
         position = _resumed(request, after)
