@@ -27,7 +27,7 @@ PAGES = [
     "/admin/applications/watchword-console/delete",
     "/admin/roles/owner",
 ]
-WITH_SCRIPTS = {"/admin/events"}
+WITH_SCRIPTS = {"/admin/events", "/admin/providers/new", "/admin/users/new", "/admin/webhooks/new"}
 _PARAMETER = re.compile(r"\{\w+\}")
 ALL_PAGES = [_PARAMETER.sub("1", path) for path in routes.GET]
 DEEDS = [_PARAMETER.sub("1", path) for path in routes.POST]

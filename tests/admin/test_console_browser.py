@@ -71,6 +71,21 @@ async def test_every_page_fits_a_small_screen_and_breaks_no_policy(
     assert complaints == []
 
 
+async def test_secrets_are_shown_to_whoever_types_them(chromium: Browser, platform: Platform) -> None:
+    page, complaints = await at_the_console(chromium, platform)
+    forms = {
+        "users/new": "password",
+        "webhooks/new": "secret",
+        "providers/new?preset=entra": "client_secret",
+    }
+    for path, name in forms.items():
+        await page.goto(f"{platform.issuer}/admin/{path}")
+        assert await page.get_attribute(f"#{name}", "type") == "password", path
+        await page.click(f"#show-{name}")
+        assert await page.get_attribute(f"#{name}", "type") == "text", path
+    assert complaints == []
+
+
 async def test_events_arrive_while_one_looks(chromium: Browser, platform: Platform, api: Api) -> None:
     page, complaints = await at_the_console(chromium, platform)
     await page.goto(f"{platform.issuer}/admin/events")

@@ -341,6 +341,63 @@ async def test_who_wants_less_motion_sees_none(chromium: Browser, scene: Scene) 
         assert await page.eval_on_selector("#sign-in", moved) == "none"
 
 
+async def test_password_is_shown_to_whoever_types_it(chromium: Browser, scene: Scene) -> None:
+    """By the keyboard, too. The form is not sent by it, and what is sent is a password to the browser."""
+    async with tab(chromium) as (_, page, said):
+        await page.goto(scene.url())
+        before = page.url
+        await page.fill("#username", scene.username)
+        await page.fill("#password", PASSWORD)
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.id") == "show-password"
+        for key, shown in (("Space", True), ("Enter", False), ("Space", True)):
+            await page.keyboard.press(key)
+            assert await page.get_attribute("#password", "type") == ("text" if shown else "password")
+            assert await page.get_by_role("button", name="Show: Password", pressed=shown).count() == 1
+        assert page.url == before
+        assert await page.input_value("#password") == PASSWORD
+        await page.evaluate(
+            "addEventListener('submit', (e) => sessionStorage.setItem('sent', e.target.elements.password.type))"
+        )
+        await page.click("#sign-in")
+        await page.wait_for_selector("#allow")
+        assert await page.evaluate("sessionStorage.getItem('sent')") == "password"
+        assert said == []
+
+
+async def test_password_field_without_javascript_is_just_a_field(chromium: Browser, scene: Scene) -> None:
+    async with tab(chromium, scripts=False) as (_, page, said):
+        await page.goto(scene.url())
+        assert await page.locator("#show-password").is_hidden()
+        name, password = [await page.locator(each).bounding_box() for each in ("#username", "#password")]
+        assert name is not None
+        assert password is not None
+        assert name["width"] == password["width"]
+        assert said == []
+
+
+async def test_nothing_moves_when_passwords_can_be_shown(chromium: Browser, scene: Scene) -> None:
+    async with tab(chromium) as (context, page, _):
+        await page.goto(scene.url())
+        ready = await page.locator("#password").bounding_box()
+        await context.route("**/show.js", lambda route: route.abort())
+        await page.reload()
+        assert not await page.is_visible("#show-password")
+        assert await page.locator("#password").bounding_box() == ready
+
+
+async def test_new_passwords_can_be_shown_at_the_account(chromium: Browser, scene: Scene) -> None:
+    context = await chromium.new_context(locale="de-DE")
+    page = await context.new_page()
+    await page.goto(f"{scene.platform.issuer}/login?return_to=/account")
+    await sign_in(page, scene)
+    await page.click("#change-password")
+    for name, label in (("new_password", "Neues Passwort"), ("repeated", "Dasselbe noch einmal")):
+        await page.get_by_role("button", name=f"Anzeigen: {label}", pressed=False).click()
+        assert await page.get_attribute(f"#{name}", "type") == "text"
+    await context.close()
+
+
 async def test_sign_in_page_without_a_passkey_api_has_no_button_for_it(chromium: Browser, scene: Scene) -> None:
     async with tab(chromium, scripts=False) as (_, page, said):
         await page.goto(scene.url())

@@ -99,6 +99,20 @@ async def test_nothing_needs_javascript(chromium: Browser, site: Site) -> None:
         assert said == []
 
 
+async def test_whoever_is_invited_can_see_the_password_that_they_choose(chromium: Browser, site: Site) -> None:
+    api, name = site.platform.api(), f"ada-{secrets.token_hex(4)}"
+    person = await api.create("/users", username=name, email=f"{name}@demo.test")
+    async with tab(chromium) as (_, page, said):
+        await page.goto(str((await api.create("/invitations", user_id=person["id"]))["link"]))
+        for each in ("new_password", "repeated"):
+            await page.click(f"#show-{each}")
+            assert await page.get_attribute(f"#{each}", "type") == "text"
+        await choose(page, "short", "short")
+        await page.wait_for_selector("[aria-invalid]")
+        assert await page.get_attribute("#new_password", "type") == "password"
+        assert said == []
+
+
 async def story(page: Page, site: Site, seen: Look) -> None:
     """Somebody is invited, forgets the password, sets up a second factor, and puts the account in order."""
     api, name = site.platform.api(), f"ada-{secrets.token_hex(4)}"

@@ -271,6 +271,7 @@ def provider_form(
         visit,
         "provider_form.html",
         here="providers",
+        scripts=True,
         values=values,
         errors=errors,
         known=known,

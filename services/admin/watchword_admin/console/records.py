@@ -214,6 +214,7 @@ async def _page(
         visit,
         "record.html",
         here=kind.room,
+        scripts=kind.has_secret,
         kind=kind,
         name=thing.member(kind.name),
         path=_path(kind, thing),
@@ -239,7 +240,16 @@ def _form(
     values: Mapping[str, str],
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    return console.form(request, visit, "record_form.html", here=kind.room, kind=kind, values=values, errors=errors)
+    return console.form(
+        request,
+        visit,
+        "record_form.html",
+        here=kind.room,
+        scripts=kind.has_secret,
+        kind=kind,
+        values=values,
+        errors=errors,
+    )
 
 
 async def _one(console: Console, request: Request, visit: Visit, kind: Kind) -> Thing:

@@ -255,6 +255,7 @@ def _form(
         visit,
         "user_form.html",
         here="users",
+        scripts=True,
         values=values,
         errors=errors,
         known=known,

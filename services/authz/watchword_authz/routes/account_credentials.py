@@ -124,6 +124,7 @@ def _password_page(
         "account_password.html",
         _PASSWORD,
         status=400 if error or repeat_error else 200,
+        scripts=True,
         action=_PASSWORD,
         error=error,
         repeat_error=repeat_error,

@@ -167,6 +167,7 @@ async def _page(
         request,
         "reset.html",
         status=400 if error or repeat_error else 200,
+        scripts=True,
         ticket=ticket,
         user=user,
         is_first=await current_credential(context, user, context.now()) is None,

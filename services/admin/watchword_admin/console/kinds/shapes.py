@@ -128,6 +128,11 @@ class Kind:
         return f"/admin/{self.room}"
 
     @property
+    def has_secret(self) -> bool:
+        """Whether its form has a field that hides what is typed."""
+        return any(field.control == "secret" for field in self.fields)
+
+    @property
     def one(self) -> str:
         """The template of the path of one thing."""
         return f"{self.home}/{{key}}"
