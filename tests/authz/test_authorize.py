@@ -55,6 +55,14 @@ def test_good_request_is_kept_as_asked() -> None:
     assert request.redirect_uri_given
 
 
+@pytest.mark.parametrize("names", [("idp_hint",), ("kc_idp_hint",), ("idp_hint", "kc_idp_hint")])
+def test_the_provider_to_go_to_has_two_names(names: tuple[str, ...]) -> None:
+    request = ask(**dict.fromkeys(names, "Okta"))
+    assert request.idp_hint == "Okta"
+    assert AuthorizationRequest.model_validate(request.model_dump(mode="json")) == request
+    assert ask().idp_hint is None
+
+
 @pytest.mark.spec("RFC 6749 3.3")
 @pytest.mark.seed(41, 43)
 def test_who_names_no_scope_gets_what_needs_no_asking() -> None:
@@ -159,6 +167,14 @@ REFUSED: dict[str, tuple[dict[str, str | None], OAuthCode]] = {
     "max_age in other digits": ({"max_age": "١"}, OAuthCode.INVALID_REQUEST),
     "login_hint too long": ({"login_hint": "x" * 255}, OAuthCode.INVALID_REQUEST),
     "login_hint with control character": ({"login_hint": "a\r\nb"}, OAuthCode.INVALID_REQUEST),
+    "idp_hint too long": ({"idp_hint": "x" * 255}, OAuthCode.INVALID_REQUEST),
+    "idp_hint with control character": ({"idp_hint": "Okta\r\nLocation: x"}, OAuthCode.INVALID_REQUEST),
+    "kc_idp_hint with a null character": ({"kc_idp_hint": "Okta\0"}, OAuthCode.INVALID_REQUEST),
+    "two providers named": ({"idp_hint": "Okta", "kc_idp_hint": "GitHub"}, OAuthCode.INVALID_REQUEST),
+    "one provider named in two ways of writing": (
+        {"idp_hint": "Okta", "kc_idp_hint": "okta"},
+        OAuthCode.INVALID_REQUEST,
+    ),
     "acr_values malformed": ({"acr_values": "a\tb"}, OAuthCode.INVALID_REQUEST),
     "hint that is none of ours": ({"id_token_hint": "x.y.z"}, OAuthCode.INVALID_REQUEST),
     "resource of another": ({"resource": "https://other.example"}, OAuthCode.INVALID_TARGET),

@@ -466,6 +466,90 @@ async def test_login_hint_leads_straight_to_the_provider(rig: Rig) -> None:
     assert len([name for name in page.links if name.startswith("provider-")]) == 2
 
 
+@pytest.mark.parametrize("name", ["idp_hint", "kc_idp_hint"])
+async def test_application_leads_straight_to_the_provider_that_it_names(rig: Rig, name: str) -> None:
+    provider, _ = await claiming(rig)
+    _, domain = await claiming(rig)
+    named = {name: provider.id, "login_hint": f"ann@{domain}", "state": "s"}
+    visit = Visit(rig, rig.browser(), rig.client(), named)
+    page = await visit.browser.send("GET", visit.url)
+    assert page.location.startswith(f"{ISSUER}/login/provider/{provider.id}?flow="), "the name counts before the domain"
+    assert (await handed_over(rig, await visit.browser.send("GET", page.location))).login_hint == f"ann@{domain}"
+    page = await visit.browser.open(page.location.replace(f"/login/provider/{provider.id}", "/login"))
+    assert page.has("sign-in"), "whoever comes back chooses"
+
+
+async def test_whoever_is_signed_in_goes_to_the_named_provider_only_to_sign_in_again(rig: Rig) -> None:
+    provider, _ = await claiming(rig)
+    user, visit = await rig.person(), await at_login(rig)
+    await visit.enter(user.username)
+    assert (await visit.code()).user_id == user.id
+    again = Visit(rig, visit.browser, visit.client, {"idp_hint": provider.id})
+    await again.start()
+    assert (await again.code()).user_id == user.id
+    again = Visit(rig, visit.browser, visit.client, {"idp_hint": provider.id, "prompt": "login"})
+    page = await visit.browser.send("GET", again.url)
+    assert page.location.startswith(f"{ISSUER}/login/provider/{provider.id}?flow=")
+    assert (await handed_over(rig, await visit.browser.send("GET", page.location))).prompt == ("login",)
+
+
+@pytest.mark.parametrize(
+    "who", ["unknown", "in another case", "disabled", "not for signing in", "of another organization", "no id", "<script>"]
+)
+async def test_provider_that_cannot_be_gone_to_is_a_choice_like_any_other(rig: Rig, who: str) -> None:
+    """As at Keycloak. What there is, and what is switched off, reads the same."""
+    wanted = rig.client()
+    match who:
+        case "unknown":
+            hint = "Nobody"
+        case "in another case":
+            hint = (await claiming(rig))[0].id.swapcase()
+        case "disabled":
+            hint = (await claiming(rig, enabled=False))[0].id
+        case "not for signing in":
+            hint = (await claiming(rig, sign_in=False))[0].id
+        case "of another organization":
+            hint = (await claiming(rig, organization="org-1"))[0].id
+            wanted = rig.client(organization="org-2")
+        case "no id":
+            hint = "../../admin?x=1#y"
+        case _:
+            hint = who
+    visit = Visit(rig, rig.browser(), wanted, {"kc_idp_hint": hint})
+    page = await visit.browser.send("GET", visit.url)
+    assert re.fullmatch(rf"{ISSUER}/login\?flow=[\w-]+", page.location)
+    await visit.browser.open(page.location)
+    assert visit.browser.page.has("sign-in")
+    assert "<script>" not in visit.browser.page.body
+
+
+@pytest.mark.parametrize("organization", [None, "org-1"])
+async def test_provider_of_an_organization_is_gone_to_for_its_own_clients_and_those_of_all(
+    rig: Rig, organization: str | None
+) -> None:
+    provider, _ = await claiming(rig, organization="org-1")
+    visit = Visit(rig, rig.browser(), rig.client(organization=organization), {"idp_hint": provider.id})
+    page = await visit.browser.send("GET", visit.url)
+    assert page.location.startswith(f"{ISSUER}/login/provider/{provider.id}?flow=")
+
+
+@pytest.mark.parametrize(
+    "params", [{"idp_hint": "a\r\nb"}, {"kc_idp_hint": "\u202eatkO"}, {"idp_hint": "Okta", "kc_idp_hint": "GitHub"}]
+)
+async def test_name_of_a_provider_that_is_none_is_refused_at_the_application(rig: Rig, params: dict[str, str]) -> None:
+    visit = Visit(rig, rig.browser(), rig.client(), params)
+    page = await visit.browser.send("GET", visit.url)
+    assert page.status == 303
+    assert parse_qs(urlsplit(page.location).query)["error"] == ["invalid_request"]
+
+
+async def test_provider_that_is_named_is_not_gone_to_in_silence(rig: Rig) -> None:
+    provider, _ = await claiming(rig)
+    visit = Visit(rig, rig.browser(), rig.client(), {"idp_hint": provider.id, "prompt": "none"})
+    page = await visit.browser.send("GET", visit.url)
+    assert parse_qs(urlsplit(page.location).query)["error"] == ["login_required"]
+
+
 async def test_the_way_taken_last_is_marked_in_this_browser(rig: Rig) -> None:
     provider, _ = await claiming(rig, organization="org-2")
     visit, user = await at_login(rig), await rig.person()

@@ -9,11 +9,13 @@ from typing import Final
 
 from watchword_authz import redirects
 from watchword_authz.checks import (
+    IDP_HINTS,
     SHA256,
     Asked,
     check_id_token_hint,
     check_resource,
     keep_hints,
+    keep_idp_hint,
     keep_key,
     keep_nonce,
     keep_state,
@@ -34,6 +36,7 @@ PARAMETERS: Final = frozenset(
     {"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge"}
     | {"code_challenge_method", "prompt", "max_age", "login_hint", "acr_values", "id_token_hint", "resource"}
     | {"request", "request_uri", "registration", "dpop_jkt", "claims", "authorization_details", "ui_locales"}
+    | IDP_HINTS
 )
 
 
@@ -186,6 +189,7 @@ STEPS: Final[tuple[Step, ...]] = (
     read_prompt,
     read_max_age,
     keep_hints,
+    keep_idp_hint,
     check_id_token_hint,
     read_claims,
     check_resource,

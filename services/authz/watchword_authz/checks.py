@@ -33,6 +33,8 @@ _MAX_HINT: Final = 254  # the longest e-mail address (RFC 5321 4.5.3.1.3)
 _MAX_NONCE: Final = 512
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,8}")  # RFC 5646 2.1, as far as it matters
 _MAX_LANGUAGES: Final = 16
+# Ours, and the one that applications send which were written for Keycloak.
+IDP_HINTS: Final = frozenset({"idp_hint", "kc_idp_hint"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,20 @@ def keep_hints(asked: Asked, request: AuthorizationRequest) -> AuthorizationRequ
             "ui_locales": locales[:_MAX_LANGUAGES],
         }
     )
+
+
+def keep_idp_hint(asked: Asked, request: AuthorizationRequest) -> AuthorizationRequest:
+    """The id of the provider through which the application would have people sign in.
+
+    One that is unknown is no reason to refuse, as it is none at Keycloak: the person chooses.
+    """
+    given = {hint for name in sorted(IDP_HINTS) if (hint := asked.get(name)) is not None}
+    if len(given) > 1:
+        refuse(request, OAuthCode.INVALID_REQUEST, "idp_hint and kc_idp_hint name two providers")
+    idp_hint = next(iter(given), None)
+    if idp_hint is not None and (len(idp_hint) > _MAX_HINT or not idp_hint.isprintable()):
+        refuse(request, OAuthCode.INVALID_REQUEST, "idp_hint is malformed or too long")
+    return request.model_copy(update={"idp_hint": idp_hint})
 
 
 def check_id_token_hint(asked: Asked, request: AuthorizationRequest) -> AuthorizationRequest:

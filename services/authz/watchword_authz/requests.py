@@ -56,11 +56,11 @@ class Prompt(StrEnum):
 class AuthorizationRequest(BaseModel):
     """A request whose client and redirect URI are known to be genuine.
 
-    details: rich authorization requests.  claims: those asked for by name, within the client's scope.
-    response_type: what is asked for, of code, token and id_token.  hint_user_id: the `sub` of the `id_token_hint`, whom
-    alone the answer may be about, and hint_subject the one that a pairwise client names in `claims`.  dpop_jkt:
-    thumbprint of the key that alone may redeem the code.  device_id: of the device that asks; it has no redirect URI,
-    and learns the answer by itself.
+    details: rich authorization requests. claims: those asked for by name, within the client's scope. response_type:
+    what is asked for, of code, token and id_token. hint_user_id: the `sub` of the `id_token_hint`, whom alone the
+    answer may be about, and hint_subject the one that a pairwise client names in `claims`. idp_hint: id of the provider
+    to go to, if it is one. dpop_jkt: thumbprint of the key that alone may redeem the code. device_id: of the device
+    that asks; it has no redirect URI, and learns the answer by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -77,6 +77,7 @@ class AuthorizationRequest(BaseModel):
     prompt: frozenset[Prompt] = frozenset()
     max_age_s: int | None = None
     login_hint: str | None = None
+    idp_hint: str | None = None
     acr_values: tuple[str, ...] = ()
     acr_essential: bool = False
     ui_locales: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from watchword_authz.context import Context
 from watchword_authz.identifiers import identify
 from watchword_authz.models import ProviderCopy
 from watchword_database.engine import transaction
-from watchword_events.exports import ProviderExport, UserExport
+from watchword_events.exports import ClientExport, ProviderExport, UserExport
 
 
 async def offered(context: Context) -> list[ProviderExport]:
@@ -39,6 +39,15 @@ def shown_to(
         if each.organization is None
         or each.id == last_used
         or (user is not None and user.organization == each.organization)
+    ]
+
+
+def hinted(providers: Sequence[ProviderExport], client: ClientExport, hint: str | None) -> list[ProviderExport]:
+    """The provider to which a client sends people; none where it is not offered, or another organization's."""
+    return [
+        each
+        for each in providers
+        if each.id == hint and (client.organization is None or each.organization in (None, client.organization))
     ]
 
 

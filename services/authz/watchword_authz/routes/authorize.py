@@ -8,9 +8,9 @@ from watchword_authz import authorize, flows, ways
 from watchword_authz.asking import asked_at_authorize
 from watchword_authz.context import Context
 from watchword_authz.flow import Step
-from watchword_authz.requests import AuthorizationRefused, AuthorizationRequest, Prompt
+from watchword_authz.requests import AuthorizationRefused, Prompt
 from watchword_authz.routes.edge import address_of, limit_beginnings
-from watchword_authz.steps import answer_refusal, find_client, go_on, look, see_other
+from watchword_authz.steps import Situation, answer_refusal, find_client, go_on, look, see_other
 from watchword_database.engine import transaction
 from watchword_web.forms import Params, read_form, read_query
 
@@ -45,26 +45,35 @@ async def begin(context: Context, http: Request, params: Params, *, may_answer_n
         flow, secret = flows.new_flow(rev, context.now(), request=refusal.request)
         return await answer_refusal(context, http, refusal, flow, secret)
     flow, secret = flows.new_flow(rev, context.now(), request=request)
-    is_new = False  # whether the person has to sign in, as far as can be seen
+    first_page = f"/login?flow={flow.id}"
     if may_answer_now:
         address = address_of(context, http)
         situation = await look(context, flow, context.cookies.read_session(http), address=address, rev=rev)
         if situation.step is Step.FINISH or Prompt.NONE in request.prompt:
             return await go_on(context, http, situation, new_secret=secret)
-        is_new = situation.step is Step.SIGN_IN and situation.person is None
+        if situation.step is Step.SIGN_IN:
+            first_page = await _first_page(context, situation)
     async with transaction(context.database) as session:
         session.add(flow)
-    response = see_other(context, await _first_page(context, request, flow.id) if is_new else f"/login?flow={flow.id}")
+    response = see_other(context, first_page)
     context.cookies.set_flow(http, response, flow.id, secret)
     return response
 
 
-async def _first_page(context: Context, request: AuthorizationRequest, flow_id: str) -> str:
-    """The sign-in page, or straight to the one provider to which the application's login_hint leads.
+async def _first_page(context: Context, situation: Situation) -> str:
+    """The sign-in page, or straight to the provider that the application names, or to which its login_hint leads.
 
+    The latter only for whoever is not signed in.
     Spec: OpenID Connect Core 3.1.2.1.
     """
-    led_to = ways.led_to(await ways.offered(context), request.login_hint) if request.login_hint else []
+    flow_id, request, client = situation.flow.id, situation.request, situation.client
+    login_page = f"/login?flow={flow_id}"
+    if request is None or client is None or not (request.idp_hint or request.login_hint):
+        return login_page
+    providers = await ways.offered(context)
+    led_to = ways.hinted(providers, client, request.idp_hint)
+    if not led_to and request.login_hint and situation.person is None:
+        led_to = ways.led_to(providers, request.login_hint)
     if len(led_to) != 1:
-        return f"/login?flow={flow_id}"
+        return login_page
     return f"/login/provider/{quote(led_to[0].id, safe='')}?flow={flow_id}"
