@@ -64,6 +64,22 @@ async def test_each_page_is_for_administrators_who_are_signed_in(
         assert urlsplit(away.location).path == "/oauth2/authorize"
 
 
+@pytest.mark.parametrize(
+    ("name", "press", "seen"),
+    [("language", "language-de", '<html lang="de">'), ("theme", "theme-dark", "-dark.css")],
+)
+async def test_whoever_chooses_how_the_console_looks_stays_where_they_are(
+    platform: Platform, canary: Canary, name: str, press: str, seen: str
+) -> None:
+    async with platform.browser(canary) as browser:
+        before = await sign_in(browser, platform, "/admin/users")
+        assert seen not in before.body
+        page = await browser.submit(name, press)
+        assert urlsplit(page.url).path == "/admin/users"
+        assert page.texts["signed-in-as"] == "Administrator"
+        assert seen in page.body
+
+
 async def test_nothing_is_done_for_a_stranger(platform: Platform, canary: Canary) -> None:
     async with platform.browser(canary) as stranger:
         for path in DEEDS:

@@ -398,6 +398,36 @@ async def test_new_passwords_can_be_shown_at_the_account(chromium: Browser, scen
     await context.close()
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without"])
+async def test_the_chosen_theme_stays_whatever_the_device_prefers(
+    chromium: Browser, scene: Scene, scripts: bool
+) -> None:
+    light, dark = "rgb(246, 242, 234)", "rgb(16, 21, 29)"
+    context = await chromium.new_context(color_scheme="light", java_script_enabled=scripts)
+    page = await context.new_page()
+
+    async def ground() -> str:
+        return str(await page.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor"))
+
+    await page.goto(scene.url())
+    assert await ground() == light
+    await page.click("#theme-dark")
+    assert await ground() == dark
+    await sign_in(page, scene)
+    await page.wait_for_selector("#allow")
+    assert await ground() == dark
+    await page.goto(f"{scene.platform.issuer}/account")
+    assert await ground() == dark
+    await page.click("#theme-auto")
+    assert await ground() == light
+    await page.emulate_media(color_scheme="dark")
+    assert await ground() == dark
+    await page.click("#theme-light")
+    assert page.url == f"{scene.platform.issuer}/account"
+    assert await ground() == light
+    await context.close()
+
+
 async def test_sign_in_page_without_a_passkey_api_has_no_button_for_it(chromium: Browser, scene: Scene) -> None:
     async with tab(chromium, scripts=False) as (_, page, said):
         await page.goto(scene.url())

@@ -367,6 +367,39 @@ async def test_a_choice_of_language_leads_nowhere_else(rig: Rig, back: str) -> N
     assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
 
 
+async def test_the_page_looks_as_the_person_chooses(rig: Rig) -> None:
+    browser = rig.browser()
+    await browser.open(f"{ISSUER}/login")
+    at = browser.page.url
+    page = await browser.submit("theme", "theme-dark")
+    assert (page.url, "/ours-dark.css" in page.body, browser.cookies["ww-theme"]) == (at, True, "dark")
+    page = await browser.submit("username", "sign-in", username="nobody", password="wrong")
+    assert "/ours-dark.css" in page.body, "the answer to a form, too"
+    visit = Visit(rig, browser, rig.client(), {"ui_locales": "de"})
+    await visit.start()
+    page = await browser.submit("theme", "theme-auto")
+    assert ("brand/" in page.body, "ww-theme" in browser.cookies) == (False, False)
+
+
+@pytest.mark.parametrize("theme", ["sepia", "", "light; Domain=evil.example", "dark\r\nSet-Cookie: a=b", "DARK"])
+async def test_what_is_no_theme_is_not_kept(rig: Rig, theme: str) -> None:
+    browser = rig.browser()
+    form = {"theme": theme, "back": "/account"}
+    answer = await browser.client.post(f"{ISSUER}/login/theme", data=form, headers={"Origin": ISSUER})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("back", ["https://evil.example/", "//evil.example", "/\\evil.example", ""])
+async def test_a_choice_of_theme_leads_nowhere_else(rig: Rig, back: str) -> None:
+    browser = rig.browser()
+    form = {"theme": "dark", "back": back}
+    answer = await browser.client.post(f"{ISSUER}/login/theme", data=form, headers={"Origin": ISSUER})
+    assert answer.headers["location"] == "/login"
+    answer = await browser.client.post(f"{ISSUER}/login/theme", data=form, headers={"Origin": "https://evil.example"})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
 async def test_person_is_spoken_to_in_the_language_of_their_profile(rig: Rig) -> None:
     user = await rig.person(claims={"name": "Ann", "locale": "de-AT"})
     visit = Visit(rig, rig.browser(), rig.client(require_consent=True))

@@ -72,6 +72,48 @@ def test_a_name_is_a_name_and_nothing_else(pages: Pages) -> None:
     assert "<script>" not in page(pages)
 
 
+@pytest.mark.parametrize(
+    ("cookie", "theme"),
+    [
+        ("__Host-ww-theme=dark", "dark"),
+        ("__Host-ww-theme=light", "light"),
+        ("__Host-ww-theme=sepia", None),
+        ("__Host-ww-theme=dark.css", None),
+        ("__Host-ww-theme=dark; __Host-ww-theme=light", None),
+        ("ww-theme=dark", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("colour", [None, "#0a5c8f"])
+def test_a_page_comes_in_the_theme_that_was_chosen_in_this_browser(
+    cookie: str, theme: str | None, colour: str | None
+) -> None:
+    pages = Pages(["watchword_web"], Site("https://sso.example"))
+    pages.branding.show(Brand("Acme", colour))
+    headers = [(b"cookie", cookie.encode())]
+    request = Request({"type": "http", "method": "GET", "path": "/x", "headers": headers, "query_string": b""})
+    html = bytes(pages.render(request, "message.html", title="Signed out", message="Bye.").body).decode()
+    head = html.partition("</head>")[0]
+    sheets = re.findall(r'<link rel="stylesheet" href="/static/(?:brand/)?[0-9a-f]{16}/([^"]+)"', head)
+    brand = (colour or "#ours")[1:]
+    if theme is None:
+        assert sheets == ["watchword.css", *([f"{brand}.css"] if colour else [])]
+        assert '<meta name="color-scheme" content="light dark">' in head
+        assert head.count('name="theme-color"') == 2
+    else:
+        assert sheets == ["watchword.css", f"{brand}-{theme}.css"]
+        assert f'<meta name="color-scheme" content="{theme}">' in head
+        assert head.count('name="theme-color"') == 1
+    offered = {"auto", "light", "dark"} - {theme or "auto"}
+    assert set(re.findall(r'name="theme" value="(\w+)"', html)) == offered
+
+
+def test_a_page_that_cannot_be_opened_again_offers_no_choice(pages: Pages) -> None:
+    request = Request({"type": "http", "method": "POST", "path": "/x", "headers": [], "query_string": b""})
+    html = bytes(pages.render(request, "message.html", title="Signed out", message="Bye.").body).decode()
+    assert 'id="themes"' not in html
+
+
 async def test_style_and_logo_are_kept_for_ever_under_their_own_address_alone(
     pages: Pages, app: FastAPI, call: Call
 ) -> None:

@@ -51,6 +51,19 @@ def test_names_and_attributes_follow_the_public_url(public_url: str, prefix: str
     assert "Max-Age" not in session
 
 
+def test_a_theme_is_kept_until_it_is_the_devices_again() -> None:
+    cookies, response = Cookies(Site("https://sso.example")), Response()
+    cookies.set_theme(response, "dark")
+    cookies.set_theme(response, None)
+    chosen, forgotten = _set_cookies(response)
+    assert chosen.startswith("__Host-ww-theme=dark; ")
+    assert "Max-Age=31536000" in chosen
+    assert forgotten.startswith('__Host-ww-theme=""; ')
+    assert "Max-Age=0" in forgotten
+    for line in (chosen, forgotten):
+        assert {"HttpOnly", "SameSite=lax", "Secure", "Path=/"} <= {part.strip() for part in line.split(";")}
+
+
 def test_what_was_set_is_read_back() -> None:
     cookies = Cookies(Site("https://sso.example"))
     request = _request(f"a=b; __Host-ww-flow-{FLOW}={SECRET}; __Host-ww-session={'s' * 43}")

@@ -33,7 +33,7 @@ SECRET_NAMES = frozenset(
 # In a URL these are too; in JSON they may name an error.
 _SECRET_PARAMETERS = SECRET_NAMES | {"code", "ticket"}
 # Cookies that say what somebody chose, and nothing that only they know.
-_PREFERENCES = ("ww-language", "ww-provider")
+_PREFERENCES = ("ww-language", "ww-provider", "ww-theme")
 _MOST_REDIRECTS = 20
 _SOON_S = 5.0
 

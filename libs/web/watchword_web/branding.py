@@ -51,12 +51,16 @@ class Logo:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A brand as templates show it. sheet: the address of its style sheet, "" for ours.  links: label and address."""
+    """A brand as templates show it. sheet: the address of its style sheet, "" for ours.  links: label and address.
+
+    theme: the one that is shown whatever the browser prefers, None for as it prefers.
+    """
 
     name: str
     logo: Logo | None
     sheet: str
     links: Sequence[tuple[Text, str]]
+    theme: Theme | None = None
 
 
 class Branding:
@@ -72,7 +76,12 @@ class Branding:
     def show(self, brand: Brand) -> None:
         """Pages look like this from now on."""
         self.brand = brand
-        self.face = self.face_of(brand)
+        themes: tuple[Theme | None, ...] = (None, *THEMES)
+        self._faces = {theme: self.face_of(brand, theme=theme) for theme in themes}
+
+    def face(self, theme: Theme | None = None) -> Face:
+        """What pages look like now. theme: the one that is to be shown, None for as the browser prefers."""
+        return self._faces[theme]
 
     def face_of(self, brand: Brand, *, theme: Theme | None = None, inline: bool = False) -> Face:
         """A brand as templates show it.
@@ -92,6 +101,7 @@ class Branding:
             logo=self._logo(brand.logo, inline=inline) if brand.logo else None,
             sheet=f"{self._path}/{_digest(sheet)}/{name}.css" if sheet else "",
             links=[(label, uri) for label, uri in labelled if uri],
+            theme=theme,
         )
 
     def _logo(self, image: Image, *, inline: bool) -> Logo:

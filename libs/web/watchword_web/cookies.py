@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from fastapi import Request, Response
 
+from watchword_web.colours import THEMES, Theme
 from watchword_web.settings import WebSettings
 
 MAX_FLOWS = 8  # sign-ins that one browser may have open; 8 cookies of 100 bytes stay far below any header limit
@@ -15,6 +16,7 @@ _CHOICE_LIFETIME = timedelta(days=365)
 _FLOW_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _SECRET = re.compile(r"[\w-]{16,128}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z-]{2,20}")
+_THEME = re.compile("|".join(THEMES))
 _PROVIDER = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -33,6 +35,7 @@ class Cookies:
         self._flow_prefix = f"{prefix}ww-flow-"
         self.session_name = f"{prefix}ww-session"
         self._language_name = f"{prefix}ww-language"
+        self._theme_name = f"{prefix}ww-theme"
         self._provider_name = f"{prefix}ww-provider"
 
     def flow_name(self, flow_id: str) -> str:
@@ -79,6 +82,18 @@ class Cookies:
     def set_language(self, response: Response, language: str) -> None:
         """Remembers the choice for a year."""
         self._set(response, self._language_name, language, _CHOICE_LIFETIME)
+
+    def read_theme(self, request: Request) -> Theme | None:
+        """The theme that somebody chose in this browser, None for whatever the device prefers."""
+        chosen = _read(request, self._theme_name, _THEME)
+        return next((theme for theme in THEMES if theme == chosen), None)
+
+    def set_theme(self, response: Response, theme: Theme | None) -> None:
+        """Remembers the choice for a year. theme: None forgets it."""
+        if theme is None:
+            self._drop(response, self._theme_name)
+        else:
+            self._set(response, self._theme_name, theme, _CHOICE_LIFETIME)
 
     def read_provider(self, request: Request) -> str | None:
         """The id of the provider through which somebody signed in last in this browser, None when nobody did."""

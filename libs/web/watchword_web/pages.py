@@ -117,7 +117,7 @@ class Pages:
         script file of ours.
         Raises jinja2.UndefinedError when the template uses a variable that is not given.
         """
-        body = self._body(request, template, self.branding.face, context)
+        body = self._body(request, template, self.branding.face(self._cookies.read_theme(request)), context)
         policy = content_security_policy(form_action, frames=frames, scripts=scripts)
         return _response(body, status, policy, headers or {})
 
@@ -129,9 +129,10 @@ class Pages:
         return _response(body, status, PREVIEW, {"X-Frame-Options": "SAMEORIGIN"})
 
     def _body(self, request: Request, template: str, face: Face, context: Mapping[str, object]) -> str:
-        language, here = self.language_of(request), _here(request)
-        others = self._others(request, language) if here else []
-        shown = {"other_languages": others, "here": here, "face": face, "product": face.name, **context}
+        language, own_address = self.language_of(request), _own_address(request)
+        others = self._others(request, language) if own_address else []
+        ours = {"other_languages": others, "own_address": own_address, "face": face, "product": face.name}
+        shown = {**ours, **context}
         return self._environments[language].get_template(template).render(shown)
 
     def fragment(self, template: str, *, language: str | None = None, **context: object) -> str:
@@ -193,7 +194,7 @@ def _response(body: str, status: int, policy: str, headers: Mapping[str, str]) -
     return HTMLResponse(body, status, {**ours, **headers})
 
 
-def _here(request: Request) -> str:
+def _own_address(request: Request) -> str:
     """The page's own address, without the base path; "" for one that cannot be opened again, or carries more than the
     step that it is: what others wrote, or a token, is not repeated in a page.
     """
