@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import pyotp
@@ -50,9 +51,9 @@ async def sign_in_here(rig: Rig, browser: Browser, user: UserExport) -> None:
     await browser.submit("username", "sign-in", username=user.username, password=PASSWORD)
 
 
-async def enrolled(rig: Rig) -> tuple[UserExport, Phone, list[str]]:
+async def enrolled(rig: Rig, **claims: str) -> tuple[UserExport, Phone, list[str]]:
     """A person with a password, an authenticator app and recovery codes."""
-    user, browser = await rig.person(), rig.browser()
+    user, browser = await rig.person(**({"claims": claims} if claims else {})), rig.browser()
     await sign_in_here(rig, browser, user)
     await browser.click("manage-authenticator")
     phone = Phone(rig, browser.page.texts["totp-secret"])
@@ -113,6 +114,23 @@ async def test_a_code_counts_once(rig: Rig) -> None:
     await enter(second, code)
     assert second.browser.page.status == 400
     assert "not right" in second.browser.page.body
+
+
+@pytest.mark.parametrize(("zone", "shown"), [("Asia/Tokyo", "JST"), ("UTC", "UTC"), ("Nowhere/Else", "UTC")])
+async def test_whoever_enters_a_wrong_code_is_told_the_time(rig: Rig, zone: str, shown: str) -> None:
+    user, phone, _ = await enrolled(rig, zoneinfo=zone)
+    visit = await at_factor(rig, user)
+    assert not visit.browser.page.has("time-notice")
+    before = rig.clock()
+    await enter(visit, phone.wrong_code())
+    times = {f"{at.astimezone(ZoneInfo(zone if shown == 'JST' else 'UTC')):%H:%M}" for at in (before, rig.clock())}
+    told = visit.browser.page.texts["time-notice"]
+    assert f"({shown})" in told
+    assert any(time in told for time in times), (told, times)
+    await visit.browser.open(f"{ISSUER}/login/factor?flow={visit.flow_id}&with=recovery")
+    await enter(visit, "aaaa-bbbb-cccc-dddd")
+    assert visit.browser.page.status == 400
+    assert not visit.browser.page.has("time-notice"), "recovery codes follow no clock"
 
 
 async def test_the_code_that_enrolled_signs_nobody_in(rig: Rig) -> None:

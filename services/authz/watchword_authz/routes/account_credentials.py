@@ -153,6 +153,7 @@ async def _authenticator_page(
         enrolment=enrolment,
         qr=qr_code(enrolment.uri) if enrolment is not None else None,
         codes_left=codes_left,
+        refused_at=context.now().astimezone(visitors.zone_of(user)) if refused is not None and not wait else None,
     )
 
 

@@ -13,6 +13,7 @@ from watchword_authz.flow import Step
 from watchword_authz.held import Passed, passed_in
 from watchword_authz.qr import qr_code
 from watchword_authz.routes.edge import address_of, retry_after, situation_of, wait_for
+from watchword_authz.routes.visitors import zone_of
 from watchword_authz.steps import Situation, go_on, see_other
 from watchword_database.engine import transaction
 from watchword_events.exports import UserExport
@@ -92,6 +93,7 @@ async def _page(
         qr=qr_code(enrolment.uri) if enrolment is not None else None,
         remember_days=context.settings.remember_device_days,
         with_recovery=read_query(request).get("with") == "recovery",
+        refused_at=context.now().astimezone(zone_of(user)) if refused is not None and not wait else None,
         flow_id=flow.id,
     )
 

@@ -16,6 +16,7 @@ from watchword_authz.routes.edge import address_of, limit_beginnings
 from watchword_authz.steps import find_person, see_other
 from watchword_database.audit import Origin, acting_for
 from watchword_database.engine import transaction
+from watchword_events.exports import UserExport
 from watchword_runtime.callers import ACCOUNT
 from watchword_runtime.calls import SessionOver
 from watchword_web import languages
@@ -126,7 +127,7 @@ def render(
 
     shown: what the template shows; `done` names in the address what was done a moment ago.
     """
-    zone = _zone_of(visitor)
+    zone = zone_of(visitor.user)
     return context.pages.render(
         request,
         template,
@@ -144,9 +145,9 @@ def render(
     )
 
 
-def _zone_of(visitor: Visitor) -> tzinfo:
+def zone_of(user: UserExport) -> tzinfo:
     """Where the person's clock stands, as far as they said so."""
-    return find_zone(str(visitor.user.claims.get("zoneinfo") or "UTC")) or UTC
+    return find_zone(str(user.claims.get("zoneinfo") or "UTC")) or UTC
 
 
 def find_zone(name: str) -> tzinfo | None:
