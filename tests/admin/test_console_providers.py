@@ -17,6 +17,7 @@ from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.platform import Platform
+from watchword_web.logos import PICTURES
 
 
 async def test_there_is_a_card_for_every_preset(own_platform: Platform, canary: Canary) -> None:
@@ -26,6 +27,7 @@ async def test_there_is_a_card_for_every_preset(own_platform: Platform, canary: 
         page = await console.open(f"{console.issuer}/admin/providers")
         for preset in PRESETS.all:
             assert page.has(f"preset-card-{preset.preset}"), preset.preset
+        assert page.body.count('<svg viewBox="0 0 24 24"') == len(PICTURES)
 
 
 async def test_a_form_says_what_is_to_be_done_at_the_provider(console: Browser) -> None:

@@ -527,7 +527,8 @@ async def test_whoever_is_signed_in_goes_to_the_named_provider_only_to_sign_in_a
 
 
 @pytest.mark.parametrize(
-    "who", ["unknown", "in another case", "disabled", "not for signing in", "of another organization", "no id", "<script>"]
+    "who",
+    ["unknown", "in another case", "disabled", "not for signing in", "of another organization", "no id", "<script>"],
 )
 async def test_provider_that_cannot_be_gone_to_is_a_choice_like_any_other(rig: Rig, who: str) -> None:
     """As at Keycloak. What there is, and what is switched off, reads the same."""
@@ -581,6 +582,17 @@ async def test_provider_that_is_named_is_not_gone_to_in_silence(rig: Rig) -> Non
     visit = Visit(rig, rig.browser(), rig.client(), {"idp_hint": provider.id, "prompt": "none"})
     page = await visit.browser.send("GET", visit.url)
     assert parse_qs(urlsplit(page.location).query)["error"] == ["login_required"]
+
+
+@pytest.mark.parametrize(("preset", "is_drawn"), [("okta", True), ("saml", False), ('x"><script>', False)])
+async def test_provider_has_its_logo_or_a_letter(rig: Rig, preset: str, is_drawn: bool) -> None:
+    provider = rig.provider(preset=preset, display_name="Über Corp")
+    await rig.know_provider(provider)
+    page = (await at_login(rig)).browser.page
+    mark = page.body.partition(f'id="provider-{provider.id}"')[2].partition("</a>")[0].partition("</span>")[0]
+    assert mark.count('<svg viewBox="0 0 24 24"') == is_drawn
+    assert mark.endswith(">Ü") is not is_drawn
+    assert "<script>" not in page.body
 
 
 async def test_the_way_taken_last_is_marked_in_this_browser(rig: Rig) -> None:

@@ -14,6 +14,7 @@ from watchword_web.branding import PRODUCT, Branding, Face
 from watchword_web.cookies import Cookies
 from watchword_web.csp import PREVIEW, content_security_policy
 from watchword_web.errors import PageError
+from watchword_web.logos import logo_of
 from watchword_web.references import reference_of
 from watchword_web.settings import WebSettings
 from watchword_web.surfaces import route_path
@@ -90,6 +91,7 @@ class Pages:
             "static": self.assets.url,
             "url": self.url,
             "lang": words.language,
+            "logo": logo_of,
         }
         return environment
 

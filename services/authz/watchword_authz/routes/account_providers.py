@@ -106,7 +106,8 @@ async def _page(context: Context, request: Request, visitor: Visitor, error: Tex
     linked = []
     for each in identities:
         provider = await context.providers.get(each.provider_id)
-        linked.append((provider.display_name if provider is not None else each.provider_id, each))
+        name, preset = (provider.display_name, provider.preset) if provider is not None else (each.provider_id, "")
+        linked.append((name, preset, each))
     return visitors.render(
         context,
         request,
