@@ -7,6 +7,8 @@ from tests.bench.ring import Measured
 
 from watchword_runtime.feed import STALE_S
 
+PROMISE_MS = 50.0  # p99, on one machine
+
 
 @dataclass
 class Report:
@@ -27,6 +29,12 @@ class Report:
             self.total.add(found)
         self.must(f"accepted later than the staleness bound of {STALE_S:g} s", found.late)
         self.must("good tokens that a verifier refused before their revocation", found.good_refused)
+
+    @property
+    def over_promise(self) -> int:
+        """Revocations that took longer than promised, beyond the one in a hundred that may."""
+        slow = sum(delay_ms > PROMISE_MS for delay_ms in self.total.delays_ms)
+        return max(0, slow - len(self.total.delays_ms) // 100)
 
     def must(self, name: str, count: int) -> None:
         """Counts something that must be 0."""

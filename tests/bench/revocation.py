@@ -13,7 +13,7 @@ import time
 from typing import Final
 
 from tests.bench.background import Background
-from tests.bench.report import Report
+from tests.bench.report import PROMISE_MS, Report
 from tests.bench.ring import CALLS_AT_ONCE, Measured, Ring, gathered
 from tests.bench.rotations import KeyClient, Rotations
 
@@ -201,6 +201,7 @@ async def measure(chosen: argparse.Namespace) -> Report:
         done = await load.stop()
         for name, count in sorted(done.items()):
             report.fact(f"meanwhile: {name}", f"{count:,}")
+    report.must(f"revocations of these that took longer than {PROMISE_MS:g} ms, beyond 1 in 100", report.over_promise)
     return report
 
 

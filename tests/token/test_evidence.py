@@ -11,7 +11,7 @@ from tests.token.conftest import ISSUER, Site
 
 from watchword_database.ids import new_id
 from watchword_events.names import Service
-from watchword_events.revocations import Claim
+from watchword_events.revocations import Claim, RevocationKind
 
 Headers = dict[str, str]
 
@@ -72,13 +72,16 @@ async def test_evidence_about_a_person_holds_all_that_ended_for_them(site: Site,
     await site.revoke(Claim.SID, claims[1]["sid"], by=Service.AUTHZ)
     await site.revoke(Claim.SUB, user.id, by=Service.DIRECTORY)
     _header, said = await evidence(site, f"/api/v1/revocations/evidence?sub={user.id}", administrator)
-    assert said["user_id"] == user.id
+    assert (said["user_id"], said["ended"]) == (user.id, False)  # signed out everywhere: may sign in again
     assert [(each["claim"], each["value"]) for each in said["revocations"]] == [
         ("gid", claims[0]["gid"]),
         ("sid", claims[1]["sid"]),
         ("sub", user.id),
     ]
     assert "truncated" not in said
+    await site.revoke(Claim.SUB, user.id, kind=RevocationKind.STATE, by=Service.DIRECTORY)
+    _header, said = await evidence(site, f"/api/v1/revocations/evidence?sub={user.id}", administrator)
+    assert said["ended"]
 
 
 async def test_evidence_is_for_administrators(site: Site, administrator: Headers) -> None:
@@ -93,6 +96,8 @@ async def test_evidence_is_for_administrators(site: Site, administrator: Headers
 
 async def test_evidence_is_no_token(site: Site, administrator: Headers) -> None:
     answer = await site.http.get("/api/v1/revocations/evidence?sub=nobody", headers=administrator)
+    _header, said = await evidence(site, "/api/v1/revocations/evidence?sub=nobody", administrator)
+    assert (said["complete"], said["ended"], said["revocations"]) == (False, False, [])
     assert (await site.userinfo(answer.text)).status_code == 401
     assert (
         await site.http.get("/api/v1/grants", headers={"Authorization": f"Bearer {answer.text}"})

@@ -36,12 +36,17 @@ class Proved(RevocationView, Receipts):
 
 
 class Evidence(BaseModel):
-    """What the document says. user_id: of whom, when it is about a person. complete: of all its entries."""
+    """What the document says.
+
+    user_id: of whom, when it is about a person.  ended: whether everything of theirs is dead at this moment, also what
+    they might be granted.  complete: of all its entries, if there are any.
+    """
 
     iss: str
     iat: int
     jti: str
     user_id: str | None = None
+    ended: bool | None = None
     complete: bool
     truncated: Literal[True] | None = None
     revocations: list[Proved]
@@ -58,7 +63,9 @@ async def evidence_of(session: Session, entry: RevocationView, *, keys: Keys, is
     return sign(await _document(session, [entry], issuer=issuer, now=now), keys)
 
 
-async def evidence_about(session: Session, user_id: str, *, keys: Keys, issuer: str, now: datetime) -> bytes:
+async def evidence_about(
+    session: Session, user_id: str, *, ended: bool, keys: Keys, issuer: str, now: datetime
+) -> bytes:
     """A JWS in compact form about all entries that name a person, what they were granted, or a session of it.
 
     The newest ENTRIES, oldest first; `truncated` says that there are more. A session that no application was granted
@@ -68,7 +75,7 @@ async def evidence_about(session: Session, user_id: str, *, keys: Keys, issuer: 
     named = (await connection.execute(_ABOUT, {"sub": user_id})).all()
     entries = await entries_where(session, [(row.claim, row.value) for row in named], limit=ENTRIES + 1)
     document = await _document(session, entries[-ENTRIES:], issuer=issuer, now=now)
-    document.user_id = user_id
+    document.user_id, document.ended = user_id, ended
     if len(entries) > ENTRIES:
         document.truncated = True
     return sign(document, keys)
@@ -76,7 +83,7 @@ async def evidence_about(session: Session, user_id: str, *, keys: Keys, issuer: 
 
 async def _document(session: Session, entries: Sequence[RevocationView], *, issuer: str, now: datetime) -> Evidence:
     revocations = [await proved(session, entry) for entry in entries]
-    complete = all(each.complete for each in revocations)
+    complete = bool(revocations) and all(each.complete for each in revocations)
     return Evidence.model_construct(
         iss=issuer, iat=int(now.timestamp()), jti=new_id(), complete=complete, revocations=revocations
     )

@@ -78,9 +78,10 @@ def revocation_router(parts: Parts) -> APIRouter:
         sub: Annotated[str, Query(min_length=1, max_length=128)], caller: administrator
     ) -> Response:
         """A signed document about everything that ended for a person, with who had applied it when."""
+        ended = parts.feed.is_ended(Claim.SUB, sub)
         async with transaction(parts.database) as session:
             document = await evidence.evidence_about(
-                session, sub, keys=parts.keys, issuer=parts.settings.issuer, now=parts.now()
+                session, sub, ended=ended, keys=parts.keys, issuer=parts.settings.issuer, now=parts.now()
             )
         log.info("evidence.given", user_id=sub, **actor(caller))
         return Response(document, media_type=evidence.MEDIA_TYPE)
