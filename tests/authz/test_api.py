@@ -69,6 +69,8 @@ ROUTES = [
     ("POST", "/factor-requirements"),
     ("DELETE", "/factor-requirements/x"),
     ("POST", "/invitations"),
+    ("GET", "/mail"),
+    ("POST", "/mail/test"),
     ("GET", "/decisions"),
     ("GET", "/decisions/x"),
     ("POST", "/decisions/dry-run"),

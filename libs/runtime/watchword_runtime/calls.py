@@ -156,7 +156,7 @@ class Calls:
                 return PageError(
                     "not_allowed", "You may not do that", problem.detail or "Your role does not allow it.", 403
                 )
-            case 400 | 403 | 409 | 422:
+            case 400 | 403 | 409 | 422 | 429:
                 errors = {each.member: each.text for each in reversed(problem.errors)}
                 places = {each.member: (each.line, each.column) for each in problem.errors if each.line and each.column}
                 return Refused(

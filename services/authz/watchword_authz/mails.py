@@ -5,7 +5,8 @@ What is in a mail may be a secret: until it is sent it stands sealed in the tabl
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -35,8 +36,19 @@ Security = Literal["starttls", "tls", "none"]
 
 _LOOK_EVERY_S: Final = 2.0  # for what another process left behind
 _SEND_WITHIN_S: Final = 20.0
+_TRY_WITHIN_S: Final = 4.0  # somebody waits for it, and the console for five seconds at most
 _FIRST_WAIT: Final = timedelta(seconds=30)
 _TRIES: Final = 8  # the last one about an hour after the first
+_FAILURES: Final = (aiosmtplib.SMTPException, OSError, TimeoutError)
+_MOST_TOLD: Final = 500  # of what a server answers
+
+
+class NotSent(Exception):
+    """A mail was not taken. answer: what the mail server said, or what was in the way to it; never a secret of ours."""
+
+    def __init__(self, answer: str) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 class Mails(Rounds):
@@ -78,10 +90,17 @@ class Mails(Rounds):
         if not self.are_sent:
             return
         mail_id, now = new_id(), self._now()
-        text = "\n\n".join(words.of(paragraph) for paragraph in paragraphs)
-        plain = orjson.dumps({"to": to, "subject": words.of(subject), "text": text, "language": words.language})
+        plain = orjson.dumps(_letter(to, subject, paragraphs, words))
         sealed = await self._seal.seal(session, mail_id, plain)
         session.add(Mail(id=mail_id, sealed=sealed, due_at=now, created_at=now))
+
+    async def try_out(self, to: str, subject: Text, paragraphs: Sequence[str], *, words: Words) -> None:
+        """The server has taken the mail, at the first try and at once. Arguments as of `write`. Raises NotSent."""
+        letter = _letter(to, subject, paragraphs, words)
+        try:
+            await self._submit(self._message(new_id(), letter, self._now()), _TRY_WITHIN_S)
+        except (*_FAILURES, ValueError) as error:  # ValueError: a sender that is no address
+            raise NotSent(self._told(error)) from error
 
     def start(self) -> None:
         """Mails are sent in the background until stop()."""
@@ -102,7 +121,7 @@ class Mails(Rounds):
             return False
         try:
             await self._send(row, now)
-        except (aiosmtplib.SMTPException, OSError, TimeoutError, Unsealable) as error:
+        except (*_FAILURES, Unsealable) as error:
             is_over = row.attempts >= _TRIES
             log.warning("mail.not_sent", mail_id=row.id, error=type(error).__name__, attempt=row.attempts, over=is_over)
             if not is_over:
@@ -114,18 +133,25 @@ class Mails(Rounds):
         return True
 
     async def _send(self, row: Mail, now: datetime) -> None:
-        wanted = orjson.loads(self._seal.open(row.sealed, row.id))
+        letter = orjson.loads(self._seal.open(row.sealed, row.id))
+        await self._submit(self._message(row.id, letter, now), _SEND_WITHIN_S)
+
+    def _message(self, mail_id: str, letter: Mapping[str, str], now: datetime) -> EmailMessage:
         message = EmailMessage(policy=SMTP)
         message["From"] = self._from()
-        message["To"] = wanted["to"]
-        message["Subject"] = wanted["subject"]
+        message["To"] = letter["to"]
+        message["Subject"] = letter["subject"]
         message["Date"] = formatdate(now.timestamp())
-        message["Message-ID"] = make_msgid(idstring=row.id, domain=self._sender.rpartition("@")[2].rstrip(">"))
+        message["Message-ID"] = make_msgid(idstring=mail_id, domain=self._sender.rpartition("@")[2].rstrip(">"))
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834 5: nobody's out-of-office answers
-        message.set_content(f"{wanted['text']}\n\n-- \n{self._branding.brand.name}\n{self._public_url}\n")
+        message.set_content(f"{letter['text']}\n\n-- \n{self._branding.brand.name}\n{self._public_url}\n")
         # After the content, whose headers replace all others that begin with Content-.
-        message["Content-Language"] = wanted.get("language", "en")  # a mail of an older release has none
-        async with asyncio.timeout(_SEND_WITHIN_S):
+        message["Content-Language"] = letter.get("language", "en")  # a mail of an older release has none
+        return message
+
+    async def _submit(self, message: EmailMessage, within_s: float) -> None:
+        """Raises one of _FAILURES."""
+        async with asyncio.timeout(within_s):
             await aiosmtplib.send(
                 message,
                 hostname=self._host,
@@ -135,11 +161,39 @@ class Mails(Rounds):
                 use_tls=self._security == "tls",
                 start_tls=self._security == "starttls",
                 tls_context=None if self._security == "none" else ssl.create_default_context(),
-                timeout=_SEND_WITHIN_S,
+                timeout=within_s,
             )
+
+    def _told(self, error: Exception) -> str:
+        """What somebody reads of a failure: in one line, without the password, whatever the server says of it."""
+        told = " ".join(_reason(error).split())
+        if self._login:
+            username, password = self._login
+            plain = f"\0{username}\0{password}"  # RFC 4616 2
+            for each in (*(b64encode(form.encode()).decode() for form in (plain, password)), password):
+                told = told.replace(each, "…") if each else told
+        return "".join(filter(str.isprintable, told))[:_MOST_TOLD]
 
     def _from(self) -> str | Address:
         name = self._branding.brand.name
         if name == PRODUCT:
             return self._sender
         return Address(name, addr_spec=parseaddr(self._sender)[1])
+
+
+def _letter(to: str, subject: Text, paragraphs: Sequence[str], words: Words) -> dict[str, str]:
+    """What is said to whom, as it stands sealed in the table."""
+    text = "\n\n".join(words.of(paragraph) for paragraph in paragraphs)
+    return {"to": to, "subject": words.of(subject), "text": text, "language": words.language}
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case aiosmtplib.SMTPRecipientsRefused():
+            return "; ".join(map(_reason, error.recipients))
+        case aiosmtplib.SMTPResponseException():
+            return f"{error.code} {error.message}" if error.code > 0 else error.message
+        case TimeoutError():
+            return str(error) or f"no answer within {_TRY_WITHIN_S:.0f} s"
+        case _:
+            return str(error) or type(error).__name__

@@ -89,6 +89,7 @@ PATHS: Final[tuple[str, ...]] = (
     "/api/v1/credentials",
     "/api/v1/factor-requirements",
     "/api/v1/invitations",
+    "/api/v1/mail",
     "/api/v1/decisions",
     "/api/v1/me",
     "/.well-known/change-password",

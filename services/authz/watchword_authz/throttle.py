@@ -60,6 +60,7 @@ class Limits:
     user_codes: Limit
     mails: Limit
     mails_by_address: Limit
+    mail_tests: Limit
 
 
 def limits_of(settings: AuthzSettings) -> Limits:
@@ -104,6 +105,8 @@ def limits_of(settings: AuthzSettings) -> Limits:
         mails_by_address=Limit(
             "mail-address", free=20, first_wait=_MINUTE, longest_wait=timedelta(minutes=5), window=_HOUR
         ),
+        # More than mails: who sets a mail server up tries it out again and again.
+        mail_tests=Limit("mail-test", free=10, first_wait=_MINUTE, longest_wait=timedelta(minutes=5), window=_HOUR),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from watchword_web.texts import Text
 
 _LENGTH: Final = re.compile(r"String should have at (least|most) (\d{1,9}) characters?")
+_WAIT: Final = re.compile(r"Try again in (\d{1,9}) s\.")
 _BOUND: Final = re.compile(r"Input should be (greater|less) than or equal to (\d{1,15})")
 
 
@@ -34,6 +35,8 @@ def _text(answer: str) -> Text:
         if bound[1] == "greater":
             return Text("Input should be greater than or equal to %(bound)s", bound=int(bound[2]))
         return Text("Input should be less than or equal to %(bound)s", bound=int(bound[2]))
+    if wait := _WAIT.fullmatch(answer):
+        return Text("Try again in %(seconds)s s.", seconds=int(wait[1]))
     return Text(answer)
 
 
@@ -146,6 +149,8 @@ KNOWN: Final = (
     Text("The organization has not said that this domain is its own."),
     Text("This is demanded already"),
     Text("There is no mail server, or the user has no verified address."),
+    Text("Nothing is sent here: no mail server is set."),
+    Text("A test message goes to your own verified address: you have none."),
     Text("another verifier has this name"),
     Text("The last owner"),
     Text("The last way in"),

@@ -238,6 +238,25 @@ class Key(Document):
     waiting_for: list[str] | None = None
 
 
+class MailServer(Document):
+    """By which server mails leave. host: None where nothing is sent.  to: the verified address of who asks."""
+
+    host: str | None
+    port: int
+    security: str
+    username: str | None = None
+    sender: str
+    to: str | None = None
+
+
+class MailTest(Document):
+    """What became of a test message. answer: of the server that did not take it."""
+
+    to: str
+    sent: bool
+    answer: str | None = None
+
+
 class Instance(Document):
     """One process of a verifier."""
 

@@ -14,6 +14,7 @@ OWNERS: Final[Mapping[str, Service]] = {
     "decisions": Service.AUTHZ,
     "factor-requirements": Service.AUTHZ,
     "invitations": Service.AUTHZ,
+    "mail": Service.AUTHZ,
     "sessions": Service.AUTHZ,
     "api-keys": Service.TOKEN,
     "deliveries": Service.TOKEN,

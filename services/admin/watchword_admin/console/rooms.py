@@ -90,6 +90,8 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "GET /admin/branding/preview": ("GET /branding",),
     "POST /admin/branding/preview": ("PUT /branding",),
     "POST /admin/branding/reset": ("PUT /branding",),
+    "GET /admin/mail": ("GET /mail",),
+    "POST /admin/mail/test": ("GET /mail", "POST /mail/test"),
     "GET /admin/users": ("GET /users",),
     "GET /admin/users/new": ("POST /users",),
     "POST /admin/users": ("POST /users",),
