@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -17,13 +18,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from watchword_events.names import Service
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
+from watchword_testkit.clock import TestClock
 from watchword_testkit.http import http_client
 from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party, SignIn
 from watchword_testkit.upstream import configure_mock
+from watchword_token.sweeper import sweep
 
 
 @dataclass
@@ -195,4 +199,21 @@ async def test_the_application_hears_of_it_when_it_is_the_end_of_everything(
 ) -> None:
     person = await signed_in(own_platform, application, canary, mock_issuer)
     await ending(person)
+    await hears(person, application, canary)
+
+
+async def test_the_application_hears_of_the_end_of_a_session_that_outlived_its_tokens(
+    own_platform: Platform, application: Application, canary: Canary, mock_issuer: str, clock: TestClock
+) -> None:
+    """Its grant without refresh was over after a day, and is swept a day later; the session lasts for seven."""
+    metadata = {"grant_types": ["authorization_code"], "scope": "openid profile email"}
+    person = await signed_in(own_platform, application, canary, mock_issuer, **metadata)
+    other = await Party.registered(person.api, own_platform.issuer, canary)
+    database = own_platform.database.open(Service.TOKEN)
+    for _ in range(5):
+        clock.advance(timedelta(hours=20))
+        page = await SignIn(person.browser, other, params={"prompt": "none"}).start()
+        assert "code=" in page.location, page.location
+        await sweep(database, now=clock())
+    await end_session(person)
     await hears(person, application, canary)

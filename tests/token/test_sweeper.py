@@ -113,6 +113,27 @@ async def test_a_key_that_the_ledger_ended_does_not_come_back_when_the_entry_is_
     assert sorted(told) == sorted(keys[name] for name in ("cut", "lifted", "narrowed"))
 
 
+async def test_who_is_to_hear_of_the_end_of_a_session_is_known_for_as_long_as_it_may_last(own_site: Site) -> None:
+    """By a row that is no grant any more."""
+    site, sid, week = own_site, new_id(), timedelta(days=7)
+    given = {"grant_types": ["authorization_code"]}
+    wants = await site.client(backchannel_logout_uri="https://app.example.test/logout", **given)
+    user = await site.user()
+    for app in (wants, await site.client(**given)):
+        await site.sign_in(app, user, sid=sid, session_expires_at=site.clock() + week, keep=week)
+    parties = "SELECT client_id, revoked_at IS NULL AS is_live FROM token.grants WHERE sid = $1"
+    pool = await site.db(Service.TOKEN).raw_pool()
+    site.clock.advance(timedelta(days=3))
+    await swept(site)
+    assert [tuple(row) for row in await pool.fetch(parties, sid)] == [(wants.id, False)]
+    site.clock.advance(timedelta(days=3))
+    await swept(site)
+    assert len(await pool.fetch(parties, sid)) == 1
+    site.clock.advance(timedelta(days=3))
+    await swept(site)
+    assert await pool.fetch(parties, sid) == []
+
+
 async def test_however_much_is_over_is_forgotten_at_once(site: Site) -> None:
     """More than a minute of proofs can leave behind."""
     async with site.database.postgres.admin(site.database.name) as connection:

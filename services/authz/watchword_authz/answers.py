@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
@@ -18,6 +19,8 @@ from watchword_events.handovers import Approval, AuthorizationResponse
 from watchword_web.delivery import deliver
 from watchword_web.errors import PageError
 from watchword_web.texts import Text
+
+_KEPT: Final = timedelta(hours=1)  # a ticket that was taken, to be recognised
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,9 @@ async def _prepared(
         id_token=has_tokens and ID_TOKEN in request.response_type,
         nonce=request.nonce,
     )
-    return Answer(request, params, await bus.hand_over(session, response, flow=flow.id, now=now))
+    # A grant that comes without a code is known by this ticket, for as long as its session may last (`codes`).
+    keep = _KEPT if approval is None or not has_tokens or code is not None else approval.session_expires_at - now
+    return Answer(request, params, await bus.hand_over(session, response, flow=flow.id, now=now, keep=keep))
 
 
 def send(context: Context, http: Request, answer: Answer, flow: Flow, new_secret: str | None) -> Response:

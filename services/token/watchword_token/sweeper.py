@@ -24,6 +24,24 @@ _FORGOTTEN: Final = {
     "token.pairwise_subjects": "user_id IN"
     " (SELECT id FROM token.user_copy WHERE deleted AND copied_at < now() - interval '2 days')",
 }
+_GRANTS_AT_ONCE: Final = 5_000
+# A grant that is over still says who is to hear when its session ends (`backchannel`). authz keeps what the grant came
+# of until then; so long the row of a client that wants to hear stays, as one that was ended, behind what is swept.
+_FORGET_GRANTS: Final = """
+WITH over AS (
+    SELECT id, client_id, code_hash FROM token.grants
+     WHERE expires_at < $1 ORDER BY expires_at LIMIT $3 FOR UPDATE SKIP LOCKED),
+parties AS (
+    UPDATE token.grants AS g SET revoked_at = coalesce(g.revoked_at, g.expires_at), expires_at = h.keep_until
+      FROM over AS o JOIN bus.handover AS h ON h.ticket_hash = o.code_hash AND h.keep_until > $2
+      JOIN token.client_copy AS c ON c.id = o.client_id AND c.data ->> 'backchannel_logout_uri' IS NOT NULL
+     WHERE g.id = o.id
+    RETURNING g.id),
+gone AS (
+    DELETE FROM token.grants AS g USING over AS o
+     WHERE g.id = o.id AND NOT EXISTS (SELECT FROM parties AS p WHERE p.id = o.id))
+SELECT count(*) FROM over
+"""
 
 
 async def sweep(database: Database, *, now: datetime) -> None:
@@ -32,4 +50,5 @@ async def sweep(database: Database, *, now: datetime) -> None:
         await end_dead_keys(session, now=now)
     for table, where in _FORGOTTEN.items():
         await forget(database, table, where)
-    await forget(database, "token.grants", "expires_at < $1", now - _GRANTS_KEPT)
+    while await database.ask(_FORGET_GRANTS, now - _GRANTS_KEPT, now, _GRANTS_AT_ONCE) == _GRANTS_AT_ONCE:
+        pass
