@@ -476,6 +476,64 @@ async def test_nobody_links_what_leads_to_somebody_else_or_was_not_asked_for(
     assert await subjects_of(api, first.id) == [taken]
 
 
+async def session_ended(api: Api, person: Someone) -> None:
+    (found,) = (await api.get("/sessions", user_id=person.id))["items"]
+    await api.delete(f"/sessions/{found['id']}")
+
+
+async def signed_out_everywhere(api: Api, person: Someone) -> None:
+    await api.create("/revocations", claim="sub", value=person.id)
+
+
+async def provider_distrusted(api: Api, person: Someone) -> None:
+    """The one through which the person came."""
+    (link,) = (await api.get("/identities", user_id=person.id))["items"]
+    answer = await api.call("PATCH", f"/providers/{link['provider_id']}", {"enabled": False}, end_sessions="true")
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.row(44)
+@pytest.mark.parametrize("end", [session_ended, signed_out_everywhere, provider_distrusted])
+async def test_whoever_was_signed_out_since_they_asked_links_nothing(
+    newcomer: Someone, platform: Platform, api: Api, end: Callable[[Api, Someone], Awaitable[None]]
+) -> None:
+    """A thief whose session an administrator ended does not come back with a way in of their own."""
+    provider_id = await corp(api)
+    flow = await asked_to_link(newcomer, provider_id)
+    before = await subjects_of(api, newcomer.id)
+    await end(api, newcomer)
+    await come_back(platform, newcomer.browser, flow, provider_id)
+    assert newcomer.browser.page.error_code == "account_not_linked"
+    assert await subjects_of(api, newcomer.id) == before
+
+
+@pytest.mark.row(44)
+async def test_whoever_is_signed_out_in_the_middle_of_asking_links_nothing(
+    someone: Make, platform: Platform, api: Api
+) -> None:
+    """Between the moment in which it was known who asks, and the one in which that is handed over."""
+    person, provider_id = await someone(), await corp(api)
+    link, database = f"link-{provider_id}", platform.database
+    async with asyncio.timeout(20):
+        while not (await person.open("/providers")).page.has(link):
+            await asyncio.sleep(0.05)
+    async with database.postgres.admin(database.name) as admin, database.postgres.admin(database.name) as watching:
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE authz.provider_copy IN ACCESS EXCLUSIVE MODE")
+            asking = asyncio.create_task(person.browser.submit(link, link))
+            async with asyncio.timeout(20):
+                while not await watching.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE relation = 'authz.provider_copy'::regclass AND NOT granted"
+                ):
+                    await asyncio.sleep(0.01)
+            await signed_out_everywhere(api, person)
+        await asking
+    flow = person.browser.page.links[f"provider-{provider_id}"].partition("flow=")[2]
+    await come_back(platform, person.browser, flow, provider_id)
+    assert person.browser.page.error_code == "account_not_linked"
+    assert await subjects_of(api, person.id) == []
+
+
 async def test_the_last_way_in_is_refused_with_words(someone: Make, platform: Platform, api: Api) -> None:
     """A password that directory knows nothing of counts; when it is gone, nothing is unlinked."""
     person, provider_id = await someone(), await corp(api)

@@ -374,6 +374,7 @@ class LinkAccount(Payload):
     """authz tells directory that whoever comes back in this flow links their identity to a person who asked for it.
 
     They had just proved who they are, in this browser.  rev: the ledger position noted before that was looked at.
+    sid, idp: the session in which they asked, and the provider that it came from; None for a password.
     """
 
     kind = HandoverKind.LINK_ACCOUNT
@@ -384,6 +385,8 @@ class LinkAccount(Payload):
     user_id: str
     provider_id: str
     rev: int
+    sid: str | None = None
+    idp: str | None = None
 
 
 class ChangeEmail(Payload):

@@ -21,13 +21,15 @@ class Visitor:
     """A person in a browser where they are signed in.
 
     secret: of the session's cookie, to which the forms are bound.  is_recent: they proved a moment ago who they are,
-    with every factor that they have: enough to change a credential.
+    with every factor that they have: enough to change a credential.  rev: the ledger position noted before any of it
+    was read.
     """
 
     session: UserSession
     user: UserExport
     secret: str
     is_recent: bool
+    rev: int
 
 
 @dataclass(frozen=True, slots=True)

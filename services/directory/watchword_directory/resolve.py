@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -190,10 +191,7 @@ async def _link_as_asked(
         user = await store.get_user_for_change(session, asked.user_id)
     except store.UnknownUser as error:
         raise Refused("account_disabled") from error
-    # Whoever was signed out, disabled or whose provider was closed since they asked, links nothing.
-    lineage = {"sub": user.id, "idp": identity.provider_id, "rev": asked.rev}
-    if not user.active or not desk.feed.is_live(lineage):
-        raise Refused("account_disabled")
+    _check_live(desk.feed, user, provider, {"sid": asked.sid, "idp": asked.idp, "rev": asked.rev})
     made = await link(session, identity, user.id, now=now)
     if made is None:
         known = await store.find_link(session, identity)
@@ -205,6 +203,19 @@ async def _link_as_asked(
         await _give(session, user, provider, mapped, now=now)
         log.info("identity.linked", provider_id=identity.provider_id, user_id=user.id)
     return HandedOn("/account/providers?done=linked", "")
+
+
+def _check_live(feed: Feed, user: User, provider: ProviderExport, asked: Mapping[str, object]) -> None:
+    """Whoever was signed out, disabled or whose provider was closed since they asked, links nothing. Raises Refused.
+
+    provider: of the identity.  asked: what the ledger compares of who asked, beside the user.
+    """
+    if not user.active:
+        raise Refused("account_disabled")
+    rests_on = ({"sub": user.id, **asked}, {"idp": provider.id, "rev": asked["rev"]})
+    if not all(map(feed.is_live, rests_on)):
+        log.info("identity.not_linked", reason="revoked", user_id=user.id, provider_id=provider.id)
+        raise Refused("account_not_linked", "whoever asked for it was signed out since, or a provider was closed")
 
 
 async def _user_of(

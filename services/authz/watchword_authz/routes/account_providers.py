@@ -81,9 +81,16 @@ async def _link(context: Context, request: Request, visitor: Visitor, provider_i
     """
     provider = await offered_provider(context, provider_id)
     limit_beginnings(context, request)
-    rev, now = context.feed.position, context.now()
-    flow, secret = flows.new_flow(rev, now, return_to=_PATH)
-    asked = LinkAccount(binding=flow.binding, user_id=visitor.user.id, provider_id=provider.id, rev=rev)
+    now = context.now()
+    flow, secret = flows.new_flow(visitor.rev, now, return_to=_PATH)
+    asked = LinkAccount(
+        binding=flow.binding,
+        user_id=visitor.user.id,
+        provider_id=provider.id,
+        rev=visitor.rev,
+        sid=visitor.session.id,
+        idp=visitor.session.provider_id,
+    )
     async with transaction(context.database) as session:
         session.add(flow)
         await bus.hand_over(session, asked, flow=flow.id, now=now, ttl=FLOW_LIFETIME)

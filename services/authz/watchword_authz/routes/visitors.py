@@ -99,6 +99,7 @@ class AccountPages:
 async def find_visitor(context: Context, request: Request) -> Visitor | None:
     """Who is signed in in this browser. Raises FeedAway (503) while nobody can know who was signed out."""
     context.feed.require()
+    rev = context.feed.position
     secret, now = context.cookies.read_session(request), context.now()
     person = await find_person(context, secret, now)
     if person is None or secret is None or person.is_short:
@@ -108,7 +109,7 @@ async def find_visitor(context: Context, request: Request) -> Visitor | None:
     async with transaction(context.database) as session:
         await sessions.note_use(session, row, lifetimes=context.lifetimes, now=now)
     is_recent = not person.has_factor and now - row.auth_time < context.settings.recent_sign_in
-    return Visitor(row, person.user, secret, is_recent)
+    return Visitor(row, person.user, secret, is_recent, rev)
 
 
 def render(
