@@ -184,7 +184,9 @@ async def test_proved_account_goes_back_to_directory(rig: Rig) -> None:
         taken = await bus.take(session, AccountProved, ticket, now=rig.clock())
     assert taken is not None
     assert taken.flow == flow_id
-    assert taken.payload == AccountProved(binding=binding, user_id=user.id, pending_link_id="link-1")
+    rev = await (await rig.db().raw_pool()).fetchval("SELECT rev FROM authz.flow WHERE id = $1", flow_id)
+    assert rev > 0
+    assert taken.payload == AccountProved(binding=binding, user_id=user.id, pending_link_id="link-1", rev=rev)
     # directory links the identity and hands the sign-in back: now it is one.
     visit.browser.page = await visit.browser.send("GET", f"{ISSUER}/login?flow={flow_id}")
     await visit.browser.open(complete(await visit.signed_in_ticket(user, provider)))
@@ -231,6 +233,10 @@ async def test_account_is_proved_through_a_provider_that_it_has(rig: Rig) -> Non
     ticket = await visit.signed_in_ticket(user, known)
     page = await visit.browser.send("GET", complete(ticket))
     assert page.location.startswith(f"{ISSUER}/login/identity?ticket=")
+    async with transaction(rig.db(Service.DIRECTORY)) as session:
+        taken = await bus.take(session, AccountProved, page.location.partition("ticket=")[2], now=rig.clock())
+    assert taken is not None
+    assert taken.payload.idp == known.id
 
 
 async def test_proving_may_be_given_up(rig: Rig) -> None:

@@ -43,6 +43,7 @@ class Person:
     """One browser in one flow. federation and authz: their side of the hand-overs, in the test's hands."""
 
     def __init__(self, platform: Platform, canary: Canary) -> None:
+        self.platform = platform
         self.issuer = platform.issuer
         self.flow = secrets.token_hex(8)
         self.secret = secrets.token_urlsafe(32)
@@ -103,13 +104,22 @@ class Person:
         assert taken is not None
         return taken.payload
 
-    async def prove(self, asked: ProveAccount, *, user_id: str = "", pending_link_id: str = "") -> Step:
+    @property
+    def position(self) -> int:
+        """What has been applied of the ledger."""
+        assert self.platform.process is not None
+        return self.platform.process.shared.feed.position
+
+    async def prove(self, asked: ProveAccount, **given: object) -> Step:
         """authz says that the person proved the account."""
-        proof = AccountProved(
-            binding=self.binding,
-            user_id=user_id or asked.user_id,
-            pending_link_id=pending_link_id or asked.pending_link_id,
-        )
+        fields: dict[str, object] = {
+            "binding": self.binding,
+            "user_id": asked.user_id,
+            "pending_link_id": asked.pending_link_id,
+            "rev": self.position,
+            **given,
+        }
+        proof = AccountProved.model_validate(fields)
         return await self.send(await self.issue(self.authz, proof))
 
     async def close(self) -> None:

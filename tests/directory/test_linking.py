@@ -2,11 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
-from tests.directory.conftest import Describe, Person, Register
+from tests.directory.conftest import Configure, Describe, Person, Register
 
 from watchword_database import bus, transaction
 from watchword_directory import store
@@ -121,6 +121,50 @@ async def test_a_proof_of_an_account_that_was_disabled_meanwhile_links_nothing(
     asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
     await api.change(f"/users/{account['id']}", active=False)
     assert (await person.prove(asked)).error == "account_disabled"
+    assert await links_of(api, account["id"]) == []
+
+
+async def signed_out_everywhere(api: Api, user_id: str, _provider_id: str) -> None:
+    await api.create("/revocations", claim="sub", value=user_id)
+
+
+async def password_set(api: Api, user_id: str, _provider_id: str) -> None:
+    body = {"password": secrets.token_urlsafe(16)}
+    assert (await api.call("PATCH", f"/users/{user_id}", body, end_sessions="true")).status_code == 200
+
+
+async def provider_distrusted(api: Api, _user_id: str, provider_id: str) -> None:
+    """The one through which the account was proved."""
+    answer = await api.call("PATCH", f"/providers/{provider_id}", {"enabled": False}, end_sessions="true")
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.row(44)
+@pytest.mark.parametrize("end", [signed_out_everywhere, password_set, provider_distrusted])
+async def test_a_proof_links_nothing_when_what_it_rests_on_has_ended(
+    person: Person,
+    identity: Describe,
+    configure: Configure,
+    api: Api,
+    register: Register,
+    end: Callable[[Api, str, str], Awaitable[None]],
+) -> None:
+    """Also where that comes within the minute in which the ticket is good."""
+    account, proved_through = await register(), await configure()
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    position = person.position
+    await end(api, str(account["id"]), proved_through)
+    assert (await person.prove(asked, rev=position, idp=proved_through)).error == "account_not_linked"
+    assert await links_of(api, account["id"]) == []
+
+
+async def test_a_proof_that_does_not_say_when_it_was_given_is_ended_by_every_cut(
+    person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register()
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    await signed_out_everywhere(api, str(account["id"]), "")
+    assert (await person.prove(asked, rev=0)).error == "account_not_linked"
     assert await links_of(api, account["id"]) == []
 
 

@@ -143,7 +143,11 @@ class ProveAccount(Payload):
 
 
 class AccountProved(Payload):
-    """authz tells directory that the person proved the account of a pending link. ui_locales: as in UpstreamStart."""
+    """authz tells directory that the person proved the account of a pending link. ui_locales: as in UpstreamStart.
+
+    rev: the ledger position noted when the flow began, before the identity came; 0, which every cut kills, in a ticket
+    that does not say it.  idp: the provider through which the account was proved, None for a proof of ours.
+    """
 
     kind = HandoverKind.ACCOUNT_PROVED
     sender = Service.AUTHZ
@@ -154,6 +158,8 @@ class AccountProved(Payload):
     pending_link_id: str
     upstream_session: str | None = None
     ui_locales: tuple[str, ...] = ()
+    rev: int = 0
+    idp: str | None = None
 
 
 class SignedIn(Payload):

@@ -131,6 +131,8 @@ async def _hand_proof_over(context: Context, flow: Flow, arrival: Arrival, proof
         pending_link_id=proof.pending_link_id,
         upstream_session=proof.upstream_session,
         ui_locales=asked.ui_locales if asked is not None else (),
+        rev=flow.rev,
+        idp=arrival.who.provider_id,
     )
     async with transaction(context.database) as session:
         await _check_password_still(session, arrival)

@@ -140,7 +140,7 @@ async def receive(
         case AccountProved(binding=binding, upstream_session=upstream_session) as proof:
             if await bus.take(session, AccountProved, ticket, now=now) is None:
                 return None
-            identity, user = await _linked_user(session, proof, provider, flow=arrival.flow, now=now)
+            identity, user = await _linked_user(session, proof, desk, flow=arrival.flow, now=now)
         case _:
             assert_never(arrival.payload)
     if not feed.is_live({"idp": identity.provider_id, "rev": position}):
@@ -208,14 +208,14 @@ async def _link_as_asked(
 def _check_live(feed: Feed, user: User, provider: ProviderExport, asked: Mapping[str, object]) -> None:
     """Whoever was signed out, disabled or whose provider was closed since they asked, links nothing. Raises Refused.
 
-    provider: of the identity.  asked: what the ledger compares of who asked, beside the user.
+    provider: of the identity.  asked: what the ledger compares of who asked or proved the account, beside the user.
     """
     if not user.active:
         raise Refused("account_disabled")
     rests_on = ({"sub": user.id, **asked}, {"idp": provider.id, "rev": asked["rev"]})
     if not all(map(feed.is_live, rests_on)):
         log.info("identity.not_linked", reason="revoked", user_id=user.id, provider_id=provider.id)
-        raise Refused("account_not_linked", "whoever asked for it was signed out since, or a provider was closed")
+        raise Refused("account_not_linked", "the person was signed out meanwhile, or a provider was closed")
 
 
 async def _user_of(
@@ -321,15 +321,19 @@ async def _ask_for_proof(
 
 
 async def _linked_user(
-    session: Session, proof: AccountProved, provider: ProviderExport | None, *, flow: str, now: datetime
+    session: Session, proof: AccountProved, desk: Desk, *, flow: str, now: datetime
 ) -> tuple[VerifiedIdentity, User]:
     """The identity that waited, linked to the account that was proved, and its user with what the provider gives."""
+    provider = desk.provider
+    if provider is None:
+        raise Refused("account_not_linked", "the proof came too late, or was used")
     try:
         user = await store.get_user_for_change(session, proof.user_id)
+        _check_live(desk.feed, user, provider, {"idp": proof.idp, "rev": proof.rev})
         linked = await link_proved(session, proof, flow=flow, now=now)
     except (store.UnknownUser, LinkedElsewhere) as error:
         raise Refused("account_not_linked", "the account is gone, or the identity leads to another") from error
-    if linked is None or provider is None:
+    if linked is None:
         raise Refused("account_not_linked", "the proof is of another account, came too late or was used")
     identity, mapped = linked
     await _give(session, user, provider, mapped, now=now)
