@@ -14,9 +14,11 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from markupsafe import escape
 from tests.authz.conftest import ISSUER, PASSWORD, Rig, Visit, running
 from tests.authz.test_account import NEW, is_signed_in
+from tests.authz.test_api import call
 from tests.authz.test_requirements import demanded, enrol_here
 from tests.authz.test_second_factor import enrolled, sign_in_here
 
+from watchword_authz import break_glass
 from watchword_authz.requirements import AppliesTo
 from watchword_authz.settings import AuthzSettings
 from watchword_database import bus
@@ -25,6 +27,7 @@ from watchword_events.contracts import BrandingChanged, ProviderDisabled, UserUp
 from watchword_events.exports import BrandingExport, Exported, ProviderExport
 from watchword_events.handovers import InvitePeople, ResetPassword
 from watchword_events.names import Service
+from watchword_events.revocations import Claim, RevocationKind
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.clock import TestClock
@@ -216,6 +219,76 @@ async def test_a_password_that_is_chosen_meanwhile_makes_the_link_worthless(mail
         await visit.start()
         await visit.enter(user.username)
     assert (await rig.browser().open(link)).error_code == "link_over"
+
+
+async def revoke(rig: Rig, claim: Claim, value: str) -> None:
+    """As an administrator does it by hand at `token`."""
+    until = rig.clock() + timedelta(days=1)
+    async with transaction(rig.db(Service.TOKEN)) as session:
+        entry = await bus.revoke(
+            session,
+            claim=claim,
+            value=value,
+            kind=RevocationKind.CUT,
+            reason="administrator",
+            until=until,
+            keep_until=until,
+        )
+    assert await rig.feed.settle([entry], timeout=10)
+
+
+@pytest.mark.row(44)
+@pytest.mark.parametrize("claim", [Claim.SUB, Claim.ALL])
+async def test_what_ends_everything_ends_the_links_that_were_asked_for_before(mailing: Mailing, claim: Claim) -> None:
+    """Whoever asked may have been somebody who reads the mail; who asks afterwards gets one that is good."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    await sign_in_here(rig, rig.browser(), user)
+    await ask(rig, user.username)
+    link, browser = link_in(mailing, (await mailing.post.to(user.email))[0]), rig.browser()
+    await browser.open(link)
+    form = browser.page.form_with("new_password").filled("save", new_password=NEW, repeated=NEW)
+    await revoke(rig, claim, user.id if claim is Claim.SUB else "")
+    for page in (await rig.browser().open(link), await browser.send("POST", f"{ISSUER}/login/reset", form)):
+        assert (page.status, page.error_code) == (400, "link_over")
+    await ask(rig, user.username)
+    await choose(browser, link_in(mailing, (await mailing.post.to(user.email, 2))[1]))
+    assert browser.page.status == 200
+
+
+async def test_a_link_that_does_not_say_when_it_was_asked_for_is_ended_by_every_cut(mailing: Mailing) -> None:
+    """As of a release that did not note it."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    async with transaction(rig.db()) as session:
+        ticket = await bus.hand_over(session, ResetPassword(user_id=user.id), flow="reset:old", now=rig.clock())
+    rig.canary.add("ticket", ticket)
+    await revoke(rig, Claim.SUB, user.id)
+    assert (await rig.browser().open(f"{ISSUER}/login/reset?ticket={ticket}")).error_code == "link_over"
+
+
+@pytest.mark.parametrize("by", ["the person", "an administrator"])
+async def test_signing_out_everywhere_makes_the_links_of_before_worthless(mailing: Mailing, by: str) -> None:
+    rig, user = mailing.rig, await mailing.rig.person()
+    browser = rig.browser()
+    for each in (rig.browser(), browser):
+        await sign_in_here(rig, each, user)
+    await ask(rig, user.username)
+    link = await mailing.post.link_to(str(user.email), "/login/reset", rig.canary)
+    if by == "the person":
+        await browser.open(f"{ISSUER}/account")
+        await browser.submit("end-others", "end-others")
+    else:
+        assert (await call(rig, "DELETE", "/sessions", user_id=user.id)).json() == {"ended": 2}
+    assert (await rig.browser().open(link)).error_code == "link_over"
+
+
+async def test_a_link_made_with_the_database_alone_is_good_after_everything_was_ended(mailing: Mailing) -> None:
+    rig, user = mailing.rig, mailing.rig.user()
+    await revoke(rig, Claim.ALL, "")
+    ticket = await break_glass.open_again(rig.db(), user.id, forget=False, now=rig.clock())
+    rig.canary.add("ticket", ticket)
+    assert (await rig.browser().open(f"{ISSUER}/login/reset?ticket={ticket}")).has("new_password")
+    await revoke(rig, Claim.SUB, user.id)
+    assert (await rig.browser().open(f"{ISSUER}/login/reset?ticket={ticket}")).error_code == "link_over"
 
 
 async def test_a_link_is_worth_nothing_at_an_address_of_before(mailing: Mailing) -> None:

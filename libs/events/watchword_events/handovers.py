@@ -350,7 +350,8 @@ class ResetPassword(Payload):
     """authz hands itself over, by way of somebody's mailbox, that they may choose a password.
 
     The flow is `reset:<user id>`.  email: to which the link was sent; it is worth nothing once that is not the
-    person's any more.  See docs/adr/0026.
+    person's any more.  rev: the ledger position noted before the person was read: a link dies with everything of the
+    person that is cut after it; 0, which every cut kills, in a ticket that does not say it.  See docs/adr/0026.
     """
 
     kind = HandoverKind.RESET_PASSWORD
@@ -359,6 +360,7 @@ class ResetPassword(Payload):
 
     user_id: str
     email: str | None = None
+    rev: int = 0
 
 
 class InvitePeople(Payload):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from watchword_authz import consent, sessions, store
+from watchword_authz import consent, credentials, sessions, store
 from watchword_authz.context import Context
 from watchword_authz.models import EndReason, UserSession
 from watchword_database.engine import Session, transaction
@@ -71,7 +71,12 @@ async def places_of(context: Context, session: Session, visitor: Visitor) -> lis
 
 
 async def end_places(context: Context, session: Session, visitor: Visitor, *, sid: str | None = None) -> list[int]:
-    """A session of the person is over, or (None) all but this one; ledger entries to settle. Appends SessionEnded."""
+    """A session of the person is over, or (None) all but this one; ledger entries to settle. Appends SessionEnded.
+
+    With all others, links to choose a password that were asked for before are worthless, too.
+    """
+    if sid is None:
+        await credentials.forget_links(session, visitor.user.id, context.now())
     theirs = await store.sids_of(session, visitor.user.id)
     chosen = [each for each in theirs if (each == sid if sid is not None else each != visitor.session.id)]
     reason = EndReason.SIGN_OUT if sid is not None else EndReason.EVERYWHERE

@@ -6,20 +6,23 @@ from watchword_authz import credentials, factor_store, passkey_store, store
 from watchword_database import bus
 from watchword_database.engine import Database, Session, transaction
 from watchword_events.handovers import ResetPassword
+from watchword_runtime.ledger import HEAD
 
 INVITED_FOR = timedelta(days=3)
 
 
 async def way_in(
-    session: Session, user_id: str, *, now: datetime, email: str | None = None, ttl: timedelta = INVITED_FOR
+    session: Session, user_id: str, *, rev: int, now: datetime, email: str | None = None, ttl: timedelta = INVITED_FOR
 ) -> str:
     """The ticket of a link with which the person chooses a password; links of before lead nowhere any more.
 
-    email: where it is sent; None for one that somebody hands over.
+    rev: the ledger position noted before the person was read.  email: where it is sent; None for one that somebody
+    hands over.
     """
     flow = f"reset:{user_id}"
     await bus.take_flow(session, ResetPassword, flow=flow, now=now)
-    return await bus.hand_over(session, ResetPassword(user_id=user_id, email=email), flow=flow, now=now, ttl=ttl)
+    payload = ResetPassword(user_id=user_id, email=email, rev=rev)
+    return await bus.hand_over(session, payload, flow=flow, now=now, ttl=ttl)
 
 
 async def forget_factors(session: Session, user_id: str, now: datetime) -> bool:
@@ -43,7 +46,8 @@ async def open_again(database: Database, user_id: str, *, forget: bool, now: dat
 
     database: as authz.
     """
+    rev = int(await database.ask(HEAD))
     async with transaction(database) as session:
         if forget:
             await forget_factors(session, user_id, now)
-        return await way_in(session, user_id, now=now)
+        return await way_in(session, user_id, rev=rev, now=now)

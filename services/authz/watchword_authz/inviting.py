@@ -28,12 +28,14 @@ _LOOK_EVERY_S: Final = 2.0  # for what was handed over while no event came
 _AT_ONCE: Final = MAX_IDS
 
 
-async def link_for(context: Context, session: Session, user: UserExport, now: datetime, *, is_sent: bool) -> str:
+async def link_for(
+    context: Context, session: Session, user: UserExport, now: datetime, *, rev: int, is_sent: bool
+) -> str:
     """The link with which the person chooses a password; those of before lead nowhere any more.
 
-    is_sent: to the person's address, and good for as long as it is theirs.
+    rev: noted before the person was read.  is_sent: to the person's address, and good for as long as it is theirs.
     """
-    ticket = await break_glass.way_in(session, user.id, now=now, email=user.email if is_sent else None)
+    ticket = await break_glass.way_in(session, user.id, rev=rev, now=now, email=user.email if is_sent else None)
     return f"{context.settings.public_url}/login/reset?ticket={ticket}"
 
 
@@ -45,7 +47,7 @@ class Inviting(Rounds):
         self._context, self._pulls = context, pulls
 
     async def once(self) -> None:
-        """Whoever was to be invited has been. Raises internal.Unreachable."""
+        """Whoever was to be invited has been. Raises internal.Unreachable and FeedAway."""
         context, handed = self._context, InvitePeople
         if not await context.database.ask(inviting_store.ANY_TO_LOOK_AT, handed.kind.value, handed.FLOW, context.now()):
             return
@@ -58,6 +60,8 @@ class Inviting(Rounds):
     async def _invite_next(self) -> bool:
         """True when a page of people was looked at, here or elsewhere."""
         context = self._context
+        context.feed.require()
+        rev = context.feed.position
         async with transaction(context.database) as session:
             closed = await inviting_store.find_closed(session)
         if closed is None:
@@ -70,7 +74,7 @@ class Inviting(Rounds):
         users = await self._people(sorted({each.user_id for each in found}))
         async with transaction(context.database) as session:
             if await inviting_store.claim_page(session, closed, following=page.next if page is not None else None):
-                await self._invite(session, closed, users)
+                await self._invite(session, closed, users, rev)
         context.mails.look()
         return True
 
@@ -83,7 +87,7 @@ class Inviting(Rounds):
             known = await users.present(user_ids)
         return [user for user in known.values() if user.active]
 
-    async def _invite(self, session: Session, closed: ClosedProvider, users: Sequence[UserExport]) -> None:
+    async def _invite(self, session: Session, closed: ClosedProvider, users: Sequence[UserExport], rev: int) -> None:
         """Mails for those who have no way in, are known at an address, and were sent no link that is still good."""
         now = self._context.now()
         ids = [user.id for user in users]
@@ -99,11 +103,11 @@ class Inviting(Rounds):
             if user.email is None or not user.email_verified:
                 unreachable += 1
                 continue
-            await self._write(session, user, now)
+            await self._write(session, user, now, rev)
             invited += 1
         log.info("users.invited", provider_id=closed.provider_id, count=invited, unreachable=unreachable)
 
-    async def _write(self, session: Session, user: UserExport, now: datetime) -> None:
+    async def _write(self, session: Session, user: UserExport, now: datetime, rev: int) -> None:
         words = self._context.pages.words(user.locale)
         paragraphs = [
             Text(
@@ -113,7 +117,7 @@ class Inviting(Rounds):
             Text(
                 "To sign in again, choose a password before %(end)s:\n%(link)s",
                 end=words.moment(now + break_glass.INVITED_FOR),
-                link=await link_for(self._context, session, user, now, is_sent=True),
+                link=await link_for(self._context, session, user, now, rev=rev, is_sent=True),
             ),
         ]
         await self._context.mails.write(session, user.email or "", Text("Choose a password"), paragraphs, words=words)

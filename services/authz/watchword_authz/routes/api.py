@@ -7,7 +7,17 @@ import structlog
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from watchword_authz import break_glass, consent, factor_store, notices, passkey_store, sessions, store, throttle
+from watchword_authz import (
+    break_glass,
+    consent,
+    credentials,
+    factor_store,
+    notices,
+    passkey_store,
+    sessions,
+    store,
+    throttle,
+)
 from watchword_authz.context import Context
 from watchword_authz.models import Consent, EndReason, UserSession
 from watchword_authz.routes.edge import check_way_in, known_user, require_reach
@@ -129,6 +139,7 @@ def _sessions(api: APIRouter, context: Context) -> None:
     ) -> Ended:
         await require_reach(context, caller, user_id)
         async with transaction(context.database) as session:
+            await credentials.forget_links(session, user_id, context.now())
             entries = await sessions.end_all(
                 session, user_id, EndReason.EVERYWHERE, feed=context.feed, now=context.now()
             )

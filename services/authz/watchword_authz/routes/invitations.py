@@ -55,6 +55,8 @@ def router(context: Context) -> APIRouter:
         settings = context.settings
         if not settings.invitations or not settings.local_passwords:
             raise Problem(403, "Invitations are switched off", "An operator of this installation decided so.")
+        context.feed.require()
+        rev = context.feed.position
         user = await known_user(context, caller, body.user_id)
         if not user.active:
             raise Problem(404, "No such user", "There is no user with this id.")
@@ -63,7 +65,7 @@ def router(context: Context) -> APIRouter:
             raise Problem(409, "This cannot be sent", "There is no mail server, or the user has no verified address.")
         now = context.now()
         async with transaction(context.database) as session:
-            link = await inviting.link_for(context, session, user, now, is_sent=body.send)
+            link = await inviting.link_for(context, session, user, now, rev=rev, is_sent=body.send)
             if body.send:
                 words = context.pages.words(user.locale)
                 text = Text(

@@ -2,6 +2,7 @@
 
 Whoever asks learns nothing: known and unknown names get the same answer, after the same time. The link is a hand-over
 of this service to itself: stored as a hash, good once and for half an hour, and a new one makes the old ones worthless.
+So does what ends everything of the person: a link that was asked for before that may be somebody else's.
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Final
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from watchword_authz import credentials, flows, notices, throttle
+from watchword_authz import break_glass, credentials, flows, notices, throttle
 from watchword_authz.context import Context
 from watchword_authz.identifiers import identify
 from watchword_authz.models import Flow
@@ -99,7 +100,7 @@ async def _flow(context: Context, request: Request) -> tuple[Flow, str]:
 
 async def _ask(context: Context, request: Request, typed: str) -> None:
     """A mail is on its way, where the name is that of somebody with a password and a verified address."""
-    now, limits = context.now(), context.limits
+    rev, now, limits = context.feed.position, context.now(), context.limits
     subject = address_prefix(address_of(context, request))
     async with transaction(context.database) as session:
         attempt = await throttle.claim_attempts(session, ((limits.mails_by_address, subject),), now)
@@ -113,18 +114,17 @@ async def _ask(context: Context, request: Request, typed: str) -> None:
         if user is None or credential is None or not may_be_sent:
             log.info("password.reset_not_sent", user_id=user.id if user is not None else None)
             return
-        await _send(context, session, user, now, language=user.locale or context.pages.language_of(request))
+        language = user.locale or context.pages.language_of(request)
+        await _send(context, session, user, now, rev=rev, language=language)
     context.mails.look()
     log.info("password.reset_sent", user_id=user.id)
 
 
-async def _send(context: Context, session: Session, user: UserExport, now: datetime, *, language: str) -> None:
+async def _send(
+    context: Context, session: Session, user: UserExport, now: datetime, *, rev: int, language: str
+) -> None:
     """The link, after which those that were sent before lead nowhere."""
-    flow = f"reset:{user.id}"
-    await bus.take_flow(session, ResetPassword, flow=flow, now=now)
-    ticket = await bus.hand_over(
-        session, ResetPassword(user_id=user.id, email=user.email), flow=flow, now=now, ttl=_LIFE
-    )
+    ticket = await break_glass.way_in(session, user.id, rev=rev, now=now, email=user.email, ttl=_LIFE)
     link = f"{context.settings.public_url}/login/reset?ticket={ticket}"
     paragraphs = [
         Text("Somebody, perhaps you, asked for a new password for the account %(username)s.", username=user.username),
@@ -150,9 +150,15 @@ async def _whose(context: Context, ticket: str) -> UserExport:
         or user is None
         or not user.active
         or seen.payload.email not in (None, user.email)
+        or not context.feed.is_live(_lineage(seen))
     ):
         raise _worthless()
     return user
+
+
+def _lineage(link: bus.Taken[ResetPassword]) -> dict[str, object]:
+    """What the ledger compares of a link."""
+    return {"rev": link.payload.rev, "iat": link.created_at.timestamp(), "sub": link.payload.user_id}
 
 
 async def _page(
@@ -190,7 +196,8 @@ async def _reset(context: Context, request: Request, form: Params) -> Response:
     password_hash = await hashed(context, password)
     now, feed = context.now(), context.feed
     async with transaction(context.database) as session:
-        if await bus.take(session, ResetPassword, ticket, now=now) is None:
+        taken = await bus.take(session, ResetPassword, ticket, now=now)
+        if taken is None or not feed.is_live(_lineage(taken)):
             raise _worthless()
         entries = await credentials.take_handed_over(session, user.id, limits=context.limits, feed=feed, now=now)
         entries += await credentials.replace(session, user.id, password_hash, limits=context.limits, feed=feed, now=now)
