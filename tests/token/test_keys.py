@@ -2,19 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from functools import partial
 
 import asyncpg
 import pytest
+from joserfc import jws
 from joserfc.jwk import KeySet
-from tests.token.conftest import MASTER, Site, instance
+from tests.token.conftest import ISSUER, MASTER, Site, instance
 
-from watchword_database import Database
+from watchword_database import Database, transaction
+from watchword_events.exports import ClientExport
 from watchword_events.names import Service
+from watchword_events.revocations import Claim
+from watchword_runtime.client_keys import ClientKeys
 from watchword_runtime.keyring import Keyring, Unsealable, derive_service_keys
 from watchword_testkit.databases import TestDatabase
+from watchword_testkit.http import http_client
+from watchword_token.backchannel import Deliveries
+from watchword_token.evidence import evidence_about
+from watchword_token.formats import Formats
 from watchword_token.key_material import SIGNING_ALGS
 from watchword_token.keys import Keys
+from watchword_token.models import Delivery
 
 
 def keyring(master: bytes = MASTER) -> Keyring:
@@ -152,6 +164,61 @@ async def test_a_revoked_key_is_replaced_and_its_tokens_are_dead_everywhere(
             assert kid not in (await site.http.get("/oauth2/jwks")).text
             again = await site.http.get(f"/api/v1/keys/{kid}", headers=administrator)
             assert again.json()["state"] == "revoked"
+
+
+async def signed_answer(site: Site, keys: Keys) -> bytes:
+    """What an ID token, userinfo, an introspection or an answer in one JWT is signed as."""
+    async with http_client() as http:
+        return await Formats(keys, ClientKeys(http, site.clock)).signed("ES256", {"sub": "ada"})
+
+
+async def evidence(site: Site, keys: Keys) -> bytes:
+    async with transaction(site.db(Service.TOKEN)) as session:
+        return await evidence_about(session, "ada", ended=False, keys=keys, issuer=ISSUER, now=site.clock())
+
+
+async def logout_token(site: Site, keys: Keys) -> bytes:
+    now, client = site.clock(), ClientExport(client_id="app", client_name="An application")
+
+    async def find(_client_id: str) -> ClientExport:
+        return client
+
+    async with http_client() as http:
+        deliveries = Deliveries(
+            site.db(Service.TOKEN),
+            keys,
+            find,
+            http,
+            name=lambda _sector, user_id: user_id,
+            issuer=ISSUER,
+            horizon=timedelta(days=1),
+            now=site.clock,
+        )
+        times = {"created_at": now, "next_attempt_at": now, "give_up_at": now + timedelta(days=1)}
+        return await deliveries.logout_token(Delivery(id="d", sid="s", client_id="app", user_id="ada", **times), client)
+
+
+@pytest.mark.parametrize("sign", [signed_answer, evidence, logout_token])
+async def test_what_another_instance_has_just_revoked_signs_nothing(
+    site: Site, administrator: dict[str, str], sign: Callable[[Site, Keys], Awaitable[bytes]]
+) -> None:
+    """Not even in the second until this instance has loaded the successor."""
+    late = Keys(site.db(Service.TOKEN), keyring(), is_revoked=partial(site.feed.is_ended, Claim.KID))
+    await late.start()
+    kid = late.signing("ES256").kid
+    assert _kid(await sign(site, late)) == kid
+    answer = await site.http.post("/api/v1/revocations", json={"claim": "kid", "value": kid}, headers=administrator)
+    assert answer.status_code == 201, answer.text
+    assert late.signing("ES256").kid == kid
+    signed = await sign(site, late)
+    assert _kid(signed) != kid
+    published = KeySet.import_key_set((await site.http.get("/oauth2/jwks")).json())
+    assert jws.deserialize_compact(signed, published, algorithms=["ES256"]).payload
+
+
+def _kid(signed: bytes) -> str:
+    header = signed.partition(b".")[0]
+    return str(json.loads(urlsafe_b64decode(header + b"=" * (-len(header) % 4)))["kid"])
 
 
 async def test_without_keys_nothing_is_issued(database: TestDatabase) -> None:

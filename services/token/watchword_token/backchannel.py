@@ -195,7 +195,7 @@ class Deliveries(Rounds):
 
     async def logout_token(self, delivery: Delivery, client: ClientExport) -> bytes:
         """A fresh logout token for one attempt. Spec: OpenID Connect Back-Channel Logout 1.0 2.4; RFC 8725 3.11."""
-        key = self._keys.signing(client.id_token_signed_response_alg)
+        key = await self._keys.signer(client.id_token_signed_response_alg)
         now_s = int(self._now().timestamp())
         header = b64url(orjson.dumps({"alg": key.alg, "typ": TYPE, "kid": key.kid}))
         claims = {

@@ -60,7 +60,7 @@ async def proved(session: Session, entry: RevocationView) -> Proved:
 
 async def evidence_of(session: Session, entry: RevocationView, *, keys: Keys, issuer: str, now: datetime) -> bytes:
     """A JWS in compact form about one entry of the ledger."""
-    return sign(await _document(session, [entry], issuer=issuer, now=now), keys)
+    return await sign(await _document(session, [entry], issuer=issuer, now=now), keys)
 
 
 async def evidence_about(
@@ -78,7 +78,7 @@ async def evidence_about(
     document.user_id, document.ended = user_id, ended
     if len(entries) > ENTRIES:
         document.truncated = True
-    return sign(document, keys)
+    return await sign(document, keys)
 
 
 async def _document(session: Session, entries: Sequence[RevocationView], *, issuer: str, now: datetime) -> Evidence:
@@ -89,9 +89,9 @@ async def _document(session: Session, entries: Sequence[RevocationView], *, issu
     )
 
 
-def sign(document: Evidence, keys: Keys) -> bytes:
+async def sign(document: Evidence, keys: Keys) -> bytes:
     """The document as a JWS that anybody can check with the published keys."""
-    key = keys.signing(_ALG)
+    key = await keys.signer(_ALG)
     header = b64url(orjson.dumps({"alg": key.alg, "typ": TYPE, "kid": key.kid}))
     signed = header + b"." + b64url(document.model_dump_json(exclude_none=True).encode())
     return signed + b"." + b64url(key.sign(signed))

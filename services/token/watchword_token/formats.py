@@ -43,8 +43,8 @@ class Formats:
         return found
 
     async def signed(self, alg: Alg, claims: dict[str, JsonValue], *, typ: str = "JWT") -> bytes:
-        """The claims as a JWT of ours."""
-        key = self._keys.signing(alg)
+        """The claims as a JWT of ours. Raises as `Keys.signer`."""
+        key = await self._keys.signer(alg)
         header = key.id_header if typ == "JWT" else key.header(typ)
         return await compact_aside(key, header, orjson.dumps(claims))
 

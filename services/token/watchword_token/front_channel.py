@@ -18,7 +18,6 @@ from watchword_events.handovers import AuthorizationResponse
 from watchword_token.approvals import Approvals, Checked, Spoiled
 from watchword_token.clients import Client
 from watchword_token.issuing import Issuing, TokenRequest
-from watchword_token.tokens import compact_aside
 from watchword_web.errors import OAuthError
 
 log = structlog.get_logger()
@@ -94,14 +93,13 @@ class FrontChannel:
 
     async def _signed(self, client: Client, params: Mapping[str, str], now_s: int) -> str:
         """The parameters as one JWT for this client. Spec: JARM 2.1."""
-        key = self._issuing.keys.signing(client.response_alg)
         claims: dict[str, JsonValue] = {
             **params,
             "iss": self._issuing.tokens.issuer,
             "aud": client.client_id,
             "exp": now_s + LIFE_S,
         }
-        return (await compact_aside(key, key.id_header, orjson.dumps(claims))).decode()
+        return (await self._issuing.formats.signed(client.response_alg, claims)).decode()
 
 
 def is_of(payload: AuthorizationResponse, code: str | None) -> bool:

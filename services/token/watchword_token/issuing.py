@@ -127,19 +127,12 @@ class Issuing:
     ) -> MintKey | None:
         """The key that shall make the token, if nothing revoked matches the source (its lineage and its own `rev`).
 
-        resource: what the token is for. None when the source is dead. Raises Behind, ConnectionError while no key is
-        loaded, and OAuthError invalid_target for resources that take different tokens.
+        resource: what the token is for. None when the source is dead. Raises Behind, ConnectionError as `Keys.signer`,
+        and OAuthError invalid_target for resources that take different tokens.
         """
         self.check_reached(request, source)
         shape = shape_of(request.client, resource, self.resources)
-        key: MintKey = self.keys.encryption if shape.opaque else self.keys.signing(shape.alg)
-        if self.feed.is_live(source, key.kid):
-            return key
-        if not self.feed.is_live(source):
-            return None
-        # It is the key that was revoked, by another instance; its successor stands in the table.
-        await self.keys.reload()
-        key = self.keys.encryption if shape.opaque else self.keys.signing(shape.alg)
+        key: MintKey = await self.keys.sealer() if shape.opaque else await self.keys.signer(shape.alg)
         return key if self.feed.is_live(source, key.kid) else None
 
     async def access_token(

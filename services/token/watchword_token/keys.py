@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -27,6 +27,7 @@ from watchword_token.key_table import KeyTable
 from watchword_token.models import Key, KeyState, KeyUse
 
 UNKNOWN_KEY_PAUSE_S: Final = 1.0  # a stranger's tokens must not make us read the table for each of them
+_PAUSES_S: Final = (0.0, 0.02, 0.1, 0.5)  # this instance knows of an entry that it writes before that is committed
 # What such a key made may be good: the next one signs at another instance as soon as that has noticed.
 _LIVE: Final = (KeyState.NEXT, KeyState.ACTIVE, KeyState.RETIRING)
 
@@ -81,10 +82,17 @@ class EncryptionKey:
             raise ValueError("altered") from None
 
 
+K = TypeVar("K", SigningKey, EncryptionKey)
+
+
 class Keys:
     """The keys of this installation as this instance has loaded them."""
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    def __init__(
+        self, database: Database, keyring: Keyring, *, is_revoked: Callable[[str], bool] = lambda _kid: False
+    ) -> None:
+        """is_revoked: whether the ledger has ended a key, by its kid."""
+        self._is_revoked = is_revoked
         self._database = database
         self._keyring = keyring
         self._table: KeyTable | None = None
@@ -105,17 +113,37 @@ class Keys:
 
     @property
     def encryption(self) -> EncryptionKey:
-        """The key that seals new opaque tokens. Raises ConnectionError while none is loaded."""
+        """The key that seals new opaque tokens, revoked or not. Raises ConnectionError while none is loaded."""
         if self._encryption is None:
             raise ConnectionError("keys are not loaded")
         return self._encryption
 
     def signing(self, alg: Alg) -> SigningKey:
-        """The key that signs with an algorithm. Raises ConnectionError while none is loaded."""
+        """The key that signs with an algorithm, revoked or not. Raises ConnectionError while none is loaded."""
         try:
             return self._active[alg]
         except KeyError:
             raise ConnectionError("keys are not loaded") from None
+
+    async def signer(self, alg: Alg) -> SigningKey:
+        """The key to sign with now, which nobody has revoked. Raises ConnectionError, also while nobody can know."""
+        key = self.signing(alg)
+        return await self._successor(lambda: self.signing(alg)) if self._is_revoked(key.kid) else key
+
+    async def sealer(self) -> EncryptionKey:
+        """The key to seal with now, as `signer`."""
+        key = self.encryption
+        return await self._successor(lambda: self.encryption) if self._is_revoked(key.kid) else key
+
+    async def _successor(self, find: Callable[[], K]) -> K:
+        """The key in the place of a revoked one. It stands in the table as soon as the entry is committed."""
+        for pause_s in _PAUSES_S:
+            await asyncio.sleep(pause_s)
+            await self.reload()
+            key = find()
+            if not self._is_revoked(key.kid):
+                return key
+        raise ConnectionError("the key was revoked, and has no successor yet")
 
     @property
     def table(self) -> KeyTable:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Final
 
@@ -22,6 +23,7 @@ from watchword_events.exports import (
     UserExport,
 )
 from watchword_events.names import Service
+from watchword_events.revocations import Claim
 from watchword_runtime import opaque_tokens, outbound
 from watchword_runtime.access import Access
 from watchword_runtime.backbone import Backbone
@@ -132,7 +134,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     pages = Pages(["watchword_web"], settings, speaks=["watchword_token"])
     branding = follow_branding(backbone, BrandingCopy, pages)
     decisions = backbone.runs(DecisionLog(database, keyring.key(DECISION_KEY)))
-    keys = Keys(database, keyring)
+    keys = Keys(database, keyring, is_revoked=partial(feed.is_ended, Claim.KID))
     loading = Once(keys.start, failure="keys.not_loaded", patience_s=_START_S)
     backbone.awaits("keys", backbone.runs(loading))
     feed.kids = keys.accepted
