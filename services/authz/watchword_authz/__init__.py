@@ -44,6 +44,7 @@ Where things are:
     requirement_store, break_glass   named SQL of what demands one; a way in for somebody who has none any more
     account, password_policy, qr     what people see of their own account; passwords they may choose; a picture
     passkeys, passkey_store          keys on people's devices; their named SQL
+    places                           where an address is, out of a file of the operator's
     mails, mail_store, notices       mail on its way; its named SQL; what people are told
     inviting, inviting_store         people who are to choose a password; its named SQL
     seal                             secrets that have to be read again

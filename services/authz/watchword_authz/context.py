@@ -8,6 +8,7 @@ from datetime import datetime
 from watchword_authz.hints import IdTokenHints
 from watchword_authz.mails import Mails
 from watchword_authz.password_policy import PasswordPolicy
+from watchword_authz.places import Places
 from watchword_authz.seal import SecretSeal
 from watchword_authz.sessions import Lifetimes
 from watchword_authz.settings import AuthzSettings
@@ -70,6 +71,7 @@ class Context:
     seal: SecretSeal
     mails: Mails
     password_policy: PasswordPolicy
+    places: Places
     limits: Limits
     lifetimes: Lifetimes
     beginnings: Limiter

@@ -25,6 +25,7 @@ from watchword_authz.models import (
 from watchword_authz.own_calls import owner_of
 from watchword_authz.pairwise import finder
 from watchword_authz.password_policy import PasswordPolicy
+from watchword_authz.places import Places
 from watchword_authz.routes import routers
 from watchword_authz.seal import PURPOSE as AUTHENTICATORS
 from watchword_authz.seal import SecretSeal
@@ -180,6 +181,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         seal=seal,
         mails=mails,
         password_policy=password_policy,
+        places=backbone.runs(Places(settings.places_file)),
         limits=limits_of(settings),
         lifetimes=Lifetimes(idle=settings.session_idle, longest=settings.session_max),
         beginnings=Limiter(settings.flows_per_s, 5 * settings.flows_per_s),

@@ -1,6 +1,7 @@
 """Settings of the authz service beyond those that every service has."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -45,6 +46,11 @@ class AuthzSettings(ServiceSettings):
         "Watchword <no-reply@localhost>",
         pattern=r"^[^\r\n]*@[^\s@]+$",
         description="Who mails are from; an installation with a name of its own (docs/branding.md) writes under that",
+    )
+    places_file: Path | None = Field(
+        None,
+        description="GeoIP database in MaxMind DB format (cities, or countries alone): lists of sessions then show "
+        "where an address is; read anew when it changes",
     )
     account_attempts: int = Field(
         5,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from watchword_runtime.calls import Document
 from watchword_web.devices import device_of
@@ -56,13 +56,14 @@ class User(Document):
 
 
 class UserSession(Document):
-    """A browser that is signed in."""
+    """A browser that is signed in. place: of the address, by language, where that is known."""
 
     id: str
     provider_id: str | None = None
     auth_time: datetime
     amr: list[str]
     address: str
+    place: dict[str, str] = Field(default_factory=dict)
     user_agent: str
     seen_at: datetime
     expires_at: datetime

@@ -332,6 +332,8 @@ def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, st
             shown = device_of(str(value or ""))
         case "time":
             shown = datetime.fromisoformat(value) if isinstance(value, str) else None
+        case "words":
+            shown = value or None  # what stands by no language is nothing
         case "list":
             shown = _listed(value)
         case "user":

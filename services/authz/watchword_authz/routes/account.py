@@ -65,6 +65,7 @@ async def show_account(context: Context, request: Request, visitor: Visitor) -> 
         codes_left = await factor_store.count_recovery_codes(session, visitor.user.id)
         devices = await remembered.list_devices(session, visitor.user.id, context.now())
         places = await account.places_of(context, session, visitor)
+    addresses = [*(each.address for each in places), *(each.address for each in devices)]
     return visitors.render(
         context,
         request,
@@ -78,4 +79,5 @@ async def show_account(context: Context, request: Request, visitor: Visitor) -> 
         passkey_count=len(passkeys),
         devices=[(device_of(each.user_agent), each) for each in devices],
         places=places,
+        where=await context.places.find(addresses),
     )

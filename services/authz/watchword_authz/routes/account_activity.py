@@ -78,6 +78,7 @@ async def show_own_activity(context: Context, request: Request, visitor: Visitor
         visitor,
         "account_activity.html",
         _PATH,
+        where=await context.places.find(each.address for each in found.items if each.address),
         entries=[(WORDS.get(each.action, each.action), _device(each), each) for each in found.items],
         following=f"{_PATH}?{urlencode({'cursor': found.next})}" if found.next else None,
     )

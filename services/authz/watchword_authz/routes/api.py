@@ -20,6 +20,7 @@ from watchword_authz import (
 )
 from watchword_authz.context import Context
 from watchword_authz.models import Consent, EndReason, UserSession
+from watchword_authz.places import Named
 from watchword_authz.routes.edge import check_way_in, known_user, require_reach
 from watchword_database.engine import transaction
 from watchword_runtime.access import Caller
@@ -40,7 +41,10 @@ _ERRORS: dict[int | str, dict[str, object]] = {
 
 
 class SessionItem(BaseModel):
-    """A session that is not over. provider_id is null after a password."""
+    """A session that is not over. provider_id is null after a password.
+
+    place: where the address is, by language; nothing where that is not known.
+    """
 
     id: str
     user_id: str
@@ -48,6 +52,7 @@ class SessionItem(BaseModel):
     auth_time: datetime
     amr: list[str]
     address: str
+    place: dict[str, str]
     user_agent: str
     created_at: datetime
     seen_at: datetime
@@ -120,7 +125,9 @@ def _sessions(api: APIRouter, context: Context) -> None:
                 limit=limit + 1,
             )
         # A cut of the ledger ends sessions before their rows say so.
-        items = [_session_item(row) for row in rows[:limit] if context.feed.is_live(sessions.lineage(row))]
+        live = [row for row in rows[:limit] if context.feed.is_live(sessions.lineage(row))]
+        places = await context.places.find(row.address for row in live)
+        items = [_session_item(row, places.get(row.address, {})) for row in live]
         return Page(items=items, next=_next(context, "sessions", [row.id for row in rows], limit))
 
     @api.delete("/sessions/{sid}", status_code=204, summary="End a session")
@@ -233,8 +240,8 @@ def _next(context: Context, listing: str, ids: list[str], limit: int) -> str | N
     return context.cursor.make(listing, ids[limit - 1]) if len(ids) > limit else None
 
 
-def _session_item(row: UserSession) -> SessionItem:
-    return SessionItem.model_validate(row, from_attributes=True)
+def _session_item(row: UserSession, place: Named) -> SessionItem:
+    return SessionItem.model_validate({**row.model_dump(), "place": place})
 
 
 def _consent_item(row: Consent) -> ConsentItem:

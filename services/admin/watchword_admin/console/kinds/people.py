@@ -39,6 +39,7 @@ SESSIONS: Final = Kind(
     columns=(
         Column("user_id", "Who", "user"),
         Column("address", "Address", "code"),
+        Column("place", "Place", "words"),
         Column("user_agent", "Browser", "device"),
         Column("provider_id", "Through", "provider"),
         Column("auth_time", "Signed in", "time"),

@@ -10,7 +10,19 @@ from typing import Final, Literal
 from watchword_web.texts import Text
 
 Shape = Literal[
-    "text", "code", "list", "time", "flag", "json", "user", "client", "provider", "organization", "entity", "device"
+    "text",
+    "code",
+    "list",
+    "time",
+    "flag",
+    "json",
+    "user",
+    "client",
+    "provider",
+    "organization",
+    "entity",
+    "device",
+    "words",
 ]
 Control = Literal["text", "lines", "area", "json", "number", "switch", "choice", "secret", "end"]
 Calls = tuple[tuple[str, str], tuple[str, ...]]
@@ -19,7 +31,7 @@ Calls = tuple[tuple[str, str], tuple[str, ...]]
 @dataclass(frozen=True, slots=True)
 class Column:
     """A member of a thing, and how it is shown; a user, client and so on is an id that has a name,
-    an entity that of an organization or a client; a device is what a browser says of itself.
+    an entity that of an organization or a client; a device is what a browser says of itself; words stand by language.
 
     words: values, each with the text that stands for it.
     """
