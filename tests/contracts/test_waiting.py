@@ -264,6 +264,22 @@ CALLS: dict[str, Make] = {
     "POST /keys/rotate": rotate,
     "POST /keys/{kid}/revoke": revoke_key,
 }
+# Answered as something that is not there any more, or is there already, when it is called once more: at once, and
+# nothing is said of who has applied it. The ids of the first answer tell that (`GET /revocations/{id}`).
+REFUSED_AGAIN = {
+    "POST /users": 409,
+    "POST /users/{user_id}/merge": 404,
+    "POST /providers": 409,
+    "POST /factor-requirements": 409,
+    "POST /keys/{kid}/revoke": 409,
+    "DELETE /clients/{client_id}/secrets/{secret_id}": 404,
+    "DELETE /client-documents/{document_id}": 404,
+    "DELETE /sessions/{sid}": 404,
+    "DELETE /consents/{consent_id}": 404,
+    "DELETE /grants/{grant_id}": 404,
+    "DELETE /api-keys/{key_id}": 404,
+    "DELETE /me/api-keys/{key_id}": 404,
+}
 # Needs a person who came through a provider (tests/contracts/test_one_truth.py ends one), or who has just signed in.
 _ELSEWHERE = {"DELETE /identities/{identity_id}", "DELETE /me/identities/{identity_id}", "DELETE /me/account"}
 
@@ -312,3 +328,23 @@ async def test_it_answers_as_usual_when_everybody_has_applied_it(platform: Platf
     status, body = await call.made(api)
     assert status == call.usual, body
     assert "behind" not in body
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_who_calls_again_waits_again(platform: Platform, api: Api, operation: str) -> None:
+    """Whoever got no answer, or 202, does the same once more: nothing is left to end, and somebody is behind."""
+    call = await CALLS[operation](platform, api)
+    status, body = await call.made(api)
+    assert status == call.usual, body
+    async with slow_verifier(platform):
+        status, body = await call.made(api)
+    if operation in REFUSED_AGAIN:
+        assert status == REFUSED_AGAIN[operation], body
+        return
+    assert (status, body.get("complete")) == (202, False), body
+    behind, waited_for = body["behind"], body["revocations"]
+    assert isinstance(behind, list)
+    assert isinstance(waited_for, list)
+    assert SLOW in {each["name"] for each in behind}
+    for entry in waited_for:
+        assert (await api.get(f"/revocations/{entry}"))["complete"] is True, "the slow one has left, and nobody waits"

@@ -1,4 +1,7 @@
-"""`?wait=all`: a revoking call that returns when nobody accepts what it ended, or says who still may."""
+"""`?wait=all`: a revoking call that returns when nobody accepts what it ended, or says who still may.
+
+A call that finds nothing left to end may repeat one that was not waited for to its end: it waits for the whole ledger.
+"""
 
 import asyncio
 import time
@@ -26,6 +29,11 @@ LONGEST_S: Final = 60.0
 _LOOK_AGAIN_S: Final = 0.02
 _ASK_AGAIN_S: Final = 0.2  # everybody is asked to say how far they are
 _POSITIONS: Final = text("SELECT position FROM bus.revocations WHERE id = ANY(:ids)")
+# The newest entry, and those that have no position yet: who has applied these has applied all that there are.
+_NEWEST: Final = text("""
+(SELECT id FROM bus.revocations WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1)
+UNION ALL SELECT id FROM bus.revocations WHERE position IS NULL ORDER BY id
+""")
 
 
 class Receipt(BaseModel):
@@ -96,8 +104,17 @@ async def until_all(database: Database, entry_ids: Iterable[int], timeout_s: flo
         await asyncio.sleep(_LOOK_AGAIN_S)
 
 
+async def newest_entries(database: Database) -> list[int]:
+    """The entries that everybody has applied who has applied everything which is committed now."""
+    async with transaction(database) as session:
+        return list((await (await session.connection()).execute(_NEWEST)).scalars())
+
+
 class Ending:
-    """How one revoking call ends: what it ended is dead here and, where the caller asked, everywhere."""
+    """How one revoking call ends: what it ended is dead here and, where the caller asked, everywhere.
+
+    receipts: None for who did not ask.  entries: those that were waited for.
+    """
 
     def __init__(self, feed: Feed, database: Database, *, everywhere: bool = False, timeout_s: float = 0.0) -> None:
         self._feed, self._database = feed, database
@@ -106,10 +123,14 @@ class Ending:
         self.entries: list[int] = []
 
     async def finish(self, entry_ids: Iterable[int]) -> None:
-        """To be called after the transaction, with the entries that it wrote."""
+        """To be called after the transaction, with the entries that it wrote.
+
+        It may have written none because the same was ended before, which others may accept yet.
+        """
         self.entries = list(entry_ids)
         await self._feed.settle(self.entries)
-        if self._everywhere and self.entries:
+        if self._everywhere:
+            self.entries = self.entries or await newest_entries(self._database)
             self.receipts = await until_all(self._database, self.entries, self._timeout_s)
 
 

@@ -165,8 +165,10 @@ async def remove_secret(
         entries = await clients.remove_secret(
             session, client, secret_id, compromised=compromised, feed=parts.feed, now=parts.now()
         )
-    await ending.finish(entries or [])
-    return entries is not None
+    if entries is None:
+        return False
+    await ending.finish(entries)
+    return True
 
 
 S = TypeVar("S", bound=Provisioning)
