@@ -1,18 +1,26 @@
-"""`?wait=all` on every call that ends something: whoever has not applied it yet is named, and then nobody is."""
+"""`?wait=all` on every call that ends something: whoever has not applied it yet is named, and then nobody is.
+
+Where SCIM or OAuth decides what is answered, a header says whether all have.
+"""
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import asyncpg
+import httpx2
 import pytest
 
 from watchword_database import followers
+from watchword_runtime.receipts import COMPLETE, REVOCATIONS
 from watchword_testkit.api import Api
+from watchword_testkit.http import http_client
 from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party, SignIn
 
@@ -281,7 +289,119 @@ REFUSED_AGAIN = {
     "DELETE /me/api-keys/{key_id}": 404,
 }
 # Needs a person who came through a provider (tests/contracts/test_one_truth.py ends one), or who has just signed in.
-_ELSEWHERE = {"DELETE /identities/{identity_id}", "DELETE /me/identities/{identity_id}", "DELETE /me/account"}
+# Needs an installation where clients register themselves (tests/admin/registration/test_managing.py).
+_ELSEWHERE = {
+    "DELETE /identities/{identity_id}",
+    "DELETE /me/identities/{identity_id}",
+    "DELETE /me/account",
+    "DELETE /oauth2/register/{client_id}",
+}
+
+# Where a specification decides what is answered -----------------------------------------------------------------------
+
+USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
+PATCH: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+BULK: Final = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+WAIT: Final = "wait=all&timeout_s=1"
+SWITCH_OFF: Final = {"schemas": [PATCH], "Operations": [{"op": "replace", "path": "active", "value": False}]}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A call whose answer waits tell by a header. send: with a query.  is_alive: whether nothing has ended yet."""
+
+    usual: int
+    send: Callable[[str], Awaitable[httpx2.Response]]
+    is_alive: Callable[[], Awaitable[bool]]
+
+
+Tell = Callable[[Platform, Api], Awaitable[Told]]
+User = Mapping[str, object]
+
+
+def of_scim(method: str, path: str, body: Callable[[User], object], usual: int) -> Tell:
+    """A call of a SCIM client about a user of its own."""
+
+    async def tell(platform: Platform, api: Api) -> Told:
+        user = await api.create("/users", username=f"waiting-{secrets.token_hex(6)}")
+        key = await api.create("/api-keys", name="waiting", scope=["watchword:scim"])
+        url = f"{platform.issuer}/scim/v2{path.format(id=user['id'])}"
+        headers = {"Authorization": f"Bearer {key['key']}", "Content-Type": "application/scim+json"}
+
+        async def send(query: str) -> httpx2.Response:
+            async with http_client(timeout=20.0) as http:
+                return await http.request(method, f"{url}?{query}", json=body(user), headers=headers)
+
+        async def is_alive() -> bool:
+            return (await api.get(f"/users/{user['id']}"))["active"] is True
+
+        return Told(usual, send, is_alive)
+
+    return tell
+
+
+def bulk(user: User) -> object:
+    """A request of two operations."""
+    path = f"/Users/{user['id']}"
+    operations = [{"method": "PATCH", "path": path, "data": SWITCH_OFF}, {"method": "DELETE", "path": path}]
+    return {"schemas": [BULK], "Operations": operations}
+
+
+async def revoke_token(platform: Platform, api: Api) -> Told:
+    app = await Party.registered(
+        api, platform.issuer, platform.canary, redirect_uris=[], response_types=[],
+        grant_types=["client_credentials"], scope="orders:read",
+    )  # fmt: skip
+    token = (await app.tokens(grant_type="client_credentials"))["access_token"]
+
+    async def is_alive() -> bool:
+        return (await app.introspect(token))["active"] is True
+
+    return Told(200, lambda query: app.ask(f"revoke?{query}", token=token), is_alive)
+
+
+TOLD: dict[str, Tell] = {
+    "POST /scim/v2/Users": of_scim(
+        "POST",
+        "/Users",
+        lambda user: {"schemas": [USER], "userName": f"off-{user['username']}", "active": False},
+        201,
+    ),
+    "PUT /scim/v2/Users/{id}": of_scim(
+        "PUT",
+        "/Users/{id}",
+        lambda user: {"schemas": [USER], "userName": user["username"], "active": False},
+        200,
+    ),
+    "PATCH /scim/v2/Users/{id}": of_scim("PATCH", "/Users/{id}", lambda _user: SWITCH_OFF, 204),
+    "DELETE /scim/v2/Users/{id}": of_scim("DELETE", "/Users/{id}", lambda _user: None, 204),
+    "POST /scim/v2/Bulk": of_scim("POST", "/Bulk", bulk, 200),
+    "POST /oauth2/revoke": revoke_token,
+}
+# RFC 7644 3.6: what was deleted is not there.  RFC 7644 3.3: what is there is not made.
+TOLD_AGAIN = {"POST /scim/v2/Users": 409, "DELETE /scim/v2/Users/{id}": 404}
+
+# What writes and takes no `wait`, and why that is so.
+WITHOUT: Final = {
+    r"POST /(login|consent|device|account)(/.*)?": "pages; what a person ends there is dead where the page comes from",
+    r"POST /oauth2/(authorize|logout|par|device_authorization)": "pages, and what leads to them",
+    r"POST /api/auth/sso/.+": "browsers on their way, and providers, which know nothing of ours",
+    r"POST /oauth2/(token|introspect|userinfo)": "ends something only where it refuses what was used twice",
+    r"POST /oauth2/register|PUT /oauth2/register/\{client_id\}": "a client switches neither itself nor others off",
+    r"\w+ /revocations/receipts(/.+)?": "what a verifier says of itself",
+    r"\w+ /scim/v2/Groups(/.+)?": "who is in a group counts in what is given from then on",
+    r"\w+ /api/v1/(groups|roles|assignments|attributes|organizations)(/.+)?": "counts in what is given from then on",
+    r"\w+ /api/v1/(rules|service-accounts|scopes|resources)(/.+)?": "counts in what is given from then on",
+    r"PUT /api/v1/users/\{user_id\}/roles|POST /api/v1/users/\{user_id\}/vouch": "counts from then on",
+    r"PATCH /api/v1/me/account|PUT /api/v1/me/email|POST /api/v1/invitations": "says something of a person",
+    r"DELETE /api/v1/credentials/\{user_id\}/(factors|lock)": "lets people sign in again",
+    r"DELETE /api/v1/factor-requirements/.+": "demands less",
+    r"POST /api/v1/(me/)?api-keys": "makes a key",
+    r"(POST|PUT|PATCH) /api/v1/issuers(/.+)?": "counts in what is exchanged from then on",
+    r"\w+ /api/v1/(scim-tokens|registration-tokens)(/.+)?": "looked up in the database at each use",
+    r"\w+ /api/v1/(branding|mail|webhooks|deliveries|verifiers|upstream)(/.+)?": "nothing descends from it",
+    r"POST /api/v1/(decisions/dry-run|identities/preview|providers/\{provider_id\}/test)": "only looks",
+}
 
 
 @asynccontextmanager
@@ -305,7 +425,20 @@ def test_the_table_names_every_call_that_can_wait() -> None:
         for method, operation in operations.items()
         if any(parameter["name"] == "wait" for parameter in operation.get("parameters", []))
     }
-    assert found == set(CALLS) | _ELSEWHERE
+    assert found == set(CALLS) | set(TOLD) | _ELSEWHERE
+
+
+def test_whatever_writes_takes_it_or_is_named_with_a_reason() -> None:
+    paths = json.loads(OPENAPI.read_text())["paths"]
+    unused = set(WITHOUT)
+    for path, operations in paths.items():
+        for method in operations.keys() - {"get", "head", "options"}:
+            operation = f"{method.upper()} {path}"
+            waits = any(parameter["name"] == "wait" for parameter in operations[method].get("parameters", []))
+            reasons = {pattern for pattern in WITHOUT if re.fullmatch(pattern, operation)}
+            assert waits != bool(reasons), f"{operation} takes no `wait`, or stands in WITHOUT and takes it"
+            unused -= reasons
+    assert not unused
 
 
 @pytest.mark.parametrize("operation", CALLS)
@@ -348,3 +481,63 @@ async def test_who_calls_again_waits_again(platform: Platform, api: Api, operati
     assert SLOW in {each["name"] for each in behind}
     for entry in waited_for:
         assert (await api.get(f"/revocations/{entry}"))["complete"] is True, "the slow one has left, and nobody waits"
+
+
+@pytest.mark.spec("RFC 7009 2.2")
+@pytest.mark.spec("RFC 7644 3.5.2")
+@pytest.mark.spec("RFC 7644 3.6")
+@pytest.mark.parametrize("operation", TOLD)
+async def test_a_header_says_that_somebody_is_behind(platform: Platform, api: Api, operation: str) -> None:
+    told = await TOLD[operation](platform, api)
+    async with slow_verifier(platform):
+        answer = await told.send(WAIT)
+    assert answer.status_code == told.usual, answer.text
+    assert answer.headers[COMPLETE] == "false"
+    for entry in answer.headers[REVOCATIONS].split(", "):
+        assert (await api.get(f"/revocations/{entry}"))["complete"] is True, "the slow one has left, and nobody waits"
+
+
+@pytest.mark.parametrize("operation", TOLD)
+async def test_a_header_says_that_everybody_has_applied_it(platform: Platform, api: Api, operation: str) -> None:
+    told = await TOLD[operation](platform, api)
+    answer = await told.send(WAIT)
+    assert answer.status_code == told.usual, answer.text
+    assert (answer.headers[COMPLETE], REVOCATIONS in answer.headers) == ("true", False)
+    async with slow_verifier(platform):
+        again = await told.send(WAIT)
+    if operation in TOLD_AGAIN:
+        assert (again.status_code, COMPLETE in again.headers) == (TOLD_AGAIN[operation], False)
+    else:
+        assert (again.status_code, again.headers[COMPLETE]) == (told.usual, "false")
+
+
+@pytest.mark.parametrize("operation", TOLD)
+async def test_who_does_not_wait_is_told_nothing(platform: Platform, api: Api, operation: str) -> None:
+    told = await TOLD[operation](platform, api)
+    async with slow_verifier(platform):
+        answer = await told.send("")
+    assert answer.status_code == told.usual, answer.text
+    assert not {COMPLETE.lower(), REVOCATIONS.lower()} & {name.lower() for name in answer.headers}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "wait=some",
+        "wait=ALL",
+        "wait=all&wait=all",
+        "wait=all&timeout_s=0",
+        "wait=all&timeout_s=61",
+        "wait=all&timeout_s=nan",
+        "wait=all&timeout_s=inf",
+        "wait=all&timeout_s=soon",
+    ],
+)
+@pytest.mark.parametrize("operation", TOLD)
+async def test_a_wait_that_makes_no_sense_is_refused_before_anything_ends(
+    platform: Platform, api: Api, operation: str, query: str
+) -> None:
+    told = await TOLD[operation](platform, api)
+    answer = await told.send(query)
+    assert answer.status_code == 400, answer.text
+    assert await told.is_alive()

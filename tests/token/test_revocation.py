@@ -43,6 +43,16 @@ async def test_a_public_client_may_revoke_its_own(site: Site) -> None:
     assert (await site.userinfo(tokens["access_token"])).status_code == 401
 
 
+@pytest.mark.spec("RFC 7009 2.2.1")
+async def test_who_cannot_prove_who_they_are_does_not_wait(site: Site) -> None:
+    """Each waiting call asks the database again and again; a public client's name is known to everybody."""
+    app = await site.client(token_endpoint_auth_method="none")
+    tokens = await site.sign_in(app)
+    answer = await site.post("/oauth2/revoke?wait=all", app, {"token": tokens["access_token"]})
+    assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
+    assert (await site.userinfo(tokens["access_token"])).status_code == 200
+
+
 @pytest.mark.spec("RFC 7009 2.2")
 async def test_what_is_no_token_is_answered_like_a_revoked_one(site: Site) -> None:
     app = await site.client()

@@ -241,7 +241,10 @@ async def test_only_who_refuses_while_it_is_silent_is_not_waited_for(
     await gone(site, reader)
 
 
-@pytest.mark.parametrize("query", ["?wait=some", "?wait=all&timeout_s=0", "?wait=all&timeout_s=61", "?timeout_s=x"])
+@pytest.mark.parametrize(
+    "query",
+    ["?wait=some", "?wait=all&timeout_s=0", "?wait=all&timeout_s=61", "?timeout_s=x", "?wait=all&timeout_s=nan"],
+)
 async def test_a_wait_that_makes_no_sense_is_refused_before_anything_ends(
     site: Site, administrator: Headers, query: str
 ) -> None:

@@ -1,11 +1,12 @@
 """`?wait=all`: a revoking call that returns when nobody accepts what it ended, or says who still may.
 
 A call that finds nothing left to end may repeat one that was not waited for to its end: it waits for the whole ledger.
+Where a specification decides what is answered (SCIM, OAuth), headers say whether everybody could be waited for.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -13,7 +14,7 @@ import orjson
 import structlog
 from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import text
 
 from watchword_database import Database, followers, transaction
@@ -21,11 +22,31 @@ from watchword_database.engine import Session
 from watchword_database.followers import Applied, Follower
 from watchword_events.teams import RECEIPTS_SUBJECT
 from watchword_runtime.feed import Feed
+from watchword_web.errors import BadRequest
 
 log = structlog.get_logger()
 
 DEFAULT_S: Final = 10.0
 LONGEST_S: Final = 60.0
+COMPLETE: Final = "Watchword-Complete"  # `true` or `false`
+REVOCATIONS: Final = "Watchword-Revocations"  # ids of ledger entries, beside `false`
+_WAIT: Final = "`all`: answer when no instance and no verifier accepts any more what this ends"
+# `wait` and `timeout_s` in OpenAPI, for operations that answer with headers.
+PARAMETERS: Final[list[dict[str, Any]]] = [
+    {
+        "name": "wait",
+        "in": "query",
+        "schema": {"type": "string", "enum": ["all"]},
+        "description": f"{_WAIT}. The header `{COMPLETE}` is `true` then; it is `false` where not all could be waited "
+        f"for, beside `{REVOCATIONS}` with the ids of the entries",
+    },
+    {
+        "name": "timeout_s",
+        "in": "query",
+        "schema": {"type": "number", "minimum": 1, "maximum": LONGEST_S, "default": DEFAULT_S},
+        "description": "With `wait=all`: answer after this time at the latest",
+    },
+]
 _LOOK_AGAIN_S: Final = 0.02
 _ASK_AGAIN_S: Final = 0.2  # everybody is asked to say how far they are
 _POSITIONS: Final = text("SELECT position FROM bus.revocations WHERE id = ANY(:ids)")
@@ -113,12 +134,12 @@ async def newest_entries(database: Database) -> list[int]:
 class Ending:
     """How one revoking call ends: what it ended is dead here and, where the caller asked, everywhere.
 
-    receipts: None for who did not ask.  entries: those that were waited for.
+    everywhere: whether the caller asked for that.  receipts: None for who did not.  entries: what was waited for.
     """
 
     def __init__(self, feed: Feed, database: Database, *, everywhere: bool = False, timeout_s: float = 0.0) -> None:
         self._feed, self._database = feed, database
-        self._everywhere, self._timeout_s = everywhere, timeout_s
+        self.everywhere, self._timeout_s = everywhere, timeout_s
         self.receipts: Receipts | None = None
         self.entries: list[int] = []
 
@@ -129,9 +150,28 @@ class Ending:
         """
         self.entries = list(entry_ids)
         await self._feed.settle(self.entries)
-        if self._everywhere:
+        if self.everywhere:
             self.entries = self.entries or await newest_entries(self._database)
             self.receipts = await until_all(self._database, self.entries, self._timeout_s)
+            if not self.receipts.complete:
+                behind = [f"{each.name}/{each.instance}" for each in self.receipts.behind]
+                log.warning("revocation.not_everywhere", entries=self.entries, behind=behind)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an answer says whose status and body are decided elsewhere; nothing to who did not ask."""
+        if self.receipts is None:
+            return {}
+        if self.receipts.complete:
+            return {COMPLETE: "true"}
+        return {COMPLETE: "false", REVOCATIONS: ", ".join(map(str, self.entries))}
+
+
+class _Said(BaseModel):
+    """What a query says of waiting."""
+
+    wait: Literal["all"] | None = None
+    timeout_s: float = Field(DEFAULT_S, ge=1, le=LONGEST_S, allow_inf_nan=False)
 
 
 class Endings:
@@ -147,17 +187,28 @@ class Endings:
     def __call__(
         self,
         request: Request,
-        wait: Annotated[
-            Literal["all"] | None,
-            Query(description="`all`: answer when no instance and no verifier accepts any more what this ends"),
-        ] = None,
+        wait: Annotated[Literal["all"] | None, Query(description=_WAIT)] = None,
         timeout_s: Annotated[
-            float, Query(ge=1, le=LONGEST_S, description="With `wait=all`: answer 202 after this time at the latest")
+            float,
+            Query(
+                ge=1,
+                le=LONGEST_S,
+                allow_inf_nan=False,
+                description="With `wait=all`: answer 202 after this time at the latest",
+            ),
         ] = DEFAULT_S,
     ) -> Ending:
         ending = Ending(self._feed, self._database, everywhere=wait == "all", timeout_s=timeout_s)
         request.state.ending = ending
         return ending
+
+    def asked(self, query: Mapping[str, str]) -> Ending:
+        """As a dependency does, for an endpoint that answers with the Ending's headers. Raises BadRequest."""
+        try:
+            said = _Said.model_validate(query)
+        except ValidationError:
+            raise BadRequest(f"wait is all, and timeout_s from 1 to {LONGEST_S:g}") from None
+        return Ending(self._feed, self._database, everywhere=said.wait == "all", timeout_s=said.timeout_s)
 
 
 class RevokingRoute(APIRoute):
@@ -183,14 +234,8 @@ class RevokingRoute(APIRoute):
             ending = getattr(request.state, "ending", None)
             if not isinstance(ending, Ending) or ending.receipts is None or ending.receipts.complete:
                 return response
-            receipts = ending.receipts
-            log.warning(
-                "revocation.not_everywhere",
-                entries=ending.entries,
-                behind=[f"{each.name}/{each.instance}" for each in receipts.behind],
-            )
             usual = orjson.loads(response.body) if response.body else {}
-            merged = {**usual, "revocations": ending.entries, **receipts.model_dump(mode="json")}
+            merged = {**usual, "revocations": ending.entries, **ending.receipts.model_dump(mode="json")}
             kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
             return Response(orjson.dumps(merged), 202, headers=kept, media_type="application/json")
 

@@ -11,6 +11,7 @@ from watchword_runtime.client_assertions import Assertions
 from watchword_runtime.connections import Proxies
 from watchword_runtime.jwks import JWKS_PATH
 from watchword_runtime.key_uses import KeyUses
+from watchword_runtime.receipts import Endings
 from watchword_runtime.service import ASGIApp
 from watchword_runtime.shared import Shared
 from watchword_token.access import AccessRules
@@ -72,6 +73,7 @@ def hot_endpoints(
     workloads: Workloads,
     families: Families,
     revoking: Revoking,
+    endings: Endings,
     store: HotStore,
     access_rules: AccessRules,
     database: Database,
@@ -116,7 +118,13 @@ def hot_endpoints(
     token = TokenEndpoint(clients, throttle, issuing, bindings, grants, proxies, shared.telemetry)
     introspect = IntrospectionEndpoint(clients, throttle, introspection)
     revoke = RevocationEndpoint(
-        clients, throttle, tokens=tokens, families=families, revoking=revoking, subjects=issuing.subjects
+        clients,
+        throttle,
+        tokens=tokens,
+        families=families,
+        revoking=revoking,
+        endings=endings,
+        subjects=issuing.subjects,
     )
     userinfo = Userinfo(
         tokens, shared.feed, users, memory.clients, bindings, issuing.formats, issuing.subjects, proxies

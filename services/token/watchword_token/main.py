@@ -187,6 +187,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
     passwords = Passwords()
     store = HotStore(database, now)
     revoking = Revoking(database, feed, now)
+    endings = Endings(feed, database)
     spent = Spent(database)
     client_keys = ClientKeys(outbound.client(settings), now)
     issuing = Issuing(tokens, keys, feed, Formats(keys, client_keys), subjects, resources, Additions(users, scopes))
@@ -217,6 +218,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         workloads=Workloads(issuing, issuers, rules, decisions),
         families=families,
         revoking=revoking,
+        endings=endings,
         store=store,
         access_rules=access_rules,
         database=database,
@@ -263,7 +265,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         revoking=revoking,
         feed_api=feed_api,
         verifiers=Verifiers(database),
-        endings=Endings(feed, database),
+        endings=endings,
         cursor=Cursor(keyring.key("cursor")),
         now=now,
     )

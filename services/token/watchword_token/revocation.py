@@ -74,8 +74,8 @@ class Revoking:
             session.emit(RefreshTokenReused(id=grant.id, version=grant.version, **who))
         session.emit(GrantRevoked(id=grant.id, version=grant.version, reason=reason, **who))
 
-    async def revoke_token(self, jti: str, *, exp_s: int, client_id: str, user_id: str | None) -> None:
-        """One access token is dead, here before this returns. Appends TokenRevoked."""
+    async def revoke_token(self, jti: str, *, exp_s: int, client_id: str, user_id: str | None) -> int:
+        """One access token is dead; the ledger entry's id, to be settled. Appends TokenRevoked."""
         until = datetime.fromtimestamp(exp_s, UTC)
         async with transaction(self.database) as session:
             entry_id = await bus.revoke(
@@ -90,7 +90,7 @@ class Revoking:
             self.feed.pend(entry_id, Claim.JTI, jti)
             session.emit(TokenRevoked(id=jti, version=1, client_id=client_id, user_id=user_id))
         log.info("token.revoked", jti=jti, client_id=client_id)
-        await self.feed.settle([entry_id])
+        return entry_id
 
 
 async def revoke_presented(
@@ -102,8 +102,8 @@ async def revoke_presented(
     revoking: Revoking,
     subjects: Names,
     now_s: float,
-) -> None:
-    """A token that a client gives back is dead; one that means nothing here is none already.
+) -> list[int]:
+    """A token that a client gives back is dead; one that means nothing here is none already. Ledger entries to settle.
 
     A refresh token takes its whole family with it. Raises OAuthError invalid_grant for another client's token.
     Spec: RFC 7009 2.1, 2.2.
@@ -112,24 +112,28 @@ async def revoke_presented(
         async with transaction(revoking.database) as session:
             grant = await session.get(Grant, refresh.gid)
         if grant is None:
-            return
+            return []
         if grant.client_id != client.client_id:
             raise _foreign()
-        await revoking.revoke_grant(refresh.gid, reason="client")
-        return
+        async with transaction(revoking.database) as session:
+            entry_id = await revoking.end_grant(session, refresh.gid, reason="client")
+        return [] if entry_id is None else [entry_id]
     try:
         read = await tokens.read(token, now_s)
     except InvalidToken:
         # RFC 7009 2.2: an invalid token is answered like a revoked one.
-        return
+        return []
     claims = read.claims
     if claims["client_id"] != client.client_id:
         raise _foreign()
-    if not revoking.feed.is_cut(Claim.JTI, claims["jti"], claims["rev"]):
-        user_id = claims["sub"] if claims["sub"] != claims["client_id"] else None
-        if user_id is not None and client.sector is not None:
-            user_id = await subjects.user_of(user_id)
+    if revoking.feed.is_cut(Claim.JTI, claims["jti"], claims["rev"]):
+        return []
+    user_id = claims["sub"] if claims["sub"] != claims["client_id"] else None
+    if user_id is not None and client.sector is not None:
+        user_id = await subjects.user_of(user_id)
+    return [
         await revoking.revoke_token(claims["jti"], exp_s=claims["exp"], client_id=client.client_id, user_id=user_id)
+    ]
 
 
 def _foreign() -> OAuthError:

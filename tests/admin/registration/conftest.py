@@ -116,11 +116,12 @@ class Stranger:
         assert answer.status_code == 201, f"{answer.status_code}: {answer.text}"
         return dict(answer.json())
 
-    async def manage(self, method: str, client: Metadata, metadata: object = None) -> httpx2.Response:
+    async def manage(
+        self, method: str, client: Metadata, metadata: object = None, *, query: str = ""
+    ) -> httpx2.Response:
         """The answer of a client's own registration."""
-        return await self.send(
-            method, str(client["registration_client_uri"]), metadata, str(client["registration_access_token"])
-        )
+        url = f"{client['registration_client_uri']}{f'?{query}' if query else ''}"
+        return await self.send(method, url, metadata, str(client["registration_access_token"]))
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 from tests.admin.registration.conftest import REDIRECT_URI, Metadata, Stranger
+from tests.contracts.test_waiting import slow_verifier
 
+from watchword_runtime.receipts import COMPLETE, REVOCATIONS
 from watchword_testkit.api import Api
 from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party
@@ -130,6 +132,22 @@ async def test_a_client_deletes_itself_and_its_tokens_with_it(site: Platform, st
     for method in ("GET", "PUT", "DELETE"):
         assert (await stranger.manage(method, made, changed(made) if method == "PUT" else None)).status_code == 401
     assert (await admin.call("GET", f"/clients/{made['client_id']}")).status_code == 404
+
+
+@pytest.mark.spec("RFC 7592 2.3")
+async def test_a_client_that_deletes_itself_can_wait_for_all(site: Platform, stranger: Stranger) -> None:
+    for query in ("wait=some", "wait=all&timeout_s=0", "wait=all&timeout_s=nan", "wait=all&wait=all"):
+        made = await stranger.register()
+        refused = await stranger.manage("DELETE", made, query=query)
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+        assert (await stranger.manage("GET", made)).status_code == 200
+    made = await stranger.register()
+    async with slow_verifier(site):
+        answer = await stranger.manage("DELETE", made, query="wait=all&timeout_s=1")
+    assert (answer.status_code, answer.headers[COMPLETE]) == (204, "false")
+    assert answer.headers[REVOCATIONS]
+    answer = await stranger.manage("DELETE", await stranger.register(), query="wait=all")
+    assert (answer.status_code, answer.headers[COMPLETE], REVOCATIONS in answer.headers) == (204, "true", False)
 
 
 # Security: row 28 of the table of threats, "RAT of A on B".

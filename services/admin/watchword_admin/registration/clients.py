@@ -19,6 +19,7 @@ from watchword_admin.registration.terms import Terms
 from watchword_admin.registration.usual import usual_terms
 from watchword_admin.store import secrets_of
 from watchword_database import Session, transaction
+from watchword_runtime.receipts import Ending
 from watchword_web.errors import OAuthError
 
 log = structlog.get_logger()
@@ -115,14 +116,14 @@ async def change(parts: Parts, client_id: str, metadata: Mapping[str, object], b
     return Registered(client, successor.text, generated)
 
 
-async def delete(parts: Parts, client_id: str, bearer: str | None) -> None:
+async def delete(parts: Parts, client_id: str, bearer: str | None, ending: Ending) -> None:
     """The client is gone, and with it everything that it was issued. Raises OAuthError 401. Spec: RFC 7592 2.3."""
     own = _own(client_id, bearer)
     async with transaction(parts.database) as session:
         if await store.claim_own(session, own.id, own.hash, successor=own.hash) is None:
             raise _unauthorized("unknown registration access token")
         entries = await clients.delete_client(session, own.id, feed=parts.feed, now=parts.now())
-    await parts.endings.here().finish(entries)
+    await ending.finish(entries)
     log.info("client.deleted_itself", client_id=client_id)
 
 

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Path, Request, Response
 
 from watchword_admin.edge import Parts
 from watchword_admin.registration import clients
+from watchword_runtime.receipts import PARAMETERS
 from watchword_web.errors import OAuthError
-from watchword_web.forms import read_json, read_query
+from watchword_web.forms import Params, read_json, read_query
 from watchword_web.surfaces import Surface
 
 REGISTER: Final = "/oauth2/register"
 METHODS: Final = ("GET", "POST", "PUT", "DELETE")
-_NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NO_STORE: Final[dict[str, str]] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _METADATA: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -37,9 +38,10 @@ def register_router(parts: Parts) -> APIRouter:
     router = APIRouter(prefix=REGISTER, tags=["registration"])
     public_url = parts.settings.public_url
 
-    def limit(request: Request) -> None:
-        read_query(request)
+    def limit(request: Request) -> Params:
+        query = read_query(request)
         parts.registrations.check(parts.address(request), parts.now(), Surface.OAUTH)
+        return query
 
     @router.post("", status_code=201, openapi_extra=_METADATA, summary="Register a client")
     async def register(request: Request) -> Response:
@@ -59,11 +61,11 @@ def register_router(parts: Parts) -> APIRouter:
         metadata = await _metadata(request)
         return _answer((await clients.change(parts, client_id, metadata, _bearer(request))).information(public_url))
 
-    @router.delete("/{client_id}", status_code=204, summary="Delete oneself")
+    @router.delete("/{client_id}", status_code=204, summary="Delete oneself", openapi_extra={"parameters": PARAMETERS})
     async def delete_registration(client_id: Id, request: Request) -> Response:
-        limit(request)
-        await clients.delete(parts, client_id, _bearer(request))
-        return Response(status_code=204, headers=_NO_STORE)
+        ending = parts.endings.asked(limit(request))
+        await clients.delete(parts, client_id, _bearer(request), ending)
+        return Response(status_code=204, headers=_NO_STORE | ending.headers)
 
     return router
 

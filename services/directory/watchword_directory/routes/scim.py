@@ -1,7 +1,7 @@
 """`/scim/v2`: SCIM 2.0 for whoever holds a SCIM token, or the scope `watchword:scim`. Spec: RFC 7644 3."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,8 @@ from watchword_directory.models import ScimFailure
 from watchword_directory.ranks import Rank, Reach, reach_of
 from watchword_policy.scopes import SCIM_SCOPE
 from watchword_runtime.access import API_KEY_HEADERS, Caller
-from watchword_web.errors import Problem
+from watchword_runtime.receipts import PARAMETERS, Ending
+from watchword_web.errors import BadRequest, Problem
 from watchword_web.forms import parse_json, read_query
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ MAX_BODY: Final = 1024 * 1024
 _MAX_PATH: Final = 128
 _MAX_DETAIL: Final = 512
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_ENDS: Final = ("/Users", "/Bulk")  # what is written there may end something
 # What is told of the interface; the last route answers everything below the prefix.
 _DESCRIBED: Final = (
     ("GET", "/ServiceProviderConfig", "scim_service_provider_config", "What this server offers over SCIM"),
@@ -69,7 +71,10 @@ def routers(parts: Parts) -> list[APIRouter]:
         return await _answer(parts, server, request)
 
     for method, path, name, summary in _DESCRIBED:
-        router.add_api_route(path, _named(answer, name), methods=[method], name=name, summary=summary)
+        waits = {"parameters": PARAMETERS} if method != "GET" and path.startswith(_ENDS) else None
+        router.add_api_route(
+            path, _named(answer, name), methods=[method], name=name, summary=summary, openapi_extra=waits
+        )
     router.add_api_route("/{path:path}", answer, methods=_METHODS, include_in_schema=False)
     router.add_api_route("", answer, methods=_METHODS, include_in_schema=False)
     return [router]
@@ -84,8 +89,10 @@ def _named(answer: Callable[[Request], Awaitable[Response]], name: str) -> Calla
 
 
 async def _answer(parts: Parts, server: "_lru_cache_wrapper[ScimServer]", request: Request) -> Response:
+    query = dict(parse_qsl(request.url.query, keep_blank_values=True))  # the first cursor is an empty one
     try:
         caller, by = await _caller(parts, request)
+        ending = _ending(parts, request, query)
     except Problem as refused:
         return _error(refused)
     # Made in a thread: that takes a second, in which others are answered.
@@ -100,11 +107,11 @@ async def _answer(parts: Parts, server: "_lru_cache_wrapper[ScimServer]", reques
         method=request.method,
         base_url=f"{parts.settings.public_url}{PREFIX}",
         path=path or "/",
-        query=dict(parse_qsl(request.url.query, keep_blank_values=True)),  # the first cursor is an empty one
+        query=query,
         headers=dict(request.headers),
         body=body,
     )
-    response = await serving.answer(asked, by=by)
+    response = await serving.answer(asked, by=by, ending=ending)
     status = int(response.status)
     log.info("scim.answered", method=request.method, status=status, by_key=caller.api_key_id)
     said = b"" if response.body is None else orjson.dumps(response.body)
@@ -149,6 +156,14 @@ async def _token_holder(parts: Parts, request: Request, presented: str) -> tuple
     caller = Caller(None, None, frozenset({SCIM_SCOPE}), api_key_id=token.id, name=token.name, reach=reach)
     parts.callers.act(caller, request, via="scim")
     return caller, Reach(Rank.NONE if reach is None else Rank.ORGANIZATION, reach)
+
+
+def _ending(parts: Parts, request: Request, query: Mapping[str, str]) -> Ending:
+    """How the request ends what it ends; one that only reads waits for nobody. Raises Problem."""
+    try:
+        return parts.endings.asked({} if request.method == "GET" else query)
+    except BadRequest as wrong:
+        raise Problem(wrong.status, "The request is not valid", wrong.description) from None
 
 
 async def _note(parts: Parts, token_id: str, method: str, path: str, status: int, body: object) -> None:

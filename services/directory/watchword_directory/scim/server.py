@@ -34,6 +34,7 @@ from watchword_directory.ranks import Reach
 from watchword_directory.scim.filters import MAX_FILTER
 from watchword_directory.scim.resources import described
 from watchword_directory.scim.storage import Storage
+from watchword_runtime.receipts import Ending
 
 log = structlog.get_logger()
 
@@ -50,15 +51,18 @@ class ScimServer:
         self._parts = parts
         self._service = ScimService(described(), secret=parts.settings.keyring.key("cursor"))
 
-    async def answer(self, request: ScimRequest, *, by: Reach) -> ScimResponse:
-        """The answer, an error in SCIM's form included. Other exceptions are the caller's."""
+    async def answer(self, request: ScimRequest, *, by: Reach, ending: Ending) -> ScimResponse:
+        """The answer, an error in SCIM's form included, when what ended has. Other exceptions are the caller's."""
         storage = Storage(self._parts, self._service.provider, by=by)
         try:
             _check_lengths(request)
-            return await _Handler(self._service, storage).handle(request)
+            response = await _Handler(self._service, storage).handle(request)
         except SCIMException as error:
             log.info("scim.refused", status=error.status, kind=type(error).__name__)
             return self._service.error_response(error)
+        await ending.finish(storage.ended)
+        response.headers |= ending.headers
+        return response
 
 
 class _Handler(AsyncScimHandler):

@@ -74,7 +74,10 @@ _PLAN_ANEW: Final = text("SET LOCAL plan_cache_mode = force_custom_plan")
 
 
 class Storage(AsyncScimStorage):
-    """Made for one request. by: the caller's reach: what lies beyond is as if it were not there."""
+    """Made for one request. by: the caller's reach: what lies beyond is as if it were not there.
+
+    ended: the ledger entries of every operation, to be settled after the last one.
+    """
 
     supports_cursors = True
 
@@ -83,6 +86,7 @@ class Storage(AsyncScimStorage):
         self._provider = provider
         self._by = by
         self._opened: Session | None = None
+        self.ended: list[int] = []
         self._entries: list[int] = []
         self._due: list[int] = []
 
@@ -98,7 +102,7 @@ class Storage(AsyncScimStorage):
 
     @asynccontextmanager
     async def operation(self) -> AsyncIterator[None]:
-        """One transaction; whatever a rule refuses is answered in SCIM's words, and what ended has ended here."""
+        """One transaction; whatever a rule refuses is answered in SCIM's words."""
         self._entries, self._due = [], []
         try:
             async with transaction(self._parts.database) as session:
@@ -122,7 +126,7 @@ class Storage(AsyncScimStorage):
             raise ForbiddenException(detail=f"It would count beyond the organization: {beyond}.") from beyond
         finally:
             self._opened = None
-        await self._parts.endings.here().finish(self._entries)
+        self.ended += self._entries
         await self._parts.claims.settle(self._due)
 
     async def get(

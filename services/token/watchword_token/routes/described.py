@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from watchword_runtime.client_assertions import TYPE as ASSERTION
+from watchword_runtime.receipts import PARAMETERS
 from watchword_token.grants.device_code import GRANT_TYPE as DEVICE_CODE
 from watchword_token.grants.jwt_bearer import GRANT_TYPE as JWT_BEARER
 from watchword_token.grants.token_exchange import GRANT_TYPE as TOKEN_EXCHANGE
@@ -194,12 +195,15 @@ PATHS: Final[Mapping[str, Item]] = {
         )
     },
     "/oauth2/revoke": {
-        "post": _operation(
-            "revoke_token",
-            "End a token, and with a refresh token its whole family",
-            form=_object({**_TOKEN, **_CREDENTIALS}, ["token"]),
-            security=_SECURITY,
-        )
+        "post": {
+            **_operation(
+                "revoke_token",
+                "End a token, and with a refresh token its whole family",
+                form=_object({**_TOKEN, **_CREDENTIALS}, ["token"]),
+                security=_SECURITY,
+            ),
+            "parameters": PARAMETERS,
+        }
     },
     "/oauth2/userinfo": {
         "get": _operation("get_userinfo", "Claims of the person behind a token", answer=_USERINFO, security=[]),

@@ -33,6 +33,7 @@ class Asked(NamedTuple):
     method: str
     headers: Headers
     peer: str | None
+    query: bytes = b""
 
 
 Answer = Callable[[Asked], Awaitable[bytes | Reply]]
@@ -86,7 +87,9 @@ class HotEndpoint:
         if method == "POST" and (self._form_needed or b"content-type" in headers):
             form = await read_form(headers, scope, receive)
         try:
-            answer = await self.answer(Asked(headers.get(b"authorization"), form, now_s, method, headers, _peer(scope)))
+            answer = await self.answer(
+                Asked(headers.get(b"authorization"), form, now_s, method, headers, _peer(scope), scope["query_string"])
+            )
         except OAuthError as error:
             if error.error in GUESSES:
                 self._throttle.failed(address, now_s)

@@ -6,6 +6,7 @@ from typing import Final
 
 from watchword_runtime.client_credentials import read_credentials
 from watchword_runtime.connections import Proxies
+from watchword_runtime.receipts import Endings
 from watchword_runtime.telemetry import Telemetry
 from watchword_token.binding import Bindings
 from watchword_token.clients import Client, Clients
@@ -23,6 +24,7 @@ from watchword_token.tokens import Tokens
 from watchword_token.userinfo import Userinfo, read_token
 from watchword_verifier import Shown
 from watchword_web.errors import OAuthError, invalid_client
+from watchword_web.forms import parse_form
 
 # Refusals that a client's newest settings could turn around: what was configured a moment ago works at once.
 _CURABLE: Final = frozenset({"unauthorized_client", "invalid_scope", "invalid_target"})
@@ -156,8 +158,10 @@ class RevocationEndpoint:
         tokens: Tokens,
         families: Families,
         revoking: Revoking,
+        endings: Endings,
         subjects: Names,
     ) -> None:
+        self._endings = endings
         self._subjects = subjects
         self._clients = clients
         self._throttle = throttle
@@ -165,11 +169,15 @@ class RevocationEndpoint:
         self._families = families
         self._revoking = revoking
 
-    async def answer(self, asked: Asked) -> bytes:
+    async def answer(self, asked: Asked) -> bytes | Reply:
         """An empty object: the token is dead, or was none."""
         client = await self._clients.authenticate(read_credentials(asked.authorization, asked.form), asked)
         self._throttle.client(client.client_id, asked.now_s)
-        await revoke_presented(
+        ending = self._endings.asked(parse_form(asked.query)) if asked.query else self._endings.here()
+        # A waiting call looks into the table again and again: that is not for whoever knows a name.
+        if ending.everywhere and client.is_public:
+            raise OAuthError("unauthorized_client", "A client that waits for all authenticates itself")
+        entries = await revoke_presented(
             token_in(asked),
             client,
             tokens=self._tokens,
@@ -178,7 +186,11 @@ class RevocationEndpoint:
             subjects=self._subjects,
             now_s=asked.now_s,
         )
-        return b"{}"
+        await ending.finish(entries)
+        if not ending.everywhere:
+            return b"{}"
+        headers = ending.headers.items()
+        return Reply(b"{}", tuple((name.lower().encode(), value.encode()) for name, value in headers))
 
 
 class UserinfoEndpoint:
