@@ -365,3 +365,69 @@ async def test_who_is_not_heard_is_not_fresh(issuer: Issuer, make: Make) -> None
     await until(lambda: not verifier.is_fresh, within_s=10)
     assert "/revocations/position" not in issuer.asked
     await verifier.aclose()
+
+
+@pytest.mark.parametrize("when_stale", list(WhenStale))
+async def test_a_closed_verifier_accepts_nothing(issuer: Issuer, when_stale: WhenStale) -> None:
+    unasked = "eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn"
+    issuer.opaque |= {OPAQUE: issuer.claims(), unasked: issuer.claims()}
+    verifier = Verifier(issuer.url, AUDIENCE, feed=issuer.feed(), when_stale=when_stale)
+    assert await verifier.start()
+    seen = issuer.token()
+    for token in (seen, OPAQUE):
+        assert await refused(verifier, token) is None
+    await verifier.aclose()
+    issuer.keys = [issuer.key, ECKey.generate_key("P-256", {"kid": "k2"})]
+    asked = len(issuer.asked)
+    for token in (seen, issuer.token(), issuer.token(key=issuer.keys[1]), OPAQUE, unasked):
+        assert await refused(verifier, token) is Reason.STALE
+    assert not verifier.is_fresh
+    assert issuer.asked[asked:] == [], "its connections are closed"
+
+
+def leaving(issuer: Issuer) -> str:
+    """Where a verifier that has reported says that nobody need wait for it."""
+    return f"/revocations/receipts/{issuer.reported[-1]['instance']}"
+
+
+@pytest.mark.parametrize("when_stale", list(WhenStale))
+async def test_when_nobody_waits_for_it_any_more_it_refuses_already(issuer: Issuer, when_stale: WhenStale) -> None:
+    verifier = Verifier(issuer.url, AUDIENCE, feed=issuer.feed(), when_stale=when_stale)
+    assert await verifier.start()
+    token = issuer.token()
+    assert await refused(verifier, token) is None
+    reasons: list[Reason | None] = []
+
+    async def left() -> None:
+        reasons.append(await refused(verifier, token))
+
+    issuer.instead[leaving(issuer)] = left
+    await verifier.aclose()
+    assert reasons == [Reason.STALE]
+
+
+@pytest.mark.parametrize("is_opaque", [False, True])
+async def test_what_the_issuer_answers_a_closing_verifier_counts_no_more(
+    issuer: Issuer, clock: Clock, is_opaque: bool
+) -> None:
+    issuer.opaque[OPAQUE] = issuer.claims()
+    verifier = Verifier(issuer.url, AUDIENCE, feed=issuer.feed(), now=clock.now, elapsed=clock.elapsed)
+    assert await verifier.start()
+    token = OPAQUE if is_opaque else issuer.token()
+    cut_off(issuer)
+    clock.ahead_s = 60
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        asked.set()
+        await answer.wait()
+
+    async def left() -> None:
+        answer.set()
+        await verifying
+
+    issuer.instead |= {"/oauth2/introspect": slowly, leaving(issuer): left}
+    verifying = asyncio.create_task(refused(verifier, token))
+    await asked.wait()
+    await verifier.aclose()
+    assert await verifying is Reason.STALE

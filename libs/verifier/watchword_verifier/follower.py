@@ -82,6 +82,7 @@ class Follower:
         self.revoked = RevocationSet(tokens_only=True)
         self.loaded = asyncio.Event()
         self.has_loaded = False  # ever: what was known then may still be better than nothing
+        self.is_closed = False
         self.on_key = on_key
         self._on_jwks = on_jwks
         self._ledger = ledger
@@ -110,6 +111,10 @@ class Follower:
     def is_fresh(self) -> bool:
         """Whether all that was revoked longer ago than the bound has been applied here."""
         return self._elapsed() - self._as_of <= self._bound_s and self.revoked.stale_reason is None
+
+    def close(self) -> None:
+        """Stale for good: from now on nobody is told how far it is, so nobody waits for it."""
+        self.is_closed, self._bound_s = True, float("-inf")
 
     async def run(self) -> None:
         """Keeps the state complete and dated, until cancelled."""

@@ -163,7 +163,8 @@ class Verifier:
         return has_keys
 
     async def aclose(self) -> None:
-        """Nothing is followed any more and every connection is closed."""
+        """Nothing is accepted or followed any more, and every connection is closed."""
+        self._follower.close()
         running = set(self._tasks)
         while running:
             for task in running:
@@ -217,6 +218,7 @@ class Verifier:
     async def _check(self, token: str) -> _Verified:
         """RFC 9068 section 4 in its order: shape and typ, key, algorithm, signature, claims. Raises TokenRefused."""
         parts = take_apart(token)
+        self._require_open()
         key = self._keys.find(parts.kid) or await self._keys.find_or_fetch(parts.kid)
         if key is None:
             # Without an answer from the issuer it may just as well be a good key.
@@ -240,6 +242,7 @@ class Verifier:
 
     async def _decide_stale(self, token: str, claims: Claims) -> None:
         """The token may be accepted although the feed is stale. Raises TokenRefused."""
+        self._require_open()
         policy = self._policies.strictest(claims.audience)
         match policy:
             case WhenStale.REFUSE:
@@ -273,6 +276,7 @@ class Verifier:
             await check_possession(token, answered.payload, shown, self.proofs, self.now())
             if not self._revoked.is_live(answered.payload, answered.kid):
                 raise TokenRefused(Reason.REVOKED)
+        self._require_open()
         if not self._follower.is_fresh and self._policy_of(answered) is WhenStale.REFUSE:
             raise TokenRefused(Reason.STALE)
         return answered.claims
@@ -293,13 +297,20 @@ class Verifier:
         client = self._http.client
         if client is None:
             raise TokenRefused(Reason.STALE, "introspection needs ClientCredentials")
+        self._require_open()
         try:
             answer = await client.introspect(token)
         except IssuerUnavailable as error:
             raise TokenRefused(Reason.STALE, str(error)) from None
+        self._require_open()
         if answer is None:
             raise TokenRefused(Reason.REVOKED, "the issuer says that it is not active")
         return answer
+
+    def _require_open(self) -> None:
+        """Raises TokenRefused from the moment that `aclose` was called."""
+        if self._follower.is_closed:
+            raise TokenRefused(Reason.STALE, "the verifier is closed")
 
     def _on_jwks(self, name: str) -> None:
         if name and name != self._keys.name:
