@@ -100,6 +100,20 @@ async def test_who_vanished_stays_known_to_have_vanished(databases: Databases, a
         assert await followers.list_followers(session) == []
 
 
+@pytest.mark.parametrize(("policy", "is_known"), [("accept", True), ("introspect", False), ("refuse", False)])
+async def test_who_accepts_while_it_is_silent_is_never_forgotten(
+    databases: Databases, admin: asyncpg.Connection, policy: str, is_known: bool
+) -> None:
+    one = f"billing/{new_id()}"
+    await report(databases, said(one, kind="verifier", name="billing", policy=policy))
+    await silent_for(admin, "100 days")
+    await admin.execute(f"DELETE FROM bus.followers WHERE {followers.FORGOTTEN['bus.followers']}")
+    found = await behind(databases, FIRST + 1)
+    assert (one in found) is is_known
+    assert all(each.may_accept for each in found.values())
+    assert await followers.leave(await databases[Service.AUTHZ].raw_pool(), one) is is_known
+
+
 async def test_a_registered_verifier_is_unreachable_until_an_instance_of_it_is_heard(
     databases: Databases, admin: asyncpg.Connection
 ) -> None:

@@ -10,6 +10,7 @@ from watchword_database import followers
 from watchword_database.ids import new_id
 from watchword_events.names import Service
 from watchword_token import verifiers
+from watchword_token.sweeper import sweep
 
 Headers = dict[str, str]
 
@@ -239,6 +240,26 @@ async def test_only_who_refuses_while_it_is_silent_is_not_waited_for(
     expected = "behind" if status == 202 else "unreachable"
     assert [each["name"] for each in shown[expected]] == [f"{reader['client']}:billing"]
     await gone(site, reader)
+
+
+async def test_who_accepts_while_it_is_silent_is_waited_for_until_somebody_forgets_it(
+    site: Site, reader: Headers, administrator: Headers
+) -> None:
+    """It may have been cut off and accept whatever it knew last: that it is silent for days says nothing else."""
+    for policy in ("accept", "introspect"):
+        assert await report(site, reader, name=policy, instance=policy, policy=policy) == 200
+    mine = f"{reader['client']}:"
+    async with site.database.postgres.admin(site.database.name) as admin, admin.transaction():
+        await admin.execute("SET LOCAL session_replication_role = replica")  # heard_at is a trigger's to say
+        aged = "UPDATE bus.followers SET heard_at = now() - interval '10 days' WHERE starts_with(name, $1)"
+        await admin.execute(aged, mine)
+        (known,) = await admin.fetch("SELECT id FROM token.verifiers WHERE name = $1", f"{mine}accept")
+    await sweep(site.db(Service.TOKEN), now=site.clock())
+    answer = await revoke(site, administrator, "?wait=all&timeout_s=1")
+    assert (answer.status_code, [each["name"] for each in answer.json()["behind"]]) == (202, [f"{mine}accept"])
+    assert answer.json()["unreachable"] == []
+    assert (await site.http.delete(f"/api/v1/verifiers/{known['id']}", headers=administrator)).status_code == 204
+    assert (await revoke(site, administrator, "?wait=all")).status_code == 201
 
 
 @pytest.mark.parametrize(

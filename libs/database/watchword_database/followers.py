@@ -2,8 +2,9 @@
 
 A follower is an instance of the services or somebody's verifier. It reports what it has applied at least once a second;
 one that has been silent for its staleness bound and a second is called unreachable: it refuses, or introspects, by
-itself, unless its policy is to accept. The clock is the database server's. Nobody is further than the ledger itself: a
-position from the future counts as its head. A registered verifier that nobody has heard of yet stands at UNHEARD.
+itself, unless its policy is to accept: such a one is waited for until somebody forgets it. The clock is the database
+server's. Nobody is further than the ledger itself: a position from the future counts as its head. A registered verifier
+that nobody has heard of yet stands at UNHEARD.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,9 +56,10 @@ SELECT follower AS id, kind, name, max(c.at) AS at
  GROUP BY follower, kind, name ORDER BY kind, name, follower
 """)
 _EVERYWHERE: Final = (1 << 63) - 1  # above every position
+# Who accepts while it is silent does so for as long as it lives, which nobody here can know: it is never forgotten.
 # A receipt is of use while the ledger keeps an entry that it covers, one of a newcomer while that is there.
 FORGOTTEN: Final[Mapping[str, str]] = {
-    "bus.followers": "heard_at < now() - interval '1 hour'",
+    "bus.followers": "heard_at < now() - interval '1 hour' AND policy IS DISTINCT FROM 'accept'",
     "bus.receipts": """receipts.at < now() - interval '1 hour' AND (
         CASE WHEN lost_at IS NULL THEN
             after = 0 AND NOT EXISTS (SELECT FROM bus.followers AS f WHERE f.id = follower)
@@ -144,7 +146,7 @@ async def leave(connection: "asyncpg.Connection | asyncpg.Pool", follower_id: st
 
 
 async def list_followers(session: Session) -> list[Follower]:
-    """Everyone who reported within the last hour or so."""
+    """Everyone who reported within the last hour or so, or accepts while it is silent."""
     return await behind(session, _EVERYWHERE)
 
 

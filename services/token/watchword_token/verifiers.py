@@ -156,7 +156,7 @@ async def find_verifier(session: Session, verifier_id: str) -> VerifierView | No
 async def forget(session: Session, verifier_id: str) -> bool:
     """The verifier and its instances are not waited for any more; False when there is none.
 
-    One that still runs and reports is known again, under its client's name.
+    One that still runs is known again, under its client's name, when it reports the next time.
     """
     row = await session.get(Verifier, verifier_id, with_for_update=True)
     if row is None:

@@ -149,7 +149,11 @@ def verifier_router(parts: Parts) -> APIRouter:
 
     @router.delete("/{verifier_id}", status_code=204)
     async def forget_verifier(verifier_id: Id, caller: administrator) -> None:
-        """Nobody waits for it any more. One that still runs is known again under its client's name."""
+        """Nobody waits for it any more: for one that is gone, and for instances with the policy `accept` that vanished.
+
+        One that still runs is known again under its client's name with its next report, up to a second later: until
+        then a call that waits for all does not wait for it. Stop it first.
+        """
         async with transaction(parts.database) as session:
             is_gone = await verifiers.forget(session, verifier_id)
         if not is_gone:
