@@ -17,7 +17,7 @@ from watchword_testkit.clock import TestClock
 from watchword_testkit.platform import Platform
 
 # What is no page, or one in a frame.
-NO_PAGES = {"/admin/events/stream", "/admin/audit/export", "/admin/branding/preview"}
+NO_PAGES = {"/admin/events/stream", "/admin/audit/export", "/admin/branding/preview", "/admin/configuration"}
 # Pages that are there in every installation.
 PAGES = [
     *(path for path in routes.GET if "{" not in path and path not in NO_PAGES),

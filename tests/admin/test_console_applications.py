@@ -199,3 +199,15 @@ async def test_what_is_wrong_with_everything_else_stands_beside_its_control(
     assert page.texts[f"{name}-note"] != page.form_with("client_name").fields[name]
     assert f'<div class="field wrong">\n<label for="{name}">' in page.body
     assert (await api.get(f"/clients/{made['client_id']}"))["version"] == 1
+
+
+async def test_the_page_of_an_application_leads_to_it_and_to_decisions(console: Browser, make_client: Make) -> None:
+    client = await make_client(main_uri="https://app.example.com/start")
+    page = await console.open(f"{console.issuer}/admin/applications/{client['client_id']}")
+    assert page.links["open"] == "https://app.example.com/start"
+    assert page.texts["discovery"] == f"{console.issuer}/.well-known/openid-configuration"
+    page = await console.click("decisions")
+    assert page.status == 200
+    client = await make_client()
+    page = await console.open(f"{console.issuer}/admin/applications/{client['client_id']}")
+    assert not page.has("open")

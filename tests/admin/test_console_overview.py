@@ -3,7 +3,12 @@
 import asyncio
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from tests.admin.conftest import Make
+
+from watchword import documents
+from watchword_admin.console.kinds.safety import SETTINGS
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.platform import Platform
@@ -133,3 +138,38 @@ async def test_what_is_done_at_the_console_stands_in_the_audit_log_under_the_per
     file = await console.send("GET", "/admin/audit/export")
     assert file.headers["content-disposition"] == 'attachment; filename="audit.ndjson"'
     assert user_id in file.body
+
+
+async def test_the_configuration_is_a_file_of_documents_that_change_nothing(
+    console: Browser, api: Api, make_client: Make, tmp_path: Path
+) -> None:
+    name = name_of("declared")
+    client = await make_client(client_name=name, short_name=name)
+    await api.create("/groups", name=name)
+    person = await api.create("/users", username=name)
+    await console.open(f"{console.issuer}/admin/audit")
+    file = await console.click("configuration")
+    assert file.headers["content-disposition"] == 'attachment; filename="watchword.yaml"'
+    assert str(client["client_secret"]) not in file.body
+    path = tmp_path / "watchword.yaml"
+    path.write_text(file.body)
+    found = [(each.kind, each.members) for each in documents.read(path)]
+    assert {"Group", "Client"} <= {kind for kind, _ in found}
+    assert person["username"] not in {members.get("username") for _, members in found}
+    for owner, kind in (("directory", "Group"), ("admin", "Client")):
+        own = [{"kind": kind, **members} for each, members in found if each == kind and name in members.values()]
+        assert len(own) == 1, kind
+        plan = await api.create(f"/apply/{owner}", documents=own, dry_run=True)
+        assert [step["action"] for step in plan["steps"]] == ["unchanged"]  # type: ignore[attr-defined]  # a JSON list
+
+
+async def test_settings_of_sign_ins_are_shown_as_they_stand(console: Browser, api: Api) -> None:
+    await console.open(f"{console.issuer}/admin/users")
+    page = await console.click("settings")
+    items = (await api.get("/settings"))["items"]
+    assert isinstance(items, list)
+    assert {each["name"] for each in items} == {name for column in SETTINGS.columns for name, _ in column.words}
+    for each in items:
+        shown = page.texts[f"row-{each['name']}"]
+        value = {True: "yes", False: "no"}[each["value"]] if isinstance(each["value"], bool) else str(each["value"])
+        assert value in shown.split()

@@ -11,10 +11,11 @@ import pytest
 from tests.admin.conftest import CLIENT, PROVIDER
 
 from watchword_admin.console import routes
-from watchword_admin.console.rooms import CALLS, client_page, may_follow
+from watchword_admin.console.rooms import CALLS, client_page, may_enter, may_follow
 from watchword_policy.administration import (
     ADMINISTRATOR,
     AUDITOR,
+    DELEGATED,
     HELP_DESK,
     ORGANIZATION_ADMINISTRATOR,
     opens,
@@ -105,6 +106,19 @@ def test_every_page_says_what_it_does_at_the_api() -> None:
     assert {path for method, path in CALLS if method == "POST"} == set(routes.POST)
 
 
+def test_an_organization_s_administrator_finds_all_that_the_api_delegates() -> None:
+    role = {ORGANIZATION_ADMINISTRATOR}
+    done = {call for page, calls in CALLS.items() if may_enter(role, *page) for call in calls}
+    otherwise = {  # which a page does in another way
+        ("PUT", "/api/v1/users/{user_id}"),
+        ("PUT", "/api/v1/groups/{group_id}"),
+        ("PATCH", "/api/v1/rules/{rule_id}"),
+        ("DELETE", "/api/v1/sessions"),
+        ("GET", "/api/v1/assignments/{assignment_id}"),
+    }
+    assert DELEGATED - done == otherwise
+
+
 async def test_a_page_is_for_those_who_may_do_at_the_api_what_it_does(shown: Shown) -> None:
     """Without the token of a page nothing is done; that somebody may not is said before."""
     wrong = []
@@ -156,6 +170,7 @@ NOT_CRAWLED = {
     ("GET", "/admin/events/stream"),
     ("GET", "/admin/audit/export"),
     ("GET", "/admin/audit/verification"),
+    ("GET", "/admin/configuration"),
     ("GET", "/admin/revocations/{entry_id}/receipts"),
     ("GET", "/admin/revocations/{entry_id}/evidence"),
     ("GET", "/admin/users/{user_id}/evidence"),

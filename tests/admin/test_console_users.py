@@ -231,3 +231,23 @@ async def test_roles_that_the_page_does_not_show_stay(console: Browser, api: Api
     finally:
         for each in made:
             await api.delete(f"/roles/{each['id']}")
+
+
+async def test_who_and_what_scim_keeps_says_so(console: Browser, api: Api) -> None:
+    token = (await api.create("/scim-tokens", name=name_of("scim")))["token"]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/scim+json"}
+    name, core = name_of("pushed"), "urn:ietf:params:scim:schemas:core:2.0"
+    for kind, said in (("Users", {"userName": name}), ("Groups", {"displayName": name})):
+        schema, external_id = f"{core}:{kind.removesuffix('s')}", f"{kind}-{name}"
+        body = {"schemas": [schema], "externalId": external_id, **said}
+        made = await console.client.post(f"{console.issuer}/scim/v2/{kind}", json=body, headers=headers)
+        assert made.status_code == 201, made.text
+        room = f"{console.issuer}/admin/{kind.lower()}"
+        page = await console.open(f"{room}/{made.json()['id']}")
+        assert page.texts["external-id"] == external_id
+        assert "SCIM" in (await console.open(f"{room}?search={name}")).body.partition("<tbody>")[2]
+    for path, room in (("/users", "users"), ("/groups", "groups")):
+        by_hand = await api.create(path, **{"username" if room == "users" else "name": name_of("hand")})
+        assert by_hand["external_id"] is None
+        page = await console.open(f"{console.issuer}/admin/{room}/{by_hand['id']}")
+        assert "external-id" not in page.texts

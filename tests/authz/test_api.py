@@ -11,6 +11,7 @@ from joserfc import jwt
 from tests.authz.conftest import ISSUER, PASSWORD, Rig, Visit, running
 
 from watchword_authz import break_glass
+from watchword_authz.settings import AuthzSettings
 from watchword_database.engine import transaction
 from watchword_events.exports import UserExport
 from watchword_testkit.canary import Canary
@@ -74,6 +75,7 @@ ROUTES = [
     ("GET", "/decisions"),
     ("GET", "/decisions/x"),
     ("POST", "/decisions/dry-run"),
+    ("GET", "/settings"),
 ]
 
 
@@ -119,6 +121,20 @@ async def test_every_route_is_among_those_tested(rig: Rig) -> None:
     }
     tested = {(method, "/api/v1" + path.partition("?")[0].replace("/x", "/{}")) for method, path in ROUTES}
     assert {(method, re.sub(r"{\w+}", "{}", path)) for method, path in found} == tested
+
+
+async def test_settings_say_how_sign_ins_are_treated_and_nothing_secret(rig: Rig) -> None:
+    answer = await call(rig, "GET", "/settings")
+    assert answer.status_code == 200
+    found = {item["name"]: item for item in answer.json()["items"]}
+    length, usual = found["WATCHWORD_PASSWORD_MIN_LENGTH"], AuthzSettings.model_fields["password_min_length"].default
+    assert (length["value"], length["is_default"]) == (usual, True)
+    assert found["WATCHWORD_LOCAL_PASSWORDS"]["value"] is True
+    assert all(item["meaning"] for item in found.values())
+    secret = {name for name, field in AuthzSettings.model_fields.items() if "Secret" in str(field.annotation)}
+    assert "smtp_password" in secret
+    kept = secret | {"smtp_host", "smtp_username", "breached_passwords_url", "public_url"}
+    assert not {f"WATCHWORD_{name.upper()}" for name in kept} & found.keys()
 
 
 async def test_sessions_of_a_user_are_listed(rig: Rig) -> None:

@@ -22,7 +22,7 @@ Endpoints:
     GET  POST /account…                       a person's own account: credentials, sessions, applications
     GET       /.well-known/change-password, /.well-known/webfinger, /.well-known/security.txt, /robots.txt
     /api/v1/sessions, /api/v1/consents, /api/v1/credentials, /api/v1/factor-requirements, /api/v1/invitations,
-    /api/v1/mail, /api/v1/decisions; /internal/export/{session,credential,invitation}
+    /api/v1/mail, /api/v1/decisions, /api/v1/settings; /internal/export/{session,credential,invitation}
 
 Hand-overs in: signed-in, prove-account, set-password (directory), upstream-ended (federation), invite-people (admin).
 Out: upstream-start, upstream-logout (federation), account-proved (directory), code, authorization-response,

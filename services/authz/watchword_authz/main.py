@@ -93,6 +93,7 @@ PATHS: Final[tuple[str, ...]] = (
     "/api/v1/mail",
     "/api/v1/decisions",
     "/api/v1/me",
+    "/api/v1/settings",
     "/.well-known/change-password",
     "/.well-known/webfinger",
     "/.well-known/security.txt",

@@ -74,6 +74,7 @@ class GroupView(BaseModel):
     organization: str | None = Field(description="The id of the organization that it belongs to")
     description: str | None
     parents: list[str] = Field(description="Full names of the groups in which it lies")
+    external_id: str | None = Field(description="What a SCIM client that keeps it calls it")
     version: int
     created_at: datetime
     updated_at: datetime

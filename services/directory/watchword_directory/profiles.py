@@ -166,6 +166,7 @@ class UserView(Profile):
     organization: str | None = Field(description="The id of the organization that the person belongs to")
     attributes: dict[str, JsonValue]
     provider_id: str | None = Field(description="The provider through which the user first signed in")
+    external_id: str | None = Field(description="What a SCIM client that keeps the user calls it")
     version: int
     created_at: datetime
     updated_at: datetime

@@ -46,6 +46,7 @@ class User(Document):
     roles: list[str]
     organization: str | None = None
     provider_id: str | None = None
+    external_id: str | None = None
     created_at: datetime
     updated_at: datetime
 
@@ -395,7 +396,7 @@ class DecisionInFull(Decision):
 
 
 class Group(Document):
-    """A group of people. parents: groups that contain it, by id."""
+    """A group of people. parents: those that contain it, by full name.  external_id: what a SCIM client calls it."""
 
     id: str
     name: str
@@ -403,6 +404,7 @@ class Group(Document):
     organization: str | None = None
     description: str | None = None
     parents: list[str]
+    external_id: str | None = None
     updated_at: datetime
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from watchword_events.names import Service
 
 _PROVIDER_TEST: Final = re.compile(r"providers/[^/]+/test")  # who speaks with providers looks at them
+_DECLARED: Final = re.compile(r"apply/([a-z]+)(/schema)?")  # each owner has documents of its own
 
 OWNERS: Final[Mapping[str, Service]] = {
     "consents": Service.AUTHZ,
@@ -16,6 +17,7 @@ OWNERS: Final[Mapping[str, Service]] = {
     "invitations": Service.AUTHZ,
     "mail": Service.AUTHZ,
     "sessions": Service.AUTHZ,
+    "settings": Service.AUTHZ,
     "api-keys": Service.TOKEN,
     "deliveries": Service.TOKEN,
     "grants": Service.TOKEN,
@@ -48,4 +50,6 @@ OWNERS: Final[Mapping[str, Service]] = {
 
 def owner_of(path: str) -> Service:
     """Who serves a path below `/api/v1/`."""
+    if declared := _DECLARED.fullmatch(path):
+        return Service(declared[1])
     return Service.FEDERATION if _PROVIDER_TEST.fullmatch(path) else OWNERS[path.partition("/")[0]]

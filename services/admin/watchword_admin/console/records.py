@@ -328,6 +328,8 @@ def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, st
     if shape == "entity":
         shape = "organization" if str(value) in names.organizations else "client"
     match shape:
+        case _ if isinstance(value, bool):
+            return Cell(column.label, "flag", value)
         case "device":
             shown = device_of(str(value or ""))
         case "time":

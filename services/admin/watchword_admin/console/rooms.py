@@ -44,6 +44,7 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "GET /admin/audit": ("GET /audit",),
     "GET /admin/audit/verification": ("GET /audit/verification",),
     "GET /admin/audit/export": ("GET /audit/export",),
+    "GET /admin/configuration": ("GET /apply/directory", "GET /apply/admin"),
     "GET /admin/applications": ("GET /clients",),
     "GET /admin/applications/new": ("POST /clients",),
     "POST /admin/applications": ("POST /clients",),

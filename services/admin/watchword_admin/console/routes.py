@@ -10,6 +10,7 @@ from watchword_admin.bootstrap import CALLBACK
 from watchword_admin.console import (
     audit,
     branding,
+    configuration,
     edits,
     events,
     groups,
@@ -64,6 +65,7 @@ GET: Final[Mapping[str, Handler]] = {
     **audit.GET,
     **branding.GET,
     **mail.GET,
+    **configuration.GET,
     **users.GET,
     **groups.GET,
     **organizations.GET,

@@ -30,6 +30,7 @@ from watchword_authz.routes import (
     par,
     requirements,
     reset,
+    settings,
     tickets,
     upstream,
     well_known,
@@ -69,6 +70,7 @@ def routers(context: Context) -> list[APIRouter]:
             mail,
             me,
             decisions,
+            settings,
             well_known,
         )
     ]

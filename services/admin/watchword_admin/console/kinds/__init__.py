@@ -10,7 +10,7 @@ from watchword_admin.console.kinds.applications import (
     SERVICE_ACCOUNTS,
 )
 from watchword_admin.console.kinds.people import ATTRIBUTES, CONSENTS, DELIVERIES, GRANTS, SCIM_TOKENS, SESSIONS
-from watchword_admin.console.kinds.safety import API_KEYS, FACTOR_REQUIREMENTS, SAML_KEYS, VERIFIERS
+from watchword_admin.console.kinds.safety import API_KEYS, FACTOR_REQUIREMENTS, SAML_KEYS, SETTINGS, VERIFIERS
 from watchword_admin.console.kinds.shapes import Kind
 from watchword_admin.console.kinds.webhooks import WEBHOOKS
 
@@ -27,6 +27,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     CLIENT_DOCUMENTS,
     API_KEYS,
     FACTOR_REQUIREMENTS,
+    SETTINGS,
     VERIFIERS,
     SAML_KEYS,
     WEBHOOKS,

@@ -59,6 +59,39 @@ FACTOR_REQUIREMENTS: Final = Kind(
     ),
     deeds=(delete("One factor is enough again, unless something else demands two.", label="Demand it no more"),),
 )
+SETTINGS: Final = Kind(
+    room="settings",
+    path="settings",
+    title="Settings of sign-ins",
+    lead="How passwords and sessions are treated here. They are read from the environment when the services start.",
+    empty="There is none.",
+    is_short=True,
+    key="name",
+    name="name",
+    columns=(
+        Column(
+            "name",
+            "What it sets",
+            words=(
+                ("WATCHWORD_LOCAL_PASSWORDS", "People may have passwords here"),
+                ("WATCHWORD_PASSWORD_MIN_LENGTH", "Characters that a password has at least"),
+                ("WATCHWORD_SESSION_IDLE_S", "A session ends unused after, in seconds"),
+                ("WATCHWORD_SESSION_MAX_S", "A session lasts at most, in seconds"),
+                ("WATCHWORD_REMEMBER_DEVICE_DAYS", "A second factor is not asked for again on a device for, in days"),
+                ("WATCHWORD_ACCOUNT_ATTEMPTS", "Wrong passwords for an account before tries wait"),
+                ("WATCHWORD_ACCOUNT_WAIT_S", "The first of those waits, in seconds"),
+                ("WATCHWORD_ACCOUNT_LOCK_ATTEMPTS", "Wrong passwords before an account is locked"),
+                ("WATCHWORD_ACCOUNT_LOCK_S", "An account stays locked for, in seconds"),
+                ("WATCHWORD_ADDRESS_ATTEMPTS", "Wrong passwords from an address in an hour before tries wait"),
+                ("WATCHWORD_INVITATIONS", "Administrators may invite people"),
+                ("WATCHWORD_DECISIONS_KEEP_DAYS", "Decisions of access rules are kept for, in days"),
+            ),
+        ),
+        Column("value", "Value"),
+        Column("is_default", "As it is by default", "flag"),
+        Column("name", "Variable", "code"),
+    ),
+)
 VERIFIERS: Final = Kind(
     room="verifiers",
     path="verifiers",
