@@ -182,6 +182,7 @@ ONLY_SOMETIMES = {
     "/admin/client-documents/{key}/enable",
     "/admin/consents/{key}/withdraw",
     "/admin/deliveries/{key}/replay",
+    "/admin/mail/test",
     "/admin/providers/{provider_id}/enable",
     "/admin/providers/{provider_id}/metadata",
     "/admin/saml-keys/{key}/activate",
