@@ -67,15 +67,23 @@ async def test_the_overview_names_what_ends_soon_and_what_was_given_up(
             "INSERT INTO admin.dead_letter (consumer, stream_seq, subject, headers, body, error)"
             " VALUES ('overview', 1, 's', '{}', '', 'e')"
         )
+        await admin.execute(
+            "INSERT INTO token.deliveries (id, sid, client_id, user_id, state, attempts, created_at, next_attempt_at,"
+            " give_up_at, ended_at, error) SELECT 'overview-' || days, 'overview-' || days, 'gone', 'ada', 'dead', 9,"
+            " now(), now(), now(), now() - days * interval '1 day', 'status 503' FROM unnest(ARRAY[1, 2, 20]) AS days"
+        )
         try:
             page = await console.open(f"{console.issuer}/admin")
         finally:
             await admin.execute("DELETE FROM admin.dead_letter WHERE consumer = 'overview'")
+            await admin.execute("DELETE FROM token.deliveries WHERE sid LIKE 'overview-%'")
     concerns = page.texts["concerns"]
     assert names["soon"] in concerns
     assert names["later"] not in concerns
     assert names["short"] not in concerns, "made for a day: no news in the morning"
     assert "watchword events dead" in concerns
+    assert "2 sign-out notices were given up" in concerns
+    assert "/admin/deliveries?state=dead" in page.body
     assert int(page.texts["count-followers"]) >= 1
     for each in made:
         await api.delete(f"/scim-tokens/{each['id']}")

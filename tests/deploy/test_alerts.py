@@ -15,6 +15,7 @@ RULES = {
 }
 HOUR = 3600
 LOGINS, DELIVERIES = "watchword_logins_total", "watchword_webhook_deliveries_total"
+LOGOUTS = "watchword_logout_deliveries_total"
 
 
 def counted(
@@ -66,6 +67,15 @@ def test_a_webhook_that_two_instances_try_in_turn_calls_somebody() -> None:
 def test_a_webhook_that_fails_once_calls_nobody(outcome: str) -> None:
     samples: Samples = {series(DELIVERIES, outcome=outcome, instance="a"): counted(every=10 * HOUR, begin=600)}
     assert not fires(RULES["WatchwordWebhooksFail"], samples, 2 * HOUR)
+
+
+@pytest.mark.parametrize(("outcome", "is_told"), [("given_up", True), ("failed", False), ("delivered", False)])
+def test_a_sign_out_notice_that_is_given_up_calls_somebody(outcome: str, is_told: bool) -> None:
+    """The first as well: the counter is there from the start."""
+    samples: Samples = {
+        series(LOGOUTS, outcome=outcome, instance="a"): [(at, float(at >= 1.5 * HOUR)) for at in looks(0, 2 * HOUR)]
+    }
+    assert fires(RULES["WatchwordLogoutsGivenUp"], samples, 2 * HOUR) is is_told
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,9 @@ async def test_what_an_operator_looks_at_is_there(platform: Platform) -> None:
         assert found[name].keys() == found["watchword_ready"].keys()
     for name in ("watchword_feed_lag_entries", "watchword_receipts_behind", "watchword_receipts_silent"):
         assert found[name][frozenset()] >= 0
+    assert {*found["watchword_logout_deliveries_total"]} == {
+        frozenset({outcome}) for outcome in ("delivered", "failed", "given_up")
+    }
     assert found["process_resident_memory_bytes"][frozenset()] > 1e6
     assert (await answer(platform, "/livez"))[0] == 200
     assert await answer(platform, "/readyz") == await answer(platform, "/healthz")

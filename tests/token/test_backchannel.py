@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -77,6 +78,7 @@ class World:
     def __init__(self, database: Database, clock: TestClock, url: str) -> None:
         self.database, self.clock, self.url = database, clock, url
         self.clients: dict[str, ClientExport] = {}
+        self.counted: Counter[str] = Counter()
         ring = Keyring(json.dumps(derive_service_keys(MASTER, Service.TOKEN)))
         self.keys = Keys(database, ring)
 
@@ -100,6 +102,7 @@ class World:
             name=lambda sector, user_id: user_id if sector is None else f"{user_id} at {sector}",
             issuer=ISSUER,
             horizon=DAY,
+            counted=self.counted,
             now=self.clock,
         )
 
@@ -229,6 +232,10 @@ async def test_after_a_day_a_client_is_given_up(world: World, deliveries: Delive
     deliveries.look()
     (row,) = await world.until(lambda rows: rows[0]["state"] == "dead")
     assert row["error"] == "status 503"
+    async with asyncio.timeout(10):
+        while world.counted.total() < 3:  # after the row
+            await asyncio.sleep(0.01)
+    assert world.counted == {"failed": 2, "given_up": 1}
 
 
 async def test_what_a_killed_instance_began_is_done_by_another(world: World, party: Party) -> None:

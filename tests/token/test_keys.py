@@ -3,6 +3,7 @@
 import asyncio
 import json
 from base64 import urlsafe_b64decode
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -192,6 +193,7 @@ async def logout_token(site: Site, keys: Keys) -> bytes:
             name=lambda _sector, user_id: user_id,
             issuer=ISSUER,
             horizon=timedelta(days=1),
+            counted=Counter(),
             now=site.clock,
         )
         times = {"created_at": now, "next_attempt_at": now, "give_up_at": now + timedelta(days=1)}

@@ -106,6 +106,8 @@ class Telemetry:
         self.refusals: Counter[str] = Counter()
         self.sign_ins: Counter[tuple[str, str]] = Counter()
         self.deliveries: Counter[str] = Counter()
+        # From the beginning, so that the first that is given up is seen as a rise.
+        self.logouts: Counter[str] = Counter(dict.fromkeys(("delivered", "failed", "given_up"), 0))
         self._version = version
 
     def text(self, facts: Iterable[Metric]) -> bytes:
@@ -125,6 +127,8 @@ class Telemetry:
         yield counter("watchword_logins", "Sign-ins, by method and outcome", dict(self.sign_ins), "method", "outcome")
         batches = {(outcome,): count for outcome, count in self.deliveries.items()}
         yield counter("watchword_webhook_deliveries", "Batches for webhooks, by outcome", batches, "outcome")
+        logouts = {(outcome,): count for outcome, count in self.logouts.items()}
+        yield counter("watchword_logout_deliveries", "Sign-out notices to applications, by outcome", logouts, "outcome")
 
 
 class _Facts(Collector):

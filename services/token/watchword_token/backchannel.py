@@ -93,10 +93,11 @@ class Deliveries(Rounds):
         name: Callable[[str | None, str], str],
         issuer: str,
         horizon: timedelta,
+        counted: Counter[str],
         now: Clock,
     ) -> None:
         """http: the guarded client of watchword_runtime.outbound.  name: what a sector's clients call a user.  horizon:
-        how long a client is tried to be told.
+        how long a client is tried to be told.  counted: attempts, by outcome.
         """
         super().__init__(every_s=_LOOK_EVERY_S, failure="deliveries.wait")
         self._database = database
@@ -106,6 +107,7 @@ class Deliveries(Rounds):
         self._name = name
         self._issuer = issuer
         self._horizon = horizon
+        self._counted = counted
         self._now = now
         self._busy: Counter[str] = Counter()
         self._attempts: set[asyncio.Task[None]] = set()
@@ -187,10 +189,12 @@ class Deliveries(Rounds):
             next_at = now + wait_after(delivery.attempts, longest=_LONGEST_WAIT)
             state = DeliveryState.PENDING if now < delivery.give_up_at else DeliveryState.DEAD
             await self._note(delivery, state, str(error), next_attempt_at=next_at)
-            event = "logout.failed" if state is DeliveryState.PENDING else "logout.given_up"
-            log.warning(event, reason=str(error), **about)
+            outcome = "failed" if state is DeliveryState.PENDING else "given_up"
+            self._counted[outcome] += 1
+            log.warning(f"logout.{outcome}", reason=str(error), **about)
         else:
             await self._note(delivery, DeliveryState.DELIVERED, None)
+            self._counted["delivered"] += 1
             log.info("logout.delivered", **about)
 
     async def logout_token(self, delivery: Delivery, client: ClientExport) -> bytes:

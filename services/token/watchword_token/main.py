@@ -149,6 +149,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
             name=subjects.name,
             issuer=settings.issuer,
             horizon=timedelta(seconds=settings.token_logout_retry_s),
+            counted=shared.telemetry.logouts,
             now=now,
         )
     )

@@ -97,6 +97,13 @@ class Identity(Document):
     last_used_at: datetime
 
 
+class SignOutNotice(Document):
+    """An application that could not be told that a session is over."""
+
+    id: str
+    ended_at: datetime
+
+
 class ApiKey(Document):
     """A personal API key."""
 

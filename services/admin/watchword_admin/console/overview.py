@@ -43,6 +43,9 @@ _WEEK: Final = timedelta(days=7)
 _SOON: Final = timedelta(days=30)
 _WAITS_S: Final = 5.0  # an entry of the ledger without a position for so long has no leader
 _COUNTED: Final = 10_000  # entries of the audit log, for each number
+_GIVEN_UP: Final = Text(
+    "sign-out notices were given up: the applications may still take people for signed in. They can be sent again."
+)
 # Only the newest entries of an action are read, however long the log is.
 _SIGN_INS: Final = text("""
 SELECT count(*) FILTER (WHERE at >= :day), count(*) FILTER (WHERE at >= :week), count(*)
@@ -69,7 +72,7 @@ class Concern:
     kind: str
     what: str | Text
     path: str
-    detail: str = ""
+    detail: str | Text = ""
     urgent: bool = False
 
 
@@ -107,12 +110,13 @@ async def show_overview(console: Console, request: Request, visit: Visit) -> Res
         health = await _health(session, now)
     saml = [each.id for each in found if document_of(each).kind_of == "saml"]
     calls, token = console.calls, visit.token
-    sessions, denied, attempts, verifiers, keys = await asyncio.gather(
+    sessions, denied, attempts, verifiers, keys, notices = await asyncio.gather(
         unless_away(calls.page(token, "sessions", seen.UserSession, limit=_MANY)),
         unless_away(calls.page(token, "decisions", seen.Decision, limit=_MANY, allowed="false")),
         unless_away(calls.page(token, "upstream/attempts", seen.Attempt, limit=_MANY)),
         unless_away(calls.page(token, "verifiers", seen.Verifier, limit=_MANY)),
         unless_away(calls.page(token, "keys", seen.Key, limit=_MANY)),
+        unless_away(calls.page(token, "deliveries", seen.SignOutNotice, limit=_MANY, state="dead")),
     )
     turns = asyncio.Semaphore(_SAML_AT_ONCE)
 
@@ -148,10 +152,11 @@ async def show_overview(console: Console, request: Request, visit: Visit) -> Res
             *_of_verifiers(verifiers.items if verifiers else []),
             *_of_keys(keys.items if keys else []),
             *_of_health(health),
+            *_of_notices(notices, now - _WEEK),
             *ending,
         ],
         health=health,
-        is_partial=any(each is None for each in (sessions, denied, attempts, verifiers, keys)) or not is_whole,
+        is_partial=any(each is None for each in (sessions, denied, attempts, verifiers, keys, notices)) or not is_whole,
         names=names,
         addresses={
             Text("Issuer"): issuer,
@@ -239,6 +244,13 @@ def _of_health(health: Health) -> Iterator[Concern]:
         yield Concern("webhooks", str(health.webhook_letters), "/admin/webhooks")
     if health.event_letters:
         yield Concern("letters", str(health.event_letters), "/admin/events")
+
+
+def _of_notices(notices: Listed[seen.SignOutNotice] | None, since: datetime) -> Iterator[Concern]:
+    """Applications that could not be told lately that sessions are over."""
+    lately = [each for each in notices.items if each.ended_at >= since] if notices else []
+    if lately:
+        yield Concern("notices", _count(notices, len(lately)), "/admin/deliveries?state=dead", _GIVEN_UP)
 
 
 def _count(listed: Listed[D] | None, counted: int | None = None) -> str:
