@@ -9,7 +9,7 @@ whatever can have ended a session that is open, so that nobody has to remember h
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -62,17 +62,25 @@ class Closing(Rounds):
         while after < upto:
             async with transaction(self._database) as session:
                 entries = await closing_store.entries_between(session, after, upto, limit=_ENTRIES_AT_ONCE)
-            for (claim, reason), named in _by_reason(entries).items():
-                await self._close(claim, reason, named)
+            for (claim, reason, issued_before), named in _alike(entries).items():
+                await self._close(claim, reason, issued_before, named)
             after = entries[-1].position if len(entries) == _ENTRIES_AT_ONCE else upto
 
-    async def _close(self, claim: Claim, reason: EndReason, named: dict[str, int]) -> None:
+    async def _close(
+        self, claim: Claim, reason: EndReason, issued_before: datetime | None, named: dict[str, int]
+    ) -> None:
         """The sessions that entries of one claim ended are over. named: the newest position, by value."""
         after, closed = "", 0
         while True:
             async with transaction(self._database) as session:
                 found = await closing_store.lock_named(
-                    session, claim, named, before=max(named.values()), after=after, limit=_SESSIONS_AT_ONCE
+                    session,
+                    claim,
+                    named,
+                    before=max(named.values()),
+                    issued_before=issued_before,
+                    after=after,
+                    limit=_SESSIONS_AT_ONCE,
                 )
                 closed += await sessions.end_dead(session, found, reason, feed=self._feed, now=self._now())
             if len(found) < _SESSIONS_AT_ONCE:
@@ -82,10 +90,11 @@ class Closing(Rounds):
             log.info("sessions.closed", claim=claim.value, reason=reason.value, count=closed)
 
 
-def _by_reason(entries: Iterable[Entry]) -> dict[tuple[Claim, EndReason], dict[str, int]]:
-    found: dict[tuple[Claim, EndReason], dict[str, int]] = {}
+def _alike(entries: Iterable[Entry]) -> dict[tuple[Claim, EndReason, datetime | None], dict[str, int]]:
+    """Entries that one statement finds the sessions of: the newest position, by value."""
+    found: dict[tuple[Claim, EndReason, datetime | None], dict[str, int]] = {}
     for entry in entries:
-        found.setdefault((entry.claim, _reason(entry)), {})[entry.value] = entry.position
+        found.setdefault((entry.claim, _reason(entry), entry.issued_before), {})[entry.value] = entry.position
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, text
@@ -13,7 +14,7 @@ from watchword_events.revocations import Claim, RevocationKind
 
 # What this service wrote went with a session that it ended: most of a ledger is that.
 _ENTRIES: Final = text("""
-SELECT position, claim, value, kind FROM bus.revocations
+SELECT position, claim, value, kind, issued_before FROM bus.revocations
  WHERE position > :after AND position <= :upto AND claim IN ('sid', 'sub', 'idp', 'all') AND written_by <> current_user
  ORDER BY position LIMIT :limit
 """)
@@ -27,6 +28,7 @@ class Entry:
     claim: Claim
     value: str
     kind: RevocationKind
+    issued_before: datetime | None
 
 
 async def oldest_rev(session: Session) -> int | None:
@@ -38,13 +40,22 @@ async def entries_between(session: Session, after: int, upto: int, *, limit: int
     """What others wrote about sessions behind one position and up to another, in its order."""
     connection = await session.connection()
     found = await connection.execute(_ENTRIES, {"after": after, "upto": upto, "limit": limit})
-    return [Entry(position, Claim(claim), value, RevocationKind(kind)) for position, claim, value, kind in found]
+    return [
+        Entry(position, Claim(claim), value, RevocationKind(kind), at) for position, claim, value, kind, at in found
+    ]
 
 
 async def lock_named(
-    session: Session, claim: Claim, values: Collection[str], *, before: int, after: str, limit: int
+    session: Session,
+    claim: Claim,
+    values: Collection[str],
+    *,
+    before: int,
+    issued_before: datetime | None,
+    after: str,
+    limit: int,
 ) -> list[UserSession]:
-    """Sessions that have not ended, are named by the claim and older than a position, in the order of their ids.
+    """Sessions that have not ended, are named by the claim and older than a position and a moment, by their ids.
 
     They are locked for this transaction; those that another has locked are left out. values: of `all` they say
     nothing.  after: behind this id.
@@ -52,6 +63,8 @@ async def lock_named(
     query = select(UserSession).where(
         col(UserSession.ended_at).is_(None), UserSession.rev < before, UserSession.id > after
     )
+    if issued_before is not None:
+        query = query.where(UserSession.auth_time < issued_before)
     match claim:
         case Claim.SID:
             query = query.where(col(UserSession.id).in_(list(values)))
