@@ -431,3 +431,21 @@ async def test_what_the_issuer_answers_a_closing_verifier_counts_no_more(
     await asked.wait()
     await verifier.aclose()
     assert await verifying is Reason.STALE
+
+
+async def test_the_last_receipt_arrives_before_it_leaves(issuer: Issuer) -> None:
+    """One that came after would make it known again, and with `accept` for good."""
+    verifier = Verifier(issuer.url, AUDIENCE, feed=issuer.feed(), when_stale=WhenStale.ACCEPT)
+    assert await verifier.start()
+    reached, path = asyncio.Event(), leaving(issuer)
+
+    async def slowly() -> None:
+        reached.set()
+        await asyncio.sleep(0.3)
+        issuer.asked.append("the receipt was taken")
+
+    issuer.instead["/revocations/receipts"] = slowly
+    await reached.wait()
+    await verifier.aclose()
+    assert [each for each in issuer.asked if each in {"the receipt was taken", path}] == ["the receipt was taken", path]
+    assert "/revocations/receipts" not in issuer.asked[issuer.asked.index(path) :]

@@ -52,17 +52,37 @@ class Receipts:
             "policy": policy.value,
         }
         self._standing = standing
+        self._under_way = 0  # receipts that were sent and not answered yet
+        self._all_answered = asyncio.Event()
+        self._all_answered.set()
+        self._has_left = False
 
     async def exchange(self) -> Newest:
         """The issuer knows where we stand, at 0 before the first snapshot, and tells how far it is.
 
         Raises IssuerUnavailable, also where the receipt is refused.
         """
+        if self._has_left:
+            raise IssuerUnavailable("the verifier is closed")
         now = self._standing()
-        return await self._http.report({**self._about, "position": now.position, "kids": now.kids, "fresh": now.fresh})
+        self._under_way += 1
+        self._all_answered.clear()
+        try:
+            return await self._http.report(
+                {**self._about, "position": now.position, "kids": now.kids, "fresh": now.fresh}
+            )
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._all_answered.set()
 
     async def leave(self) -> None:
-        """Nobody waits for this verifier any more."""
+        """Nobody waits for this verifier any more. Receipts end before: one that came later would make it known again.
+
+        Call it before what sends them is cancelled.
+        """
+        self._has_left = True
         with contextlib.suppress(IssuerUnavailable, TimeoutError):
             async with asyncio.timeout(1.0):
+                await self._all_answered.wait()
                 await self._http.leave(self.instance)

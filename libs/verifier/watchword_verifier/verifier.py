@@ -165,6 +165,7 @@ class Verifier:
     async def aclose(self) -> None:
         """Nothing is accepted or followed any more, and every connection is closed."""
         self._follower.close()
+        await self._receipts.leave()
         running = set(self._tasks)
         while running:
             for task in running:
@@ -172,7 +173,6 @@ class Verifier:
             # Again, should one be lost: before Python 3.12 asyncio.wait_for, which nats-py uses, may swallow it.
             _, running = await asyncio.wait(running, timeout=1.0)
         self._tasks = []
-        await self._receipts.leave()
         await self._feed.aclose()
 
     async def __aenter__(self) -> "Verifier":
