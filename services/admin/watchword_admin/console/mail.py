@@ -39,7 +39,7 @@ async def _page(
 ) -> Response:
     server = await console.calls.get(visit.token, "mail", seen.MailServer)
     return console.render(
-        request, visit, "mail.html", here="users", status=status, server=server, test=test, wrong=wrong
+        request, visit, "mail.html", here="mail", status=status, server=server, test=test, wrong=wrong
     )
 
 
