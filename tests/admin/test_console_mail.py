@@ -34,8 +34,8 @@ async def mailing(
 
 
 async def test_without_a_mail_server_the_page_says_which_settings_name_one(console: Browser) -> None:
-    await console.open(f"{console.issuer}/admin/users")
-    page = await console.click("mail")
+    await console.open(f"{console.issuer}/admin")
+    page = await console.click("nav-mail")
     assert "WATCHWORD_SMTP_HOST" in page.body
     assert not page.has("send-test")
     token = page.form_with("csrf").fields["csrf"]

@@ -172,8 +172,8 @@ async def test_the_configuration_is_a_file_of_documents_that_change_nothing(
 
 
 async def test_settings_of_sign_ins_are_shown_as_they_stand(console: Browser, api: Api) -> None:
-    await console.open(f"{console.issuer}/admin/users")
-    page = await console.click("settings")
+    await console.open(f"{console.issuer}/admin")
+    page = await console.click("nav-settings")
     items = (await api.get("/settings"))["items"]
     assert isinstance(items, list)
     assert {each["name"] for each in items} == {name for column in SETTINGS.columns for name, _ in column.words}

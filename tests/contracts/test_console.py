@@ -25,8 +25,8 @@ ELSEWHERE = {
     "a person's own, at /account": {
         (method, path) for method, path in OPERATIONS if path == "/api/v1/me" or path.startswith("/api/v1/me/")
     },
-    "documents in files: `watchword plan`, `apply`, `drift` and `export`": {
-        (method, f"/api/v1/apply/{owner}") for method in ("GET", "POST") for owner in ("admin", "directory")
+    "documents in files: `watchword plan`, `apply` and `drift`": {
+        ("POST", f"/api/v1/apply/{owner}") for owner in ("admin", "directory")
     },
     "schemas, for editors of such files": {
         ("GET", "/api/v1/schema"),
