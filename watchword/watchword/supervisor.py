@@ -241,7 +241,7 @@ async def _provisioned(stack: AsyncExitStack, url: str, installation: Installati
             "nats-server runs but does not answer; its log is run/nats.log in the data directory"
         ) from None
     watching = asyncio.create_task(watch(client.jetstream(), grants=granted), name="provision")
-    stack.push_async_callback(_cancelled, watching)
+    stack.push_async_callback(_ended, watching)
 
 
 def banner(options: Options, found: Running) -> list[str]:
@@ -331,9 +331,10 @@ def _stop_all(workers: tuple[Worker, ...]) -> None:
         worker.stop()
 
 
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def _ended(task: "asyncio.Task[None]") -> None:
+    from watchword_database.tasks import end  # not before it is needed: it brings SQLAlchemy
+
+    await end(task)
 
 
 async def _watch_servers(found: Running) -> None:
