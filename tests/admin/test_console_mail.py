@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiosmtpd.smtp import SMTP
 from tests.admin.conftest import sign_in
 from tests.authz.test_reset import Post
 
@@ -21,14 +20,12 @@ async def mailing(
 ) -> AsyncIterator[tuple[Platform, Post]]:
     """An installation that sends mail, and what arrives."""
     post = Post()
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(post), "127.0.0.1", 0)
-    mail = {
-        "smtp_host": "127.0.0.1",
-        "smtp_port": str(server.sockets[0].getsockname()[1]),
-        "smtp_security": "none",
-    }
     home = tmp_path_factory.mktemp("mail")
-    async with server, prepared(postgres, database_template, home) as site, in_this_process(site, **mail) as platform:
+    async with (
+        post.served() as mail,
+        prepared(postgres, database_template, home) as site,
+        in_this_process(site, **mail) as platform,
+    ):
         yield platform, post
         await platform.check_secrets()
 

@@ -4,14 +4,12 @@ address to verify, a provider to link. Both themes, on a phone and a desk, in Ge
 WATCHWORD_TEST_SHOTS names a directory for pictures of each page.
 """
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pyotp
 import pytest
-from aiosmtpd.smtp import SMTP
 from playwright.async_api import Browser, Page
 from tests.authz.test_browser import LOOKS, Theme, look, tab
 from tests.authz.test_reset import Post
@@ -55,14 +53,12 @@ async def site(
 ) -> AsyncIterator[Site]:
     """Of this module's own: no other installation of the tests has a mail server."""
     post = Post()
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(post), "127.0.0.1", 0)
-    mail = {
-        "smtp_host": "127.0.0.1",
-        "smtp_port": str(server.sockets[0].getsockname()[1]),
-        "smtp_security": "none",
-    }
     home = tmp_path_factory.mktemp("ways-in")
-    async with server, prepared(postgres, database_template, home) as made, in_this_process(made, **mail) as platform:
+    async with (
+        post.served() as mail,
+        prepared(postgres, database_template, home) as made,
+        in_this_process(made, **mail) as platform,
+    ):
         api = platform.api()
         party = await Party.registered(api, platform.issuer, client_name="Team Wiki", require_consent=True)
         await api.create("/factor-requirements", applies_to="client", entity_id=party.client_id)

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 from tests.authz.conftest import ISSUER, Rig, running
 from tests.authz.test_api import call, token
@@ -148,15 +147,11 @@ async def mailing(
 ) -> AsyncIterator[tuple[Rig, Post]]:
     """An authz that sends mail, and what arrives."""
     post = Post()
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(post), "127.0.0.1", 0)
-    mail = {
-        "smtp_host": "127.0.0.1",
-        "smtp_port": str(server.sockets[0].getsockname()[1]),
-        "smtp_security": "none",
-        "mail_from": FROM,
-    }
     home = tmp_path_factory.mktemp("mails")
-    async with server, running(postgres, database_template, home, TestClock(), Canary(), **mail) as rig:
+    async with (
+        post.served() as mail,
+        running(postgres, database_template, home, TestClock(), Canary(), mail_from=FROM, **mail) as rig,
+    ):
         yield rig, post
 
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -52,6 +53,14 @@ class Post:
     away: bool = False
     refused: int = 0
 
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[dict[str, str]]:
+        """A mail server that hands everything to this; the settings by which it is reached."""
+        server = await asyncio.get_running_loop().create_server(lambda: SMTP(self), "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            yield {"smtp_host": "127.0.0.1", "smtp_port": str(port), "smtp_security": "none"}
+
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         if self.away:
             self.refused += 1
@@ -96,16 +105,11 @@ async def mailing(
 ) -> AsyncIterator[Mailing]:
     """An authz and a mail server of this module's own."""
     post = Post()
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(post), "127.0.0.1", 0)
-    port = str(server.sockets[0].getsockname()[1])
-    mail = {
-        "smtp_host": "127.0.0.1",
-        "smtp_port": port,
-        "smtp_security": "none",
-        "mail_from": "Sign-in <sso@demo.test>",
-    }
     home = tmp_path_factory.mktemp("mailing")
-    async with server, running(postgres, database_template, home, TestClock(), Canary(), **mail) as rig:
+    async with (
+        post.served() as mail,
+        running(postgres, database_template, home, TestClock(), Canary(), mail_from=FROM, **mail) as rig,
+    ):
         yield Mailing(rig, post)
 
 

@@ -13,13 +13,11 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import httpx2
 import oidc_provider_mock
 import pyotp
 import pytest
-from aiosmtpd.smtp import SMTP
 from playwright.async_api import Browser, Page
 from tests.authz.test_browser import Theme, look
 from tests.authz.test_reset import Post
@@ -84,16 +82,10 @@ async def site(
 ) -> AsyncIterator[Site]:
     """Of this module's own: the session's installation has no mail server."""
     post = Post()
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(post), "127.0.0.1", 0)
-    mail: dict[str, Any] = {
-        "smtp_host": "127.0.0.1",
-        "smtp_port": str(server.sockets[0].getsockname()[1]),
-        "smtp_security": "none",
-    }
     home = tmp_path_factory.mktemp("people")
     with oidc_provider_mock.run_server_in_thread(require_nonce=True) as upstream:
         async with (
-            server,
+            post.served() as mail,
             prepared(postgres, database_template, home) as made,
             in_this_process(made, **mail) as platform,
         ):
