@@ -15,6 +15,7 @@ import pytest
 from watchword import documents
 from watchword.apply import ApplyError, Installation, OwnersPlan, Step
 from watchword.documents import DocumentError
+from watchword_runtime import declarations
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
@@ -267,7 +268,7 @@ async def test_what_is_exported_applies_to_no_change(operator: Operator, canary:
     found = await asyncio.to_thread(lambda: list(operator.installation.export()))
     assert {"Client", "User", "IdentityProvider"} <= {str(each["kind"]) for each in found}
     assert not any({"client_secret", "password", "secrets"} & each.keys() for each in found)
-    text = documents.write(found, schema=operator.installation.schema_url)
+    text = declarations.write(found, schema=operator.installation.schema_url)
     planned = await operator.plan(text)
     differs = [step for plan in planned for step in plan.steps if step.action != "unchanged"]
     assert differs == []
@@ -382,7 +383,7 @@ async def test_every_kind_is_made_left_alone_changed_and_removed(operator: Opera
     }
 
     found = await asyncio.to_thread(lambda: list(operator.installation.export(sorted(kinds))))
-    text = documents.write(found, schema="x")
+    text = declarations.write(found, schema="x")
     assert {each.action for plan in await operator.plan(text) for each in plan.steps} == {"unchanged"}
 
 

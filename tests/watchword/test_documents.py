@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from watchword.documents import DocumentError, read, write
+from watchword.documents import DocumentError, read
+from watchword_runtime.declarations import write
 
 
 def test_places_of_members_are_known(tmp_path: Path) -> None:

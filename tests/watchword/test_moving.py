@@ -11,6 +11,7 @@ import pytest
 from watchword import documents
 from watchword.apply import Installation, Step
 from watchword.documents import DocumentError
+from watchword_runtime import declarations
 from watchword_testkit.api import Api
 from watchword_testkit.databases import Template
 from watchword_testkit.http import http_client
@@ -67,7 +68,7 @@ def moved(old: Platform, new: Platform, file: Path) -> list[Mapping[str, object]
     before = exported(old)
     # Who only claims an address comes first, where others would be the losers.
     before.sort(key=lambda document: bool(document.get("email_verified", True)))
-    applied(new, file, documents.write(before, schema="x"))
+    applied(new, file, declarations.write(before, schema="x"))
     assert planned(old, file) == planned(new, file) == []
     after = exported(new)
     assert sorted(map(_text, after)) == sorted(map(_text, before))

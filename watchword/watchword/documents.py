@@ -1,4 +1,4 @@
-"""YAML documents that declare what an installation is to look like: read with their lines, written for people.
+"""YAML documents that declare what an installation is to look like: read with their lines.
 
 A document is the body of the API's own call with a `kind`. What must not stand in a file is named by where it stands:
 `client_secret: {env: GRAFANA_SECRET}` or `{file: grafana.secret}`, a path beside the document.
@@ -74,19 +74,6 @@ def read(path: Path) -> list[Document]:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DocumentError(f"{path}:{line}: {error.problem or 'not YAML'}") from None
-
-
-def write(documents: Iterable[Mapping[str, object]], *, schema: str) -> str:
-    """The documents as YAML. schema: the URL of their JSON Schema, which editors look at."""
-    yaml = YAML(typ="rt", pure=True)
-    yaml.default_flow_style = False
-    yaml.explicit_start = True
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    out = StringIO()
-    out.write(f"# yaml-language-server: $schema={schema}\n")
-    yaml.dump_all([dict(each) for each in documents], out)
-    return out.getvalue()
 
 
 def _is_place(value: object) -> bool:

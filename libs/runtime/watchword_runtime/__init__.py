@@ -22,6 +22,7 @@
 | `outbound` | the only HTTP client for addresses that others chose |
 | `published` | key sets and other documents at such addresses, fetched rarely and kept for a while |
 | `documents`, `public_keys`, `foreign_jwts` | what strangers send, read strictly: JSON, keys, signed tokens |
+| `declarations` | what is configured, as the YAML documents that `watchword apply` reads |
 | `retries` | how long a delivery waits for its next attempt |
 | `shared`, `service` | what one process gives its services, and what a service gives back |
 """

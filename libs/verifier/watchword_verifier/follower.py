@@ -332,7 +332,8 @@ class Follower:
     def _report(self) -> None:
         if self.is_fresh != self._was_fresh:
             self._was_fresh = not self._was_fresh
-            self.on_key()  # who was silent was not waited for by a key that signs now
+            if self._was_fresh:
+                self.on_key()  # who was silent was not waited for by a key that signs now
             event = "revocation_feed.fresh" if self._was_fresh else "revocation_feed.stale"
             log.warning(event, position=self.revoked.position, reason=self.revoked.stale_reason)
 

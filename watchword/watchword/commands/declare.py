@@ -104,12 +104,12 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write what there is as documents that apply to no change. Secrets are not among it: they cannot be read."""
-    from watchword import documents
+    from watchword_runtime import declarations
 
     with _installation(data_dir, url, token) as installation, progress("Reading"):
         found = list(installation.export(kind or ()))
         schema = installation.schema_url
-    text = json.dumps(found, indent=2) if as_json else documents.write(found, schema=schema).rstrip("\n")
+    text = json.dumps(found, indent=2) if as_json else declarations.write(found, schema=schema).rstrip("\n")
     if output is None:
         say(text)
     else:

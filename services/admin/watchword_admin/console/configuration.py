@@ -1,18 +1,17 @@
 """What is configured, as one file of the documents that `watchword apply` reads."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from io import StringIO
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import Request, Response
 from pydantic import Field
-from ruamel.yaml import YAML
 
 from watchword_admin.console.pages import Console, Handler
 from watchword_admin.console.records import Thing
 from watchword_admin.console.sessions import Visit
 from watchword_events.names import Service
+from watchword_runtime import declarations
 from watchword_runtime.calls import Document
 from watchword_web.errors import PageError
 
@@ -52,7 +51,7 @@ async def download(console: Console, _request: Request, visit: Visit) -> Respons
                 found += await _documents(console, visit, path, kind, most=_MOST - len(found))
     schema = f"{console.parts.settings.public_url}/api/v1/schema"
     return Response(
-        await asyncio.to_thread(_written, found, schema),
+        await asyncio.to_thread(declarations.write, found, schema=schema),
         media_type="application/yaml",
         headers={"Content-Disposition": 'attachment; filename="watchword.yaml"', "Cache-Control": "no-store"},
     )
@@ -73,18 +72,6 @@ async def _documents(console: Console, visit: Visit, path: str, kind: str, *, mo
         if page.next is None:
             return found
         after = {"cursor": page.next}
-
-
-def _written(documents: Iterable[Mapping[str, object]], schema: str) -> str:
-    yaml = YAML(typ="rt", pure=True)
-    yaml.default_flow_style = False
-    yaml.explicit_start = True
-    yaml.width = 120
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    out = StringIO()
-    out.write(f"# yaml-language-server: $schema={schema}\n")
-    yaml.dump_all([dict(each) for each in documents], out)
-    return out.getvalue()
 
 
 GET: Final[Mapping[str, Handler]] = {"/admin/configuration": download}
