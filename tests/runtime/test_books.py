@@ -1,6 +1,7 @@
 """Books: everything of a small kind in memory, as new as the copy; while nobody can know, nothing is answered."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from watchword_authz.models import ScopeCopy
+from watchword_events.contracts import ScopeChanged
 from watchword_events.exports import Exported, ScopeExport
 from watchword_events.names import Service
 from watchword_runtime import books as module
@@ -16,6 +18,7 @@ from watchword_runtime.books import Book, BookAway
 from watchword_runtime.copies import Copy
 from watchword_runtime.internal import ExportQuery, InternalClients, Unreachable, router
 from watchword_runtime.service import Receive, Scope, Send
+from watchword_runtime.work import Received
 from watchword_testkit.databases import TestDatabase
 
 from .conftest import BrokerFor, SettingsFor, eventually
@@ -151,6 +154,54 @@ async def test_a_copy_that_begins_anew_is_read_at_once(
             _ = book.page
         await eventually(lambda: book.ready)
         assert book.page == {"read": "Read", "write": "Read"}
+        await book.stop()
+
+
+async def test_a_part_of_what_there_is_is_not_answered_as_the_whole(world: World, book: Told) -> None:
+    """An event names one entity while the copy is not filled: of the others nobody knows."""
+    world.put("read")
+    world.put("write")
+    event = ScopeChanged(id="read", version=1)
+    await book._on_event(Received(event_id="1", type=event.type_name(), subject=event.subject(), event=event, seq=1))
+    await book.catch_up()
+    with pytest.raises(BookAway):
+        _ = book.page
+    world.copy.start()
+    await eventually(lambda: book.ready)
+    assert book.page == {"read": "Read", "write": "Read"}
+
+
+async def test_what_was_read_of_a_copy_that_began_anew_meanwhile_is_not_answered(
+    world: World, broker_for: BrokerFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The book is compared at the moment at which the copy is found empty, and its owner is away."""
+    monkeypatch.setattr(module, "_COMPARE_S", 1_000.0)
+    making, go_on = threading.Event(), threading.Event()
+    go_on.set()
+
+    def slowly(scopes: Sequence[ScopeExport]) -> dict[str, str]:
+        making.set()
+        assert go_on.wait(30)
+        return told(scopes)
+
+    world.put("read")
+    world.copy.start()
+    async with broker_for(Service.AUTHZ, "nats://127.0.0.1:1", world.database) as broker:
+        book = Book("scope", world.copy, broker, owner=Service.ADMIN, make=slowly)
+        book.start()
+        await eventually(lambda: book.ready)
+        making.clear()
+        go_on.clear()
+        await (await world.database.raw_pool()).execute("DELETE FROM authz.scope_copy")
+        reading = asyncio.create_task(book._reload())
+        await eventually(making.is_set)
+        world.away = True
+        await (await world.database.raw_pool()).execute("DELETE FROM authz.copy_state")
+        world.copy.begin_anew()
+        go_on.set()
+        await reading
+        with pytest.raises(BookAway):
+            _ = book.page
         await book.stop()
 
 

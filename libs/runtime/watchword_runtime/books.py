@@ -40,6 +40,7 @@ class Book(Generic[E, T]):
         self._copy = copy
         self._make = make
         self._read: list[T] = []  # one, once it has been read
+        self._emptied = 0  # so often the copy began anew
         self._stamp: object = None
         self._renewed_at = float("-inf")
         self._on_change: list[Callable[[], None]] = []
@@ -86,7 +87,7 @@ class Book(Generic[E, T]):
             await self.catch_up()
 
     async def catch_up(self) -> None:
-        """The book is as its owner has it now. Raises internal.Unreachable."""
+        """The book is as its owner has it now, if there is one. Raises internal.Unreachable."""
         self._renewed_at = asyncio.get_running_loop().time()
         await self._copy.pull_all()
         await self._reload()
@@ -96,10 +97,10 @@ class Book(Generic[E, T]):
         await self._reload()
 
     async def _on_missed(self, _why: str) -> None:
-        if self._copy.ready:
-            await self._reload()
+        await self._reload()
 
     def _forget(self) -> None:
+        self._emptied += 1
         self._read.clear()
         self._stamp = None
         self._wanted.set()
@@ -116,12 +117,18 @@ class Book(Generic[E, T]):
             await woken(self._wanted, _COMPARE_S if self._read else _RETRY_S)
 
     async def _reload(self) -> None:
+        """Reads what the copy holds, unless it is not filled: a part of the entities is not what there is."""
         async with self._changing:
+            if not self._copy.ready:
+                return
+            emptied = self._emptied
             stamp = await self._copy.stamp()  # before: what is written meanwhile is read again
             if self._read and stamp == self._stamp:
                 return
             rows = await self._copy.all()
             made = await asyncio.to_thread(self._make, [export for _, export in rows])
+            if self._emptied != emptied:  # meanwhile: what was read is of a copy that is no more
+                return
             self._read[:] = [made]
             self._stamp = stamp
         for call in self._on_change:
