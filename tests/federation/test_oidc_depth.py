@@ -8,9 +8,12 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.responses import JSONResponse
-from tests.federation.test_oidc import SignIn, connector_of, refused, with_claims
+from tests.federation.test_oidc import CALLBACK, SignIn, connector_of, refused, with_claims
 
 from watchword_events.exports import ProviderExport
+from watchword_events.handovers import VerifiedIdentity
+from watchword_federation.attempts import Trail
+from watchword_federation.connectors import Answer
 from watchword_federation.connectors.client_authentication import ASSERTION_TYPE
 from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import SignInFailed
@@ -274,6 +277,74 @@ async def test_the_client_signs_for_itself(sign_in: SignIn, upstream: Any, metho
         assert "jti" in token.claims
     else:
         assert (token.claims["iss"], token.claims["aud"]) == ("TEAM", provider.issuer)
+
+
+# What Apple posts beside the code, and which names are taken from it.
+POSTED: dict[str, tuple[str | None, tuple[str | None, str | None, str | None]]] = {
+    "as Apple does": (
+        '{"name":{"firstName":"Alice","lastName":"Ångström"},"email":"mallory@evil.test"}',
+        ("Alice Ångström", "Alice", "Ångström"),
+    ),
+    "a first name": ('{"name":{"firstName":"Alice"}}', ("Alice", "Alice", None)),
+    "nothing, as later": (None, (None, None, None)),
+    "an address alone": ('{"email":"mallory@evil.test","email_verified":true}', (None, None, None)),
+    "no JSON": ("{", (None, None, None)),
+    "a list": ("[1]", (None, None, None)),
+    "a name that is none": ('{"name":"Alice"}', (None, None, None)),
+    "parts that are none": ('{"name":{"firstName":["Alice"],"lastName":{"a":1}}}', (None, None, None)),
+    "line breaks": ('{"name":{"firstName":"Alice\\r\\nBcc: eve"}}', (None, None, None)),
+    "rights": ('{"name":{"sub":"bob","groups":["admin"]},"sub":"bob","groups":["admin"]}', (None, None, None)),
+    "very long": ('{"name":{"firstName":"' + "A" * 5_000 + '"}}', (None, None, None)),
+    "deep": ('{"name":' + "[" * 2_000 + "]" * 2_000 + "}", (None, None, None)),
+}
+
+
+async def arrived_from_apple(
+    sign_in: SignIn, upstream: Any, user: str | None, method: str = "apple_jwt", **claims: object
+) -> VerifiedIdentity:
+    key = ECKey.generate_key("P-256")
+    upstream.admits_all = True
+    upstream.alter = with_claims(**{"name": ..., "given_name": ..., "family_name": ..., **claims})
+    provider = with_oauth(
+        upstream,
+        {
+            "token_endpoint_auth_method": method,
+            "client_secret": key.as_pem(private=True).decode(),
+            "userinfo": "never",
+            "response_mode": "form_post",
+        },
+        private_key_id="k1",
+        client_assertion_issuer="TEAM",
+    )
+    kept = new_secrets()
+    code = upstream.authorize(await sign_in.depart(provider, kept))["code"]
+    arrived = await sign_in.connector.arrive(
+        provider,
+        Answer(code=code, user=user),
+        secrets=kept,
+        callback=CALLBACK,
+        max_age_s=None,
+        now=sign_in.clock(),
+        trail=Trail(),
+    )
+    return arrived.identity
+
+
+@pytest.mark.parametrize(("user", "names"), POSTED.values(), ids=POSTED)
+async def test_the_name_that_apple_posts_once_is_taken_and_nothing_else(
+    sign_in: SignIn, upstream: Any, user: str | None, names: tuple[str | None, str | None, str | None]
+) -> None:
+    plain = await arrived_from_apple(sign_in, upstream, None)
+    found = await arrived_from_apple(sign_in, upstream, user)
+    assert (found.name, found.given_name, found.family_name) == names
+    assert (found.subject, found.email, found.email_verified) == (plain.subject, plain.email, plain.email_verified)
+    assert set(found.claims) - set(plain.claims) <= {"given_name", "family_name"}
+
+
+async def test_what_is_signed_wins_over_what_is_posted(sign_in: SignIn, upstream: Any) -> None:
+    posted = '{"name":{"firstName":"Mallory"}}'
+    assert (await arrived_from_apple(sign_in, upstream, posted, given_name="Alice")).name == "Alice"
+    assert (await arrived_from_apple(sign_in, upstream, posted, method="private_key_jwt")).name is None
 
 
 async def test_a_key_that_cannot_sign_is_said(sign_in: SignIn, upstream: Any) -> None:

@@ -37,13 +37,14 @@ class Secrets:
 class Answer:
     """What the provider sent back through the browser, as it arrived. posted: a SAML response.
 
-    state: of the flow that was found by it.
+    state: of the flow that was found by it.  user: what Apple posts beside the code, at a person's first sign-in alone.
     """
 
     state: str = field(default="", repr=False)
     code: str | None = field(default=None, repr=False)
     error: str | None = None
     issuer: str | None = None
+    user: str | None = field(default=None, repr=False)
     posted: "PostedResponse | None" = field(default=None, repr=False)
 
 

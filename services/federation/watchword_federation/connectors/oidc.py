@@ -19,6 +19,7 @@ from watchword_federation.connectors.requests import (
     check_issuer,
     check_required,
     code_of,
+    names_in,
     request_of,
     userinfo,
 )
@@ -113,6 +114,8 @@ class OidcConnector:
         trail.step("id_token", f"verified; claims {', '.join(sorted(claims))}")
         more = await self._userinfo(client, provider, endpoints, tokens, subject=str(claims["sub"]))
         trail.step("userinfo", f"claims {', '.join(sorted(more))}" if more else "not asked")
+        if provider.token_endpoint_auth_method == "apple_jwt":
+            more |= names_in(answer)
         return await self._arrived(client, provider, endpoints, tokens, claims, more, now=now, trail=trail)
 
     async def _arrived(

@@ -23,6 +23,8 @@ from watchword_federation.metadata import Endpoints
 from watchword_runtime.documents import UnusableDocument, parse_object
 from watchword_runtime.outbound import MAX_BYTES, BadAnswer
 
+_MAX_USER: Final = 4096
+_NAMES: Final = {"given_name": "firstName", "family_name": "lastName"}
 _TENANT: Final = "[A-Za-z0-9_.-]+"
 _PLACE: Final = re.compile(r"\\\{\w+\\\}")
 
@@ -77,6 +79,19 @@ def code_of(answer: Answer) -> str:
     if answer.code is None:
         raise SignInFailed(Failure.PROVIDER_ERROR, "neither code nor error")
     return answer.code
+
+
+def names_in(answer: Answer) -> dict[str, JsonValue]:
+    """The person's names, as Apple's page posts them; no address, since nobody signed this.
+
+    https://developer.apple.com/documentation/signinwithapple/incorporating-sign-in-with-apple-into-other-platforms
+    """
+    try:
+        said = parse_object((answer.user or "").encode(), max_bytes=_MAX_USER).get("name")
+    except UnusableDocument:
+        return {}
+    name = said if isinstance(said, dict) else {}
+    return {ours: name[theirs] for ours, theirs in _NAMES.items() if isinstance(name.get(theirs), str)}
 
 
 async def userinfo(client: AsyncClient, url: str, tokens: Tokens) -> dict[str, JsonValue]:

@@ -112,7 +112,13 @@ async def _return(
     federation: Federation, provider_id: str, request: Request, params: Params, mode: Mode, trail: Trail
 ) -> Response:
     state = params.get("state", "")
-    answer = Answer(state=state, code=params.get("code"), error=params.get("error"), issuer=params.get("iss"))
+    answer = Answer(
+        state=state,
+        code=params.get("code"),
+        error=params.get("error"),
+        issuer=params.get("iss"),
+        user=params.get("user") if mode == "form_post" else None,
+    )
     flow = await find_flow(federation, provider_id, request, state, mode)
     trail.step("flow", _age(flow, federation.now()))
     if not await claim(federation, flow):
