@@ -85,3 +85,23 @@ async def test_rules_that_nobody_saved_are_tried_and_rules_that_cannot_be_are_re
     ):
         answer = await tried(wrong)
         assert answer.status_code == 400, answer.text
+
+
+VOUCHED: dict[str, tuple[dict[str, object], object, bool]] = {
+    "a text where the provider writes one": ({"preset": "linkedin"}, "true", True),
+    "a text where it does not": ({"preset": "oidc"}, "true", False),
+    "an address outside of Google": ({"preset": "google"}, True, False),
+    "a provider that is never believed": ({"preset": "oidc", "email_trust": "never"}, True, False),
+    "a provider that is always believed": ({"preset": "oidc", "email_trust": "always"}, None, True),
+}
+
+
+@pytest.mark.row(41)
+@pytest.mark.parametrize(("settings", "said", "is_verified"), VOUCHED.values(), ids=VOUCHED)
+async def test_a_preview_believes_what_a_sign_in_would(
+    api: Api, configure: Configure, settings: dict[str, object], said: object, is_verified: bool
+) -> None:
+    provider = await configure(**settings)
+    claims = {"sub": "s-1", "email": f"{secrets.token_hex(4)}@corp.example", "email_verified": said}
+    found = await api.create("/identities/preview", provider_id=provider, claims=claims)
+    assert found["email_verified"] is is_verified

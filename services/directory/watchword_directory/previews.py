@@ -16,6 +16,7 @@ from watchword_events.exports import GroupSyncExport, ProviderExport, RoleMappin
 from watchword_events.handovers import VerifiedIdentity
 from watchword_policy.engine import MAX_SOURCE
 from watchword_policy.patterns import Pattern
+from watchword_policy.vouching import vouches_for
 
 _MAX_TEXT = 512
 _MOST_RULES: Final = 128
@@ -123,12 +124,15 @@ def _identity(provider: ProviderExport, arriving: Arriving, *, now: datetime) ->
         value = claims.get(name)
         return value.strip() if isinstance(value, str) and len(value) <= _MAX_TEXT else ""
 
+    email = text("email")
     return VerifiedIdentity(
         provider_id=provider.id,
         issuer=text("iss") or provider.issuer,
         subject=text("sub"),
-        email=text("email") or None,
-        email_verified=claims.get("email_verified") is True,
+        email=email or None,
+        email_verified=bool(email)
+        and provider.kind != "saml"
+        and vouches_for(email, claims, provider.oauth.email_trust),
         claims=claims,
         auth_time=now,
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal, TypeGuard
+from typing import Final, TypeGuard
 
 from pydantic import JsonValue
 
 from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.failures import Failure, SignInFailed
+from watchword_policy.vouching import Trust, vouches_for
 
 MAX_TEXT: Final = 512
 _MAX_SUBJECT: Final = 255  # OpenID Connect Core 2: characters of ASCII, compared case-sensitively
@@ -15,9 +16,6 @@ _MAX_EMAIL: Final = 320
 _MAX_URL: Final = 2048
 _MAX_AMR: Final = 16
 LAST_TIME_S: Final = 253_402_300_799  # the last second that a datetime can hold
-_TRUE: Final = frozenset({"true", "1"})
-_GOOGLE: Final = ("@gmail.com", "@googlemail.com")
-Trust = Literal["claim", "claim_or_text", "google", "always", "never"]
 # These belong to one token, not to the person.
 _OF_THE_TOKEN: Final = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash", "sid", "typ"}
@@ -83,25 +81,6 @@ def identity_of(
         amr=tuple(item for item in amr[:_MAX_AMR] if isinstance(item, str)) if isinstance(amr, list) else (),
         acr=_text(claims, "acr", MAX_TEXT),
     )
-
-
-def vouches_for(email: str, claims: Mapping[str, JsonValue], trust: Trust) -> bool:
-    """Whether the provider vouches for the address. Only the boolean is a statement, except where a provider is known
-    to write it as a text (threat 41).
-    """
-    said = claims.get("email_verified")
-    match trust:
-        case "always":
-            return True
-        case "never":
-            return False
-        case "claim":
-            return said is True
-        case "claim_or_text":
-            return said is True or (isinstance(said, str | int) and str(said).lower() in _TRUE)
-        case "google":
-            # Google is the authority for its own domain and for those of a Workspace; others may have moved on.
-            return said is True and (email.lower().endswith(_GOOGLE) or bool(_text(claims, "hd", MAX_TEXT)))
 
 
 def _text(claims: Mapping[str, JsonValue], name: str, longest: int) -> str | None:
