@@ -63,6 +63,8 @@ THINGS: Final[Mapping[str, Mapping[str, object]]] = {
 # What is the help desk's to see, or to see and change, by the first segment of the path.
 SEEN_BY_HELP: Final = frozenset({"groups", "organizations", "roles", "decisions"})
 CHANGED_BY_HELP: Final = frozenset({"users", "identities", "sessions", "credentials", "consents", "grants"})
+# What providers say of people is read by whoever decides what is made of it.
+ADMINISTRATORS_ALONE: Final = frozenset({"/api/v1/identities/{identity_id}/claims"})
 PEOPLE: Final = {"a person with a key", "auditor", "help desk", "administrator of an organization"}
 
 
@@ -90,6 +92,8 @@ class Endpoint:
         reads = self.method == "get" or self.path == "/api/v1/rules/test"
         if area == "me":
             return who in PEOPLE
+        if self.path in ADMINISTRATORS_ALONE:
+            return False
         if who == "help desk" and not self.path.endswith(("}/roles", "}/merge")):
             return area in CHANGED_BY_HELP or (reads and area in SEEN_BY_HELP)
         if who == "administrator of an organization":  # what they reach: tests/flows/test_organization_administrators

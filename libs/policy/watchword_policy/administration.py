@@ -26,6 +26,8 @@ EXCEPTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("PUT", "/api/v1/users/{user_id}/roles"): f"{RESERVED_PREFIX}assignments:{WRITE}",
     # One account gets the roles and groups of another.
     ("POST", "/api/v1/users/{user_id}/merge"): f"{RESERVED_PREFIX}assignments:{WRITE}",
+    # What a provider says of a person is for whoever decides what is made of it.
+    ("GET", "/api/v1/identities/{identity_id}/claims"): f"{RESERVED_PREFIX}providers:{WRITE}",
     # Nothing changes, but an expression asks what the claims of people say, which nobody is shown.
     ("POST", "/api/v1/decisions/dry-run"): f"{RESERVED_PREFIX}rules:{WRITE}",
     # Nothing changes.

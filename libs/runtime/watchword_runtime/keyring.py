@@ -28,7 +28,7 @@ _OWN: Final[Mapping[Service, tuple[str, ...]]] = {
     Service.AUTHZ: ("authenticators",),
     Service.TOKEN: ("signing-keys", "refresh", "encryption-keys"),
     Service.FEDERATION: ("upstream-flow", "saml-keys"),
-    Service.DIRECTORY: (),
+    Service.DIRECTORY: ("last-claims",),
     Service.ADMIN: ("audit-seals", "webhook-secrets"),
 }
 _EVERY: Final = ("forms", "cursor")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from watchword_database import Database
 from watchword_directory.claims import ClaimsWorker
 from watchword_directory.domains import Domains
+from watchword_directory.last_claims import ClaimsKeeper
 from watchword_directory.linking import HasWayIn
 from watchword_directory.mapping import Mapper
 from watchword_directory.settings import DirectorySettings
@@ -34,7 +35,7 @@ class Parts:
     """Made once, in `main`. claims: whoever is due to learn of a change is told by it.
 
     sign_ins: how often one address may arrive from a provider.  dns_questions: how often it may have domains looked at.
-    has_way_in: whether somebody has a password or passkey at authz.
+    has_way_in: whether somebody has a password or passkey at authz.  last_claims: keeps what providers said.
     """
 
     settings: DirectorySettings
@@ -51,6 +52,7 @@ class Parts:
     claims: ClaimsWorker
     domains: Domains
     mapper: Mapper
+    last_claims: ClaimsKeeper
     sign_ins: Limiter
     dns_questions: Limiter
     has_way_in: HasWayIn

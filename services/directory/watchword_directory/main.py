@@ -9,6 +9,8 @@ from watchword_directory.claims import ClaimsWorker
 from watchword_directory.declared import kinds
 from watchword_directory.domains import Domains
 from watchword_directory.edge import Parts
+from watchword_directory.last_claims import PURPOSE as LAST_CLAIMS
+from watchword_directory.last_claims import ClaimsKeeper
 from watchword_directory.mapping import Mapper
 from watchword_directory.models import ApiKeyCopy, BrandingCopy, ProviderCopy
 from watchword_directory.profiles import export
@@ -100,6 +102,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         claims=backbone.runs(ClaimsWorker(database, now=shared.now)),
         domains=Domains(settings.dns_servers),
         mapper=Mapper(),
+        last_claims=ClaimsKeeper(settings.keyring.key(LAST_CLAIMS), keep=settings.claims_keep),
         sign_ins=Limiter(50, 200),
         dns_questions=Limiter(1, 20),
         has_way_in=has_way_in,

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    LargeBinary,
     MetaData,
     Text,
     UniqueConstraint,
@@ -111,6 +112,23 @@ class IdentityLink(Base, table=True):
     subject: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=TIMESTAMP)
     last_used_at: datetime = Field(sa_type=TIMESTAMP)
+
+
+class IdentityClaims(Base, table=True):
+    """What a provider said of a person at the last sign-in, as `last_claims` keeps it.
+
+    sealed: opened with the key "last-claims" and `identity_id` as associated data.
+    """
+
+    __tablename__ = "identity_claims"
+
+    identity_id: str = Field(
+        primary_key=True, sa_column_args=[ForeignKey("directory.identities.id", ondelete="CASCADE")], sa_type=Text
+    )
+    provider_id: str = Field(sa_type=Text)
+    sealed: bytes = Field(sa_type=LargeBinary)
+    said_at: datetime = Field(sa_type=TIMESTAMP)
+    keep_until: datetime = Field(sa_type=TIMESTAMP, index=True)
 
 
 class PendingLink(Base, table=True):

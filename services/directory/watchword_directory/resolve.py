@@ -11,6 +11,7 @@ import structlog
 
 from watchword_database import Session, bus
 from watchword_directory import store
+from watchword_directory.last_claims import ClaimsKeeper
 from watchword_directory.linking import (
     HasWayIn,
     LinkedElsewhere,
@@ -85,6 +86,7 @@ class Desk:
 
     provider: ProviderExport | None
     mapper: Mapper
+    last_claims: ClaimsKeeper
     feed: Feed
     has_way_in: HasWayIn
 
@@ -129,7 +131,7 @@ async def receive(
                 mapped = desk.mapper.mapped(provider, identity, now=now)
             except NotLetIn as refusal:
                 log.info("sign_in.refused", reason=refusal.code, why=str(refusal), provider_id=provider.id)
-                await _take_back(session, identity, provider, now=now)
+                await _take_back(session, identity, provider, desk.last_claims, now=now)
                 return TurnedAway(refusal.code)
             asked = await linking_asked(session, arrival, now=now)
             if asked is not None:
@@ -200,6 +202,7 @@ async def _link_as_asked(
             raise Refused("linked_elsewhere")
     else:
         announce_link(session, made)
+        await desk.last_claims.keep(session, made.id, identity, now=now)
         await _give(session, user, provider, mapped, now=now)
         log.info("identity.linked", provider_id=identity.provider_id, user_id=user.id)
     return HandedOn("/account/providers?done=linked", "")
@@ -253,6 +256,7 @@ async def _user_of(
         else:
             made = await link(session, identity, user.id, now=now)
             if made is not None:
+                await desk.last_claims.keep(session, made.id, identity, now=now)
                 given = await synchronize(session, user, provider, mapped, now=now)
                 announce(session, user)
                 announce_link(session, made)
@@ -264,6 +268,7 @@ async def _user_of(
     if known is None:
         raise Refused("invalid_identity")
     await store.touch_link(session, known.id, now=now)
+    await desk.last_claims.keep(session, known.id, identity, now=now)
     user = await refresh_profile(session, known.user_id, identity, now=now)
     if is_new_link or provider.sync == "every":
         await _give(session, user, provider, mapped, now=now)
@@ -293,9 +298,13 @@ async def _give(session: Session, user: User, provider: ProviderExport, mapped: 
     changed.announce(session, user)
 
 
-async def _take_back(session: Session, identity: VerifiedIdentity, provider: ProviderExport, *, now: datetime) -> None:
+async def _take_back(
+    session: Session, identity: VerifiedIdentity, provider: ProviderExport, last_claims: ClaimsKeeper, *, now: datetime
+) -> None:
     """Whoever is not let in any more has nothing of the provider's roles and groups, wherever else they come from."""
     known = await store.find_link(session, identity)
+    if known is not None:
+        await last_claims.keep(session, known.id, identity, now=now)
     if known is not None and provider.sync == "every":
         user = await store.get_user_for_change(session, known.user_id)
         await _give(session, user, provider, NOTHING, now=now)

@@ -1,5 +1,6 @@
 """Settings of the directory."""
 
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -20,6 +21,19 @@ class DirectorySettings(ServiceSettings):
     )
 
     self_deletion: bool = Field(True, description="Whether people may delete their account themselves")
+
+    claims_keep_days: int = Field(
+        30,
+        ge=0,
+        le=90,
+        description="What a provider says of a person can be read for so many days after their last sign-in through "
+        "it; 0 keeps nothing",
+    )
+
+    @property
+    def claims_keep(self) -> timedelta:
+        """As a duration."""
+        return timedelta(days=self.claims_keep_days)
 
     @field_validator("dns_servers", mode="before")
     @classmethod

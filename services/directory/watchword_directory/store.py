@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from watchword_database import Session
 from watchword_database.audit import as_json
 from watchword_database.searching import holds
-from watchword_directory.models import IdentityLink, PendingLink, ProviderCopy, User
+from watchword_directory.models import IdentityClaims, IdentityLink, PendingLink, ProviderCopy, User
 from watchword_directory.ranks import EVERYTHING, Reach
 from watchword_events.handovers import VerifiedIdentity
 
@@ -22,6 +22,12 @@ _NEW_USERS: Final = text(f"""
 INSERT INTO directory.users ({_COLUMNS})
 SELECT {_COLUMNS} FROM jsonb_populate_recordset(NULL::directory.users, CAST(:users AS jsonb))
     ON CONFLICT DO NOTHING RETURNING id
+""")
+_PUT_CLAIMS: Final = text("""
+INSERT INTO directory.identity_claims (identity_id, provider_id, sealed, said_at, keep_until)
+VALUES (:identity_id, :provider_id, :sealed, :said_at, :keep_until)
+    ON CONFLICT (identity_id) DO UPDATE
+   SET sealed = excluded.sealed, said_at = excluded.said_at, keep_until = excluded.keep_until
 """)
 
 
@@ -174,6 +180,19 @@ async def claim_link(session: Session, link: IdentityLink) -> bool:
 async def touch_link(session: Session, link_id: str, *, now: datetime) -> None:
     """The link was used now."""
     await session.exec(update(IdentityLink).where(col(IdentityLink.id) == link_id).values(last_used_at=now))
+
+
+async def put_claims(session: Session, said: IdentityClaims) -> None:
+    """What was said at an identity's last sign-in is this."""
+    await (await session.connection()).execute(_PUT_CLAIMS, said.model_dump())
+
+
+async def find_claims(session: Session, identity_id: str, *, now: datetime) -> IdentityClaims | None:
+    """What was said at an identity's last sign-in, while that is kept."""
+    statement = select(IdentityClaims).where(
+        col(IdentityClaims.identity_id) == identity_id, col(IdentityClaims.keep_until) > now
+    )
+    return (await session.exec(statement)).one_or_none()
 
 
 async def list_links(

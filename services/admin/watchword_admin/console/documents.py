@@ -97,6 +97,18 @@ class Identity(Document):
     last_used_at: datetime
 
 
+class LastClaims(Document):
+    """What a provider said of a person at the last sign-in. cut: claims that were too long to be kept as a whole."""
+
+    identity_id: str
+    user_id: str
+    provider_id: str
+    said_at: datetime
+    keep_until: datetime
+    claims: dict[str, JsonValue]
+    cut: list[str]
+
+
 class SignOutNotice(Document):
     """An application that could not be told that a session is over."""
 

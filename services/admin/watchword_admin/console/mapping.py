@@ -3,10 +3,12 @@
 Everything works without JavaScript: a button adds a row, takes one out or moves it up, and the page comes back with it.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 from fastapi import Request, Response
@@ -19,9 +21,9 @@ from watchword_admin.console.pages import Console, Handler, read_provider
 from watchword_admin.console.sessions import Visit
 from watchword_admin.provider_kinds import ProviderView
 from watchword_admin.provisioning_documents import Provisioning
-from watchword_runtime.calls import Refused
+from watchword_runtime.calls import Refused, unless_away
 from watchword_web.errors import MalformedJson
-from watchword_web.forms import parse_json
+from watchword_web.forms import parse_json, read_query
 from watchword_web.texts import Text
 
 log = structlog.get_logger()
@@ -141,9 +143,16 @@ def errors_of(invalid: ValidationError) -> Errors:
 
 
 async def show(console: Console, request: Request, visit: Visit) -> Response:
-    """The rules of a provider."""
+    """The rules of a provider, to be tried with what it last said of somebody, where that was asked for."""
     provider = await read_provider(console, str(request.path_params["provider_id"]))
-    return _page(console, request, visit, provider, typed_of(provider))
+    typed, identity_id = typed_of(provider), read_query(request).get("identity")
+    if identity_id is not None:
+        path = f"identities/{quote(identity_id, safe='')}/claims"
+        said = await unless_away(console.calls.get(visit.token, path, seen.LastClaims))
+        if said is not None and said.provider_id == provider.id:
+            claims = json.dumps(said.claims, ensure_ascii=False, indent=2)
+            typed = replace(typed, plain={**typed.plain, "claims": claims})
+    return _page(console, request, visit, provider, typed)
 
 
 async def change(console: Console, request: Request, visit: Visit) -> Response:

@@ -122,6 +122,10 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     f"POST {_USER}/delete": ("DELETE /users/{user_id}",),
     f"POST {_USER}/sessions/{{sid}}/end": ("DELETE /sessions/{sid}",),
     f"POST {_USER}/grants/{{grant_id}}/revoke": ("DELETE /grants/{grant_id}",),
+    f"GET {_USER}/identities/{{identity_id}}": (
+        "GET /identities/{identity_id}/claims",
+        "POST /identities/preview",
+    ),
     f"POST {_USER}/identities/{{identity_id}}/unlink": ("DELETE /identities/{identity_id}",),
     f"POST {_USER}/api-keys/{{key_id}}/revoke": ("DELETE /api-keys/{key_id}",),
     "GET /admin/groups": ("GET /groups",),

@@ -219,6 +219,18 @@ async def merge(console: Console, request: Request, visit: Visit) -> Response:
     return console.go(f"/admin/users/{user_id}")
 
 
+async def show_claims(console: Console, request: Request, visit: Visit) -> Response:
+    """What a provider last said of the person, and what would become of that by today's rules."""
+    given = named(request)
+    said = await console.calls.get(visit.token, f"identities/{given['identity_id']}/claims", seen.LastClaims)
+    body = {"provider_id": said.provider_id, "claims": said.claims}
+    arrival, names = await together(
+        unless_away(console.calls.post(visit.token, "identities/preview", seen.Arrival, body)),
+        console.names(users=[said.user_id], providers=[said.provider_id]),
+    )
+    return console.render(request, visit, "identity_claims.html", here="users", said=said, arrival=arrival, names=names)
+
+
 async def download_evidence(console: Console, request: Request, visit: Visit) -> Response:
     """The signed document about everything that ended for a person, as a file."""
     user_id = str(request.path_params["user_id"])
@@ -304,6 +316,7 @@ GET: Final[Mapping[str, Handler]] = {
     f"{_USER}/delete": ask("delete"),
     f"{_USER}/forget-factors": ask("forget-factors"),
     f"{_USER}/evidence": download_evidence,
+    f"{_USER}/identities/{{identity_id}}": show_claims,
 }
 POST: Final[Mapping[str, Handler]] = {
     "/admin/users": add_user,

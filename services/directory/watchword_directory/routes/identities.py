@@ -5,7 +5,7 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from watchword_database import transaction
 from watchword_directory import linking, store
@@ -42,6 +42,21 @@ class IdentityView(BaseModel):
     subject: str
     created_at: datetime
     last_used_at: datetime
+
+
+class ClaimsView(BaseModel):
+    """What the provider said at the last sign-in. cut: claims that were too long to be kept as a whole.
+
+    Tokens and secrets among them are replaced. keep_until: after which nobody can read it.
+    """
+
+    identity_id: str
+    user_id: str
+    provider_id: str
+    said_at: datetime
+    keep_until: datetime
+    claims: dict[str, JsonValue]
+    cut: list[str]
 
 
 def routers(parts: Parts) -> list[APIRouter]:
@@ -86,6 +101,21 @@ def routers(parts: Parts) -> list[APIRouter]:
         if link is None:
             raise no_identity()
         return link_view(link)
+
+    @router.get("/{identity_id}/claims")
+    async def get_identity_claims(identity_id: Id, caller: administrator) -> ClaimsView:
+        """What the provider said of the person at the last sign-in through it, let in or not. Kept for some weeks."""
+        async with transaction(parts.database) as session:
+            link = await store.find_link_by_id(session, identity_id)
+            said = await store.find_claims(session, identity_id, now=parts.now())
+        if link is None:
+            raise no_identity()
+        if said is None or await parts.providers.get(link.provider_id) is None:
+            raise Problem(404, "Nothing is kept", "Nothing of a sign-in through this identity is kept, or no more.")
+        log.info("identity.claims_read", identity_id=identity_id, **actor(caller))
+        kept = parts.last_claims.opened(said)
+        about = {"user_id": link.user_id, **said.model_dump(exclude={"sealed"})}
+        return ClaimsView.model_validate({**about, "claims": kept.claims, "cut": kept.cut})
 
     @router.delete("/{identity_id}", status_code=204)
     async def unlink_identity(identity_id: Id, caller: administrator, ending: ending_of) -> None:

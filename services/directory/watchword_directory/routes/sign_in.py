@@ -59,7 +59,7 @@ async def _receive(parts: Parts, request: Request, arrival: resolve.Arrival, tic
     provider = await _open_provider(parts, arrival.provider_id) if arrival.provider_id else None
     if arrival.provider_id and provider is None:
         raise await _refused(parts, request, arrival, "provider_disabled")
-    desk = resolve.Desk(provider, parts.mapper, parts.feed, parts.has_way_in)
+    desk = resolve.Desk(provider, parts.mapper, parts.last_claims, parts.feed, parts.has_way_in)
     for last_try in (False, True):
         try:
             async with transaction(parts.database) as session:
