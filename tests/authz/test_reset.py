@@ -18,6 +18,7 @@ from tests.authz.test_account import NEW, is_signed_in
 from tests.authz.test_api import call
 from tests.authz.test_requirements import demanded, enrol_here
 from tests.authz.test_second_factor import enrolled, sign_in_here
+from tests.authz.test_tickets import prove, to_prove
 
 from watchword_authz import break_glass
 from watchword_authz.requirements import AppliesTo
@@ -25,8 +26,8 @@ from watchword_authz.settings import AuthzSettings
 from watchword_database import bus
 from watchword_database.engine import transaction
 from watchword_events.contracts import BrandingChanged, ProviderDisabled, UserUpdated
-from watchword_events.exports import BrandingExport, Exported, ProviderExport
-from watchword_events.handovers import InvitePeople, ResetPassword
+from watchword_events.exports import BrandingExport, Exported, ProviderExport, UserExport
+from watchword_events.handovers import AccountProved, InvitePeople, ResetPassword
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_testkit.browser import Browser
@@ -225,6 +226,49 @@ async def test_a_password_that_is_chosen_meanwhile_makes_the_link_worthless(mail
     assert (await rig.browser().open(link)).error_code == "link_over"
 
 
+@pytest.mark.row(44)
+@pytest.mark.parametrize("by", ["a link", "the person", "an administrator"])
+async def test_a_new_password_ends_the_proofs_that_were_given_with_the_old_one(mailing: Mailing, by: str) -> None:
+    """Whoever knew it links no identity of theirs in the minute that a ticket lasts. API keys stay (ADR 6)."""
+    rig, user = mailing.rig, await mailing.rig.person()
+    browser = rig.browser()
+    await sign_in_here(rig, browser, user)
+    before, chosen = await proof_by_password(rig, user, PASSWORD), NEW
+    assert rig.feed.is_live(lineage_of(before))
+    match by:
+        case "a link":
+            await ask(rig, user.username)
+            await choose(rig.browser(), link_in(mailing, (await mailing.post.to(user.email))[0]))
+        case "the person":
+            await browser.open(f"{ISSUER}/account/password")
+            await browser.submit("new_password", "save", new_password=NEW, repeated=NEW)
+        case _:
+            chosen = PASSWORD
+            await rig.hand_password(user.id)
+            visit = Visit(rig, rig.browser(), rig.client())
+            await visit.start()
+            await visit.enter(user.username)
+    assert not rig.feed.is_live(lineage_of(before))
+    assert rig.feed.is_live({"sub": user.id, "rev": before.rev})
+    assert rig.feed.is_live(lineage_of(await proof_by_password(rig, user, chosen)))
+
+
+async def proof_by_password(rig: Rig, user: UserExport, password: str) -> AccountProved:
+    """What directory is told when the person proves an account for a waiting identity."""
+    visit, _ = await to_prove(rig, user.id)
+    await prove(visit, user.username, password)
+    ticket = visit.browser.page.location.partition("ticket=")[2]
+    async with transaction(rig.db(Service.DIRECTORY)) as session:
+        taken = await bus.take(session, AccountProved, ticket, now=rig.clock())
+    assert taken is not None
+    return taken.payload
+
+
+def lineage_of(proof: AccountProved) -> dict[str, object]:
+    """What directory compares with the ledger."""
+    return {"sub": proof.user_id, "sid": proof.sid, "rev": proof.rev}
+
+
 async def revoke(rig: Rig, claim: Claim, value: str) -> None:
     """As an administrator does it by hand at `token`."""
     until = rig.clock() + timedelta(days=1)
@@ -410,6 +454,31 @@ async def test_whoever_lost_their_only_way_in_gets_one_link(mailing: Mailing) ->
     await visit.start()
     await visit.enter(late.username, NEW)
     assert "code=" in visit.browser.page.location
+
+
+async def test_whoever_has_a_link_that_leads_nowhere_any_more_gets_another(mailing: Mailing) -> None:
+    """It was ended with everything of the person, or went to an address that is not theirs now."""
+    rig = mailing.rig
+    provider = rig.provider()
+    cut, moved, kept = rig.user(), rig.user(), rig.user()
+    for user in (cut, moved, kept):
+        rig.lone(user, provider)
+    await close(rig, provider, 2)
+    for user in (cut, moved, kept):
+        await mailing.post.to(user.email)
+    await revoke(rig, Claim.SUB, cut.id)
+    changed = moved.model_copy(update={"email": f"new-{moved.email}"})
+    rig.owners.users[moved.id] = Exported(id=moved.id, version=2, data=changed)
+    await rig.publish(UserUpdated(id=moved.id, version=2, claims_version=1))
+    pool = await rig.db().raw_pool()
+    async with asyncio.timeout(20):
+        while await pool.fetchval("SELECT version FROM authz.user_copy WHERE id = $1", moved.id) < 2:
+            await asyncio.sleep(0.02)
+    await close(rig, provider, 3)
+    await mailing.post.to(changed.email)
+    (_, mail) = await mailing.post.to(cut.email, 2)
+    await choose(rig.browser(), link_in(mailing, mail))
+    assert [each["To"] for each in mailing.post.mails].count(kept.email) == 1
 
 
 async def test_nobody_is_sent_a_link_for_a_provider_that_is_open_again(mailing: Mailing) -> None:

@@ -186,7 +186,9 @@ async def test_proved_account_goes_back_to_directory(rig: Rig) -> None:
     assert taken.flow == flow_id
     rev = await (await rig.db().raw_pool()).fetchval("SELECT rev FROM authz.flow WHERE id = $1", flow_id)
     assert rev > 0
-    assert taken.payload == AccountProved(binding=binding, user_id=user.id, pending_link_id="link-1", rev=rev)
+    assert taken.payload == AccountProved(
+        binding=binding, user_id=user.id, pending_link_id="link-1", rev=rev, sid=f"password:{user.id}:1"
+    )
     # directory links the identity and hands the sign-in back: now it is one.
     visit.browser.page = await visit.browser.send("GET", f"{ISSUER}/login?flow={flow_id}")
     await visit.browser.open(complete(await visit.signed_in_ticket(user, provider)))

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.directory.conftest import Configure, Describe, Person, Register
@@ -16,6 +16,7 @@ from watchword_directory.users import new_user
 from watchword_events.contracts import IdentityLinked, IdentityUnlinked
 from watchword_events.handovers import AccountProved, ProveAccount, VerifiedIdentity
 from watchword_events.names import Service
+from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.clock import utc_now
 from watchword_testkit.api import Api
 from watchword_testkit.clock import TestClock
@@ -155,6 +156,29 @@ async def test_a_proof_links_nothing_when_what_it_rests_on_has_ended(
     position = person.position
     await end(api, str(account["id"]), proved_through)
     assert (await person.prove(asked, rev=position, idp=proved_through)).error == "account_not_linked"
+    assert await links_of(api, account["id"]) == []
+
+
+@pytest.mark.row(44)
+async def test_a_proof_by_a_password_that_was_replaced_links_nothing(
+    person: Person, identity: Describe, api: Api, register: Register
+) -> None:
+    account = await register()
+    asked = await person.asked_to_prove(await person.arrive(identity(email=str(account["email"]))))
+    position, sid, until = person.position, f"password:{account['id']}:1", datetime.now(UTC) + timedelta(minutes=1)
+    async with transaction(person.authz) as session:
+        entry = await bus.revoke(
+            session,
+            claim=Claim.SID,
+            value=sid,
+            kind=RevocationKind.CUT,
+            reason="credential.changed",
+            until=until,
+            keep_until=until,
+        )
+    assert person.platform.process is not None
+    assert await person.platform.process.shared.feed.settle([entry], timeout=10)
+    assert (await person.prove(asked, rev=position, sid=sid)).error == "account_not_linked"
     assert await links_of(api, account["id"]) == []
 
 

@@ -20,9 +20,12 @@ from watchword_events.names import Service
 from watchword_events.revocations import Claim
 from watchword_runtime.client_keys import ClientKeys
 from watchword_runtime.keyring import Keyring, Unsealable, derive_service_keys
+from watchword_runtime.work import Received
 from watchword_testkit.databases import TestDatabase
 from watchword_testkit.http import http_client
+from watchword_token import rotation
 from watchword_token.backchannel import Deliveries
+from watchword_token.consumers import Memory
 from watchword_token.evidence import evidence_about
 from watchword_token.formats import Formats
 from watchword_token.key_material import SIGNING_ALGS
@@ -216,6 +219,27 @@ async def test_what_another_instance_has_just_revoked_signs_nothing(
     assert _kid(signed) != kid
     published = KeySet.import_key_set((await site.http.get("/oauth2/jwks")).json())
     assert jws.deserialize_compact(signed, published, algorithms=["ES256"]).payload
+
+
+async def test_an_instance_shows_the_successor_of_a_key_as_soon_as_it_has_heard_of_the_revocation(
+    site: Site, administrator: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verifiers hear of it at the same moment and ask any instance. That of a key's event is not waited for."""
+    monkeypatch.setattr(rotation, "EVERY_S", 1_000.0)
+    monkeypatch.setattr(Memory, "on_key", ignored)
+    async with instance(site.database, site.nats_url, site.clock, site.canary, owners=site.owners) as second:
+        listed = (await site.http.get("/api/v1/keys", headers=administrator)).json()["items"]
+        kid = next(key["kid"] for key in listed if key["alg"] == "ES256" and key["state"] == "active")
+        assert kid in (await second.http.get("/oauth2/jwks")).text
+        answer = await site.http.post(f"/api/v1/keys/{kid}/revoke", headers=administrator)
+        assert answer.status_code == 200, answer.text
+        async with asyncio.timeout(30):
+            while kid in (await second.http.get("/oauth2/jwks")).text:
+                await asyncio.sleep(0.01)
+
+
+async def ignored(_memory: Memory, _received: Received) -> None:
+    """The event of a key comes late."""
 
 
 def _kid(signed: bytes) -> str:

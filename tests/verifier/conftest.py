@@ -68,6 +68,7 @@ class Issuer:
     reported: list[dict[str, Any]] = field(default_factory=list)  # receipts
     raw_entries: list[dict[str, object]] = field(default_factory=list)  # as nobody should write them
     bearer: str = field(default_factory=lambda: uuid4().hex)
+    told_caches: set[str] = field(default_factory=set)  # what Cache-Control said of reading the JWKS
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -158,6 +159,7 @@ class Issuer:
         return None
 
     async def _jwks(self, request: Request) -> Response:
+        self.told_caches.add(request.headers.get("cache-control", ""))
         keys = self.keys or [self.key]
         return await self._refusal(request) or JSONResponse({"keys": [key.as_dict(private=False) for key in keys]})
 

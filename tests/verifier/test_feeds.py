@@ -5,15 +5,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import nats
 import pytest
+from joserfc.jwk import ECKey
 from starlette.responses import Response
-from tests.verifier.conftest import CLIENT_ID, SECRET, Issuer, until
+from tests.verifier.conftest import AUDIENCE, CLIENT_ID, SECRET, Issuer, refused, until
 
+from watchword_events.contracts import KeyPublished, KeyRotated
 from watchword_events.revocations import RevocationEntry
-from watchword_verifier import ClientCredentials, IssuerUnavailable, NatsFeed, Verifier
+from watchword_verifier import ClientCredentials, IssuerUnavailable, NatsFeed, Reason, Verifier
 from watchword_verifier.feeds import HttpFeed
 from watchword_verifier.follower import Follower
 
@@ -422,6 +424,28 @@ async def test_entries_arrive_over_nats(issuer: Issuer, nats_server: Broker) -> 
         await publish(nats_server.url, issuer.revoke("sub", "ann", silently=True))
         await until(lambda: is_dead(follower, "ann"), within_s=0.5)
         assert "/revocations" not in issuer.asked[asked:]
+
+
+async def test_no_message_makes_a_verifier_trust_a_key(issuer: Issuer, nats_server: Broker) -> None:
+    """Whoever may publish what the token service publishes still cannot sign: keys come from the issuer, over HTTP."""
+    forged = ECKey.generate_key("P-256", {"kid": "forged"})
+    about: dict[str, Any] = {"alg": "ES256", "public_jwk": {**forged.as_dict(private=False), "alg": "ES256"}}
+    feed = NatsFeed(nats_server.url, issuer.feed())
+    verifier = Verifier(issuer.url, AUDIENCE, feed=feed, min_key_refetch=timedelta(0))
+    client = await nats.connect(nats_server.url)
+    async with verifier:
+        await asyncio.sleep(0.5)
+        before = issuer.asked.count("/oauth2/jwks")
+        for event in (
+            KeyPublished(id="forged", version=1, **about),
+            KeyRotated(id="forged", version=2, alg="ES256", previous="k1"),
+        ):
+            await client.publish(event.subject(), event.model_dump_json().encode())
+        await client.flush()
+        await until(lambda: issuer.asked.count("/oauth2/jwks") > before)
+        assert await refused(verifier, issuer.token(key=forged)) is Reason.UNKNOWN_KEY
+        assert await refused(verifier, issuer.token()) is None
+    await client.close()
 
 
 async def test_without_nats_the_feed_changes_over_to_http_and_back(

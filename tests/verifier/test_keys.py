@@ -39,10 +39,11 @@ class Jwks:
 
     async def fetch(self) -> bytes:
         self.reads += 1
+        kids = sorted(self.kids)
         await asyncio.sleep(0)
         if self.down:
             raise IssuerUnavailable("down")
-        return orjson.dumps({"keys": [jwk(EC, kid=kid) for kid in self.kids]})
+        return orjson.dumps({"keys": [jwk(EC, kid=kid) for kid in kids]})
 
 
 @pytest.mark.parametrize(
@@ -131,6 +132,29 @@ async def test_many_who_look_for_a_new_key_share_one_read() -> None:
     found = await asyncio.gather(*(jwks.cache.find_or_fetch("a") for _ in range(50)))
     assert all(found)
     assert jwks.reads == 1
+
+
+async def test_who_asks_during_a_read_gets_what_was_published_before_they_asked() -> None:
+    jwks = Jwks("a")
+    reading = asyncio.create_task(jwks.cache.refresh())
+    await asyncio.sleep(0)  # the issuer has answered, and the answer is on its way
+    jwks.kids.add("b")
+    jwks.now_s += 0.001
+    assert await asyncio.gather(*(jwks.cache.refresh() for _ in range(50)), reading)
+    assert jwks.cache.find("b") is not None
+    assert jwks.reads <= 3  # one for all who asked before it began, and one for all who asked during that
+
+
+async def test_a_key_set_that_shows_a_revoked_key_is_behind() -> None:
+    jwks = Jwks("a")
+    await jwks.cache.refresh()
+    assert not jwks.cache.is_behind
+    jwks.revoked.add("a")
+    await jwks.cache.refresh()
+    assert jwks.cache.is_behind
+    jwks.kids = {"b"}
+    await jwks.cache.refresh()
+    assert not jwks.cache.is_behind
 
 
 async def test_keys_stay_while_the_issuer_is_down() -> None:

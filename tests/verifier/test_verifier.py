@@ -175,6 +175,43 @@ async def test_a_revoked_key_is_refused_at_once_and_not_learned_again(issuer: Is
         assert await refused(verifier, unseen) is Reason.UNKNOWN_KEY
 
 
+@pytest.mark.spec("RFC 9111 5.2.1.4")
+async def test_the_successor_of_a_revoked_key_is_known_as_soon_as_an_instance_shows_it(
+    issuer: Issuer, make: Make
+) -> None:
+    """Instances that have not heard of the revocation yet answer first; no cache on the way answers in their place."""
+    successor, asked = ECKey.generate_key("P-256", {"kid": "k2"}), 0
+
+    async def behind() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            issuer.keys = [successor]  # from the next answer on
+
+    async with make() as verifier:
+        await until(lambda: verifier.is_fresh)
+        await asyncio.sleep(0.25)
+        issuer.instead["/oauth2/jwks"] = behind
+        issuer.revoke("kid", "k1", "state")
+        await until(lambda: issuer.reported[-1]["kids"] == ["k2"], within_s=1.9)
+        assert await refused(verifier, issuer.token(key=successor)) is None
+        assert issuer.told_caches == {"no-cache"}
+
+
+async def test_hints_in_a_row_are_few_reads_and_the_last_is_obeyed(issuer: Issuer, make: Make) -> None:
+    successor = ECKey.generate_key("P-256", {"kid": "k2"})
+    async with make() as verifier:
+        await until(lambda: verifier.is_fresh)
+        before = issuer.asked.count("/oauth2/jwks")
+        for _ in range(150):
+            verifier._follower.on_key()
+            await asyncio.sleep(0.01)
+        issuer.keys = [issuer.key, successor]
+        verifier._follower.on_key()
+        await until(lambda: issuer.reported[-1]["kids"] == ["k1", "k2"])
+        assert issuer.asked.count("/oauth2/jwks") - before <= 10
+
+
 async def test_a_client_whose_own_token_was_refused_asks_for_another(issuer: Issuer, make: Make) -> None:
     async with make() as verifier:
         issuer.bearer = "another"

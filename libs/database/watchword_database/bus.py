@@ -71,6 +71,10 @@ _FLOWS = text("""
 SELECT DISTINCT flow FROM bus.handover
  WHERE kind = :kind AND flow = ANY(:flows) AND taken_at IS NULL AND expires_at > :now
 """).bindparams(bindparam("flows", type_=ARRAY(Text)))
+_WAITING = text("""
+SELECT payload, flow, created_at, expires_at, taken_at FROM bus.handover
+ WHERE kind = :kind AND flow = ANY(:flows) AND taken_at IS NULL AND expires_at > :now
+""").bindparams(bindparam("flows", type_=ARRAY(Text)))
 _TAKE_FLOW = text("""
 WITH taken AS (
     UPDATE bus.handover SET taken_at = :now
@@ -164,6 +168,13 @@ async def flows_of(session: Session, kind: type[Payload], *, flows: Sequence[str
     return set(
         (await connection.execute(_FLOWS, {"kind": kind.kind.value, "flows": list(flows), "now": now})).scalars()
     )
+
+
+async def waiting_in(session: Session, kind: type[P], *, flows: Sequence[str], now: datetime) -> list[Taken[P]]:
+    """Every hand-over of one kind and any of the flows that is still there, not taken by this."""
+    connection = await session.connection()
+    result = await connection.execute(_WAITING, {"kind": kind.kind.value, "flows": list(flows), "now": now})
+    return [Taken(kind.model_validate(row[0]), *row[1:]) for row in result]
 
 
 async def take_flow(session: Session, kind: type[P], *, flow: str, now: datetime) -> list[Taken[P]]:

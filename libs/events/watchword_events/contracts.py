@@ -218,7 +218,7 @@ class SessionStarted(Event):
 
 
 class SessionEnded(Event):
-    """A session is over; the ledger holds the cut that refuses what descends from it."""
+    """A session is over. A cut of its own, or the entry that ended it, refuses what descends from it."""
 
     owner = Service.AUTHZ
     entity = "session"

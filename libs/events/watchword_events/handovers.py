@@ -146,7 +146,8 @@ class AccountProved(Payload):
     """authz tells directory that the person proved the account of a pending link. ui_locales: as in UpstreamStart.
 
     rev: the ledger position noted when the flow began, before the identity came; 0, which every cut kills, in a ticket
-    that does not say it.  idp: the provider through which the account was proved, None for a proof of ours.
+    that does not say it.  idp: the provider through which the account was proved, None for a proof of ours.  sid: what
+    the ledger ends when the password that proved it is replaced, None for a proof without one.
     """
 
     kind = HandoverKind.ACCOUNT_PROVED
@@ -160,6 +161,7 @@ class AccountProved(Payload):
     ui_locales: tuple[str, ...] = ()
     rev: int = 0
     idp: str | None = None
+    sid: str | None = None
 
 
 class SignedIn(Payload):

@@ -95,6 +95,7 @@ class Feed:
         self._looking = False
         self._read_at = float("-inf")
         self._on_epoch: list[Callable[[], None]] = []
+        self._on_key: list[Callable[[], None]] = []
         self._leaving = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._reports = Reports(
@@ -116,6 +117,10 @@ class Feed:
     def on_epoch(self, call: Callable[[], None]) -> None:
         """`call` when a new epoch has begun: a back-up came back, and what was read before it may never have been."""
         self._on_epoch.append(call)
+
+    def on_key(self, call: Callable[[], None]) -> None:
+        """`call` when an entry about a key was applied."""
+        self._on_key.append(call)
 
     def report_soon(self) -> None:
         """What `kids` says has changed: it is reported at once, not at the next second."""
@@ -249,6 +254,8 @@ class Feed:
         settling = self._settling.get(entry.id)
         if settling is not None and not settling.done():
             settling.set_result(None)
+        for call in self._on_key if entry.claim == Claim.KID else ():
+            call()
 
     # What is announced -----------------------------------------------------------------------------------------------
 

@@ -73,8 +73,12 @@ class HttpFeed:
         _taken(await self._ask("DELETE", f"/revocations/receipts/{instance}"))
 
     async def jwks(self) -> bytes:
-        """The JWKS document. Raises IssuerUnavailable."""
-        return (await ask(self._client(), "GET", f"{self.issuer}/oauth2/jwks")).content()
+        """The JWKS document, as the issuer has it now and no cache on the way. Raises IssuerUnavailable.
+
+        Spec: RFC 9111 5.2.1.4.
+        """
+        headers = {"Cache-Control": "no-cache"}
+        return (await ask(self._client(), "GET", f"{self.issuer}/oauth2/jwks", headers=headers)).content()
 
     async def follow(self, follower: Follower) -> None:
         """What is revoked reaches the follower as it happens, until cancelled."""

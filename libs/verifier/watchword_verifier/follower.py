@@ -291,8 +291,8 @@ class Follower:
             self.revoked.drop_expired(_date(self._now() - self._leeway_s - _RESERVE_S))
             self._report()
             await asyncio.sleep(SOON_S)
-            await _woken(self._is_asked, self._pace.pause_s - SOON_S)
-            await _woken(self._stirred, ASK_EVERY_S)
+            await woken(self._is_asked, self._pace.pause_s - SOON_S)
+            await woken(self._stirred, ASK_EVERY_S)
 
     def _answered(self, newest: Newest, asked: float) -> None:
         applied = self.revoked.position
@@ -338,7 +338,7 @@ class Follower:
             log.warning(event, position=self.revoked.position, reason=self.revoked.stale_reason)
 
 
-async def _woken(event: asyncio.Event, within_s: float) -> None:
+async def woken(event: asyncio.Event, within_s: float) -> None:
     """Somebody has set the event, or the time is over."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within_s):

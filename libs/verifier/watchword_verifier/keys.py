@@ -157,7 +157,9 @@ class KeyCache:
         self._keys: dict[str, VerificationKey] = {}
         self._last_seen: dict[str, float] = {}
         self._fetched = float("-inf")
+        self._begun = self._done = 0  # reads, numbered: the newest that began, the newest that succeeded
         self.name = ""  # of the JWKS that was read last, as the issuer calls it
+        self.is_behind = False  # whether it still showed a key that was revoked
         self.is_current = False  # whether the last attempt to read the JWKS succeeded
         self._lock = asyncio.Lock()
 
@@ -180,12 +182,15 @@ class KeyCache:
         return self._keys.get(kid)
 
     async def refresh(self, *, at_most_every_s: float = 0.0) -> bool:
-        """The JWKS has been read, unless that happened within the interval; False when it could not be."""
-        asked = self._elapsed()
+        """The JWKS has been read, unless that happened within the interval; False when it could not be.
+
+        What was under way when it was asked for may have been answered before: without an interval it is read again.
+        """
+        begun = self._begun
         async with self._lock:
-            # Whoever waited for the lock has got what it came for.
-            if self._fetched >= asked or self._elapsed() - self._fetched < at_most_every_s:
+            if self._done > begun or self._elapsed() - self._fetched < at_most_every_s:
                 return True
+            self._begun = number = self._begun + 1
             # Counts as failed until it has succeeded, also when whoever asked gives up.
             self.is_current = False
             self._fetched = self._elapsed() - self._min_refetch_s + _AFTER_FAILURE_S
@@ -197,8 +202,9 @@ class KeyCache:
                 self._fetched = self._elapsed() - self._min_refetch_s + _AFTER_FAILURE_S
                 log.warning("jwks.unreadable", error=type(error).__name__)
                 return False
-            self._fetched, self.is_current = self._elapsed(), True
+            self._fetched, self._done, self.is_current = self._elapsed(), number, True
             self.name = sha256(body).hexdigest()[:32]
+            self.is_behind = any(self._is_revoked(key.kid) for key in found)
             self._learn(found)
             return True
 

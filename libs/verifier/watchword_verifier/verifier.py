@@ -1,7 +1,6 @@
 """The verifier: is this access token good, here and now?"""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
@@ -14,8 +13,9 @@ from watchword_events.names import Position
 from watchword_verifier.client import IssuerUnavailable
 from watchword_verifier.clock import elapsed
 from watchword_verifier.feeds import HttpFeed, NatsFeed
-from watchword_verifier.follower import Follower
+from watchword_verifier.follower import Follower, woken
 from watchword_verifier.keys import KeyCache, VerificationKey
+from watchword_verifier.pace import LATEST_S, Pace
 from watchword_verifier.possession import NOTHING, Proofs, Shown, check_possession
 from watchword_verifier.receipts import Receipts, Standing
 from watchword_verifier.staleness import Policies, WhenStale
@@ -37,7 +37,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _REFRESH_KEYS_S: Final = 300.0
-_KEY_HINTS_AT_MOST_EVERY_S: Final = 1.0
 # The feed ends an answer at once; what it does not say (a scope that shrank, a client's new settings) waits so long.
 _ANSWER_KEPT_S: Final = 30.0
 _LINEAGE: Final = frozenset({"rev", "jti", "sub", "client_id"})
@@ -317,16 +316,22 @@ class Verifier:
             self._key_hint.set()
 
     async def _follow_keys(self) -> None:
-        """The JWKS is read every few minutes, and soon after a hint that a key has changed."""
+        """The JWKS is read every few minutes, and at once after a hint that a key has changed.
+
+        Until it shows no key that was revoked: an instance that has not heard of that yet may answer first. What
+        hints say is not believed, and many in a row are one a second.
+        """
+        pace, read_at = Pace(), float("-inf")
+        loop = asyncio.get_running_loop()
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_REFRESH_KEYS_S):
-                    await self._key_hint.wait()
+            await woken(self._key_hint, _REFRESH_KEYS_S)
             self._key_hint.clear()
-            if not await self._keys.refresh():
+            pace.reported(news=loop.time() - read_at < 2 * LATEST_S)
+            if not await self._keys.refresh() or self._keys.is_behind:
                 self._key_hint.set()
             self._follower.report_soon()
-            await asyncio.sleep(_KEY_HINTS_AT_MOST_EVERY_S)
+            read_at = loop.time()
+            await asyncio.sleep(pace.pause_s)
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

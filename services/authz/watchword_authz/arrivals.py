@@ -36,6 +36,11 @@ class Arrival:
     proved: Proved | None = None
     held_version: int | None = None
 
+    @property
+    def password_version(self) -> int | None:
+        """Of the password that proved it, now or in the step before; None without one."""
+        return self.held_version if self.proved is None else self.proved.credential.version
+
 
 def proof_of(flow: Flow) -> ProveAccount | None:
     """The account that has to be proved in this flow before an identity is linked to it."""
@@ -65,7 +70,7 @@ async def arrive(context: Context, http: Request, flow: Flow, arrival: Arrival) 
             who = replace(who, is_remembered=is_known)
     if is_incomplete and not who.is_remembered:
         return await _hold(context, flow, arrival, now)
-    is_by_password = arrival.proved is not None or arrival.held_version is not None
+    is_by_password = arrival.password_version is not None
     proof = proof_of(flow)
     if proof is not None and proof.user_id == who.user_id:
         return await _hand_proof_over(context, flow, arrival, proof)
@@ -111,8 +116,7 @@ async def arrive(context: Context, http: Request, flow: Flow, arrival: Arrival) 
 
 async def _hold(context: Context, flow: Flow, arrival: Arrival, now: datetime) -> Response:
     """The first factor is noted in the flow. A password that was right counts as no failed attempt any more."""
-    version = arrival.held_version if arrival.proved is None else arrival.proved.credential.version
-    held = Held(who=arrival.who, password_version=version, at=now)
+    held = Held(who=arrival.who, password_version=arrival.password_version, at=now)
     async with transaction(context.database) as session:
         await _check_password_still(session, arrival)
         if not await store.claim_flow(session, flow.id, now, held=held.model_dump(mode="json")):
@@ -124,7 +128,7 @@ async def _hold(context: Context, flow: Flow, arrival: Arrival, now: datetime) -
 
 
 async def _hand_proof_over(context: Context, flow: Flow, arrival: Arrival, proof: ProveAccount) -> Response:
-    now, asked = context.now(), request_of(flow)
+    now, asked, version = context.now(), request_of(flow), arrival.password_version
     payload = AccountProved(
         binding=flow.binding,
         user_id=proof.user_id,
@@ -133,6 +137,7 @@ async def _hand_proof_over(context: Context, flow: Flow, arrival: Arrival, proof
         ui_locales=asked.ui_locales if asked is not None else (),
         rev=flow.rev,
         idp=arrival.who.provider_id,
+        sid=None if version is None else credentials.sid_of_proofs(proof.user_id, version),
     )
     async with transaction(context.database) as session:
         await _check_password_still(session, arrival)

@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 from watchword_authz import credentials, factor_store, passkey_store, store
 from watchword_database import bus
 from watchword_database.engine import Database, Session, transaction
+from watchword_events.exports import UserExport
 from watchword_events.handovers import ResetPassword
+from watchword_runtime.feed import Feed
 from watchword_runtime.ledger import HEAD
 
 INVITED_FOR = timedelta(days=3)
@@ -23,6 +25,12 @@ async def way_in(
     await bus.take_flow(session, ResetPassword, flow=flow, now=now)
     payload = ResetPassword(user_id=user_id, email=email, rev=rev)
     return await bus.hand_over(session, payload, flow=flow, now=now, ttl=ttl)
+
+
+def is_good(link: bus.Taken[ResetPassword], user: UserExport, feed: Feed) -> bool:
+    """Whether the address that a link was sent to is still the person's, and nothing that ends it was cut since."""
+    lineage = {"rev": link.payload.rev, "iat": link.created_at.timestamp(), "sub": link.payload.user_id}
+    return link.payload.email in (None, user.email) and feed.is_live(lineage)
 
 
 async def forget_factors(session: Session, user_id: str, now: datetime) -> bool:

@@ -10,6 +10,7 @@ from watchword_database import bus
 from watchword_database.engine import Database, Session, transaction
 from watchword_events.contracts import CredentialChanged
 from watchword_events.handovers import ResetPassword, SetPassword
+from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.feed import Feed
 
 AMR: Final = ("pwd",)  # RFC 8176 2
@@ -48,6 +49,30 @@ async def forget_links(session: Session, user_id: str, now: datetime) -> None:
     await bus.take_flow(session, ResetPassword, flow=f"reset:{user_id}", now=now)
 
 
+def sid_of_proofs(user_id: str, version: int) -> str:
+    """What the ledger ends for proofs of an account that were given with a version of its password.
+
+    They lead to no session, and live for a minute. The person as a whole is not cut: API keys stay (ADR 6).
+    """
+    return f"password:{user_id}:{version}"
+
+
+async def end_proofs(session: Session, user_id: str, version: int, *, feed: Feed, now: datetime) -> int:
+    """Nothing is linked any more by a proof that was given with this version of the password; the ledger entry's id."""
+    value, until = sid_of_proofs(user_id, version), now + bus.TICKET_LIFE
+    entry = await bus.revoke(
+        session,
+        claim=Claim.SID,
+        value=value,
+        kind=RevocationKind.CUT,
+        reason="credential.changed",
+        until=until,
+        keep_until=until,
+    )
+    feed.pend(entry, Claim.SID, value)
+    return entry
+
+
 async def replace(
     session: Session, user_id: str, password_hash: str, *, limits: throttle.Limits, feed: Feed, now: datetime
 ) -> list[int]:
@@ -63,7 +88,7 @@ async def replace(
     outliving = await consent.end_grants(
         session, user_id, client_id=None, reason="credential.changed", feed=feed, now=now
     )
-    return [*ended, *outliving]
+    return [*ended, *outliving, await end_proofs(session, user_id, version - 1, feed=feed, now=now)]
 
 
 async def is_still(session: Session, verified: Credential, new_hash: str | None) -> bool:

@@ -95,10 +95,13 @@ class Inviting(Rounds):
         coming = [f"user:{user_id}" for user_id in ids]
         sent = [f"reset:{user_id}" for user_id in ids]
         settled = await bus.flows_of(session, SetPassword, flows=coming, now=now)
-        settled |= await bus.flows_of(session, ResetPassword, flows=sent, now=now)
+        links = {each.flow: each for each in await bus.waiting_in(session, ResetPassword, flows=sent, now=now)}
         invited = unreachable = 0
         for user in users:
-            if user.id in has_way_in or not settled.isdisjoint((f"user:{user.id}", f"reset:{user.id}")):
+            if user.id in has_way_in or f"user:{user.id}" in settled:
+                continue
+            link = links.get(f"reset:{user.id}")
+            if link is not None and break_glass.is_good(link, user, self._context.feed):
                 continue
             if user.email is None or not user.email_verified:
                 unreachable += 1

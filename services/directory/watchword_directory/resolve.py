@@ -338,7 +338,7 @@ async def _linked_user(
         raise Refused("account_not_linked", "the proof came too late, or was used")
     try:
         user = await store.get_user_for_change(session, proof.user_id)
-        _check_live(desk.feed, user, provider, {"idp": proof.idp, "rev": proof.rev})
+        _check_live(desk.feed, user, provider, {"idp": proof.idp, "sid": proof.sid, "rev": proof.rev})
         linked = await link_proved(session, proof, flow=flow, now=now)
     except (store.UnknownUser, LinkedElsewhere) as error:
         raise Refused("account_not_linked", "the account is gone, or the identity leads to another") from error

@@ -173,6 +173,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
             lifetime=timedelta(seconds=settings.token_key_lifetime_s),
         )
     )
+    feed.on_key(rotation.look)  # verifiers that hear of a revoked key ask for its successor now
     tokens = Tokens(keys, issuer=settings.issuer, remembered=settings.token_cached_signatures)
     families = Families(keyring.key("refresh"))
     users = Kept(users_copy, lambda export: User(export, scopes.page), size=settings.token_cached_users)

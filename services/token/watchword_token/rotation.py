@@ -4,7 +4,7 @@ Which of them does it is decided by the table's lock. Other instances hear of it
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -17,8 +17,10 @@ from watchword_token.models import Key, KeyState
 log = structlog.get_logger()
 
 EVERY_S: Final = 1.0
-_ROWS: Final = "SELECT kid, version, state, confirmed_at, activated_at, retire_at FROM token.keys"
-_NOW: Final = "SELECT clock_timestamp()"
+# What the table says of every key, without the key itself, and the time by PostgreSQL's clock.
+_KEYS: Final = """
+SELECT clock_timestamp() AS now, kid, version, state, confirmed_at, activated_at, retire_at FROM token.keys
+"""
 
 
 class Rotation(Rounds):
@@ -41,20 +43,17 @@ class Rotation(Rounds):
 
     async def once(self) -> None:
         """What is due is done, and what stands in the table is loaded."""
-        rows = await self._rows()
-        now = await (await self._database.raw_pool()).fetchval(_NOW)
-        if any(self._may_change(row, now) for row in rows):
+        pool = await self._database.raw_pool()
+        rows = await pool.fetch(_KEYS)
+        if any(self._may_change(**row) for row in rows):
             async with transaction(self._database) as session:
                 await self._keys.table.advance(session, max_age=self.max_age, lifetime=self.lifetime)
-            rows = await self._rows()
-        if {row.kid: row.version for row in rows} != self._keys.versions:
+            rows = await pool.fetch(_KEYS)
+        if {row["kid"]: row["version"] for row in rows} != self._keys.versions:
             await self._keys.reload()
 
-    async def _rows(self) -> list[Key]:
-        """What the table says of every key, without the key itself."""
-        return [Key(**row) for row in await (await self._database.raw_pool()).fetch(_ROWS)]
-
-    def _may_change(self, row: Key, now: datetime) -> bool:
+    def _may_change(self, now: datetime, **about: Any) -> bool:
+        row = Key(**about)
         match row.state:
             case KeyState.NEXT:
                 return row.confirmed_at is None or row.confirmed_at + self.max_age <= now

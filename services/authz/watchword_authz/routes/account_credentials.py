@@ -80,7 +80,9 @@ async def change_own_password(context: Context, request: Request, visitor: Visit
     now, feed = context.now(), context.feed
     async with transaction(context.database) as session:
         entries = await credentials.take_handed_over(session, user_id, limits=context.limits, feed=feed, now=now)
-        await store.put_password(session, user_id, password_hash, now)
+        version = await store.put_password(session, user_id, password_hash, now)
+        if version > 1:
+            entries.append(await credentials.end_proofs(session, user_id, version - 1, feed=feed, now=now))
         await credentials.forget_links(session, user_id, now)
         credentials.announce(session, user_id, "password", now)
         await throttle.forget(session, context.limits.account, user_id)
