@@ -13,6 +13,7 @@ from tests.authz.test_api import call, token
 from tests.authz.test_reset import FROM, Post, text_of
 
 from watchword_authz import mails
+from watchword_authz.mail_server import MailServer
 from watchword_authz.mails import Mails, NotSent
 from watchword_authz.seal import PURPOSE, SecretSeal
 from watchword_authz.settings import AuthzSettings
@@ -71,10 +72,22 @@ def mails_to(rig: Rig, **changes: Any) -> Mails:
     """Mails that are submitted at a port of this machine."""
     settings = load(AuthzSettings, **rig.site.settings(ISSUER, {})[Service.AUTHZ])
     given = {
-        "host": "127.0.0.1", "security": "none", "username": USERNAME, "password": SecretStr(PASSWORD),
-        "sender": FROM, "branding": Branding("/static/brand"), "public_url": ISSUER, **changes,
-    }  # fmt: skip
-    return Mails(rig.db(), SecretSeal(settings.keyring.key(PURPOSE)), rig.clock, **given)
+        "host": "127.0.0.1",
+        "port": 587,
+        "security": "none",
+        "username": USERNAME,
+        "password": SecretStr(PASSWORD),
+    }
+    sender = changes.pop("sender", FROM)
+    return Mails(
+        rig.db(),
+        SecretSeal(settings.keyring.key(PURPOSE)),
+        rig.clock,
+        server=MailServer(**(given | changes)),
+        sender=sender,
+        branding=Branding("/static/brand"),
+        public_url=ISSUER,
+    )
 
 
 async def try_out(tried: Mails) -> None:

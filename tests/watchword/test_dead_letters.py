@@ -80,6 +80,38 @@ async def test_what_was_given_up_is_listed_tried_again_and_gone(run: Run, platfo
     assert bad not in await listed(run)
 
 
+async def unheard(platform: Platform, name: str) -> str:
+    """A notice of a session's end that a client did not take for a day, as `token` leaves it behind."""
+    key = f"{name}-{secrets.token_hex(4)}"
+    async with platform.database.postgres.admin(platform.database.name) as admin:
+        await admin.execute(
+            "INSERT INTO token.deliveries (id, sid, client_id, user_id, state, attempts, created_at, next_attempt_at,"
+            " give_up_at, ended_at, error) VALUES ($1, $1, 'nobody-hears', 'u', 'dead', 30,"
+            " now() - interval '25 hours', now(), now() - interval '1 hour', now() - interval '1 hour', 'status 500')",
+            key,
+        )
+    return f"sign-out/{key}"
+
+
+async def test_sign_out_notices_are_among_them(run: Run, platform: Platform) -> None:
+    again, gone = await unheard(platform, "again"), await unheard(platform, "gone")
+    found = await listed(run)
+    assert {found[each]["error"] for each in (again, gone)} == {"status 500"}
+    assert found[again]["consumer"] == "nobody-hears"
+    assert found[again]["about"] == again.removeprefix("sign-out/")
+    assert await run("forget", gone, "--yes") == (0, f"forgotten: {gone}\n")
+    assert gone not in await listed(run)
+    code, out = await run("retry", again, gone)
+    assert code == 1
+    assert f"no dead letter {gone}" in out
+    assert (await listed(run))[again]["error"] == "status 500", "all of them or none"
+    assert await run("retry", again) == (0, f"tried again: {again}\n")
+    async with asyncio.timeout(30):  # a second later an instance has tried: there is no such client
+        while (await listed(run)).get(again, {"error": ""})["error"] != "the client no longer wants to hear of it":
+            await asyncio.sleep(0.2)
+    assert (await run("forget", again, "--yes"))[0] == 0
+
+
 @pytest.mark.parametrize("command", ["retry", "forget"])
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -91,6 +123,8 @@ async def test_what_was_given_up_is_listed_tried_again_and_gone(run: Run, platfo
         pytest.param(("authz/1; DROP",), "no dead letter", id="no number"),
         pytest.param(("nobody/1",), "no dead letter", id="no service"),
         pytest.param(("7",), "no dead letter", id="a number alone"),
+        pytest.param(("sign-out/none",), "no dead letter sign-out/none", id="no notice"),
+        pytest.param(("sign-out/",), "no dead letter", id="half a notice"),
     ],
 )
 async def test_what_is_no_dead_letter_is_said(run: Run, command: str, words: tuple[str, ...], said: str) -> None:

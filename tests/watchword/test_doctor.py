@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.authz.test_mails import mail_server, saying
 from tests.federation.saml_idp import pair
 
 from watchword import doctor, master_key
 from watchword.containers import save_for_containers
 from watchword.doctor import Level, of_the_servers, on_this_machine, python
 from watchword.installation import Installation
+from watchword.outgoing import at_the_mail_server
 from watchword.provision import drift, provision
 from watchword.reach import Reach
 from watchword_events.names import EPOCH_SHIFT, Service
@@ -149,6 +152,7 @@ async def test_a_healthy_installation_is_well(look: Look, installation: WorkerPl
     assert {name: each for name, each in found.items() if each.level is not Level.OK} == {}
     assert set(found) == {
         *("postgresql", "clock", "migrations", "feed", "leader", "followers", "events", "ends", "nats", "streams"),
+        *("mail", "sign-outs", "webhooks"),
     }
     assert "epoch 1" in found["feed"].said
     assert Service.TOKEN.role in found["leader"].said
@@ -224,6 +228,90 @@ async def test_migrations_and_dead_letters_are_found(look: Look, installation: W
         assert "authz 1" in letters.said
         assert "watchword events retry" in letters.remedy
         await admin.execute("DELETE FROM authz.dead_letter")
+
+
+async def test_what_was_sent_in_vain_is_found(look: Look, installation: WorkerPlatform) -> None:
+    async with installation.database.postgres.admin(installation.database.name) as admin:
+        await admin.execute(
+            "INSERT INTO authz.mail (id, sealed, attempts, due_at, created_at)"
+            " VALUES ('m', '', 3, now() + interval '1 hour', now() - interval '7 minutes')"
+        )
+        await admin.execute(
+            "INSERT INTO token.deliveries (id, sid, client_id, user_id, state, attempts, created_at, next_attempt_at,"
+            " give_up_at, ended_at, error) VALUES ('d', 's', 'wiki', 'u', 'dead', 30, now(), now(), now(), now(), 'no')"
+        )
+        hook = (
+            "INSERT INTO admin.webhooks (id, name, enabled, document, secret, after, attempts, next_attempt_at,"
+            " failing_since, error, created_at, updated_at) VALUES ($1, $1, $2, '{}', '', 0, 0,"
+            " now() + interval '1 hour', $3, $4, now(), now())"
+        )
+        now = datetime.now(UTC)
+        await admin.execute(hook, "siem", True, None, None)
+        await admin.execute(hook, "down", True, now, "status 500")
+        await admin.execute(hook, "off", False, now, "status 500")
+        await admin.execute(hook, "well", True, None, None)
+        await admin.execute(
+            "INSERT INTO admin.webhook_dead_letters (id, webhook_id, after, until, error, at)"
+            " VALUES ('l', 'siem', 0, 9, 'status 410', now())"
+        )
+        try:
+            found = await look()
+        finally:
+            await admin.execute(
+                "DELETE FROM authz.mail WHERE id = 'm'; DELETE FROM token.deliveries WHERE id = 'd';"
+                "DELETE FROM admin.webhook_dead_letters; DELETE FROM admin.webhooks"
+            )
+    named = {name: (each.level, each.said) for name, each in found.items() if each.level is not Level.OK}
+    assert named == {
+        "mail": (Level.WARNING, "1 could not be sent yet, the oldest for 7 minutes"),
+        "sign-outs": (Level.WARNING, "applications did not take notices for a day: wiki 1"),
+        "webhooks": (Level.WARNING, "are not taken: down (status 500), siem (1 given up)"),
+    }
+    assert all(found[name].remedy for name in named)
+
+
+LETS_IN = "250-here\r\n250 AUTH PLAIN"
+
+
+@pytest.mark.parametrize(
+    ("answers", "changes", "level", "said"),
+    [
+        pytest.param({}, {}, Level.OK, "answers, and lets sso in", id="well"),
+        pytest.param({}, {"USERNAME": ""}, Level.OK, "answers$", id="nobody asks who we are"),
+        pytest.param({"AUTH": "535 <line>"}, {}, Level.ERROR, "535 AUTH PLAIN …$", id="wrong password"),
+        pytest.param({"EHLO": "550 leave", "HELO": "550 leave"}, {}, Level.ERROR, "550 leave", id="turned away"),
+        pytest.param({}, {"SECURITY": "starttls"}, Level.ERROR, "takes no mail from us: .*STARTTLS", id="no TLS"),
+        pytest.param({}, {"PORT": "1"}, Level.ERROR, ":1 takes no mail from us", id="nobody there"),
+        pytest.param({}, {"HOST": ""}, Level.OK, "none is set", id="none"),
+        pytest.param({}, {"PORT": "smtp"}, Level.WARNING, "WATCHWORD_SMTP_PORT is invalid", id="no port"),
+    ],
+)
+async def test_the_mail_server_is_looked_at_and_nothing_is_sent(
+    secrets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: dict[str, str],
+    changes: dict[str, str],
+    level: Level,
+    said: str,
+) -> None:
+    heard: list[str] = []
+    server = saying(**{"EHLO": LETS_IN, "NOOP": "250 well", **answers})
+
+    def listen(line: str) -> str:
+        heard.append(line)
+        return server(line)
+
+    (secrets / "authz" / "smtp_password").write_text("secret-4711\n")
+    async with mail_server(listen) as port:
+        given = {"HOST": "127.0.0.1", "PORT": str(port), "SECURITY": "none", "USERNAME": "sso", **changes}
+        for name, value in given.items():
+            monkeypatch.setenv(f"WATCHWORD_SMTP_{name}", value)
+        found = await at_the_mail_server(secrets / "authz")
+    assert found.level is level, found
+    assert re.search(said, found.said), found
+    assert found.remedy or level is Level.OK
+    assert "secret-4711" not in found.said
+    assert not any(line.startswith(("MAIL", "RCPT", "DATA")) for line in heard)
 
 
 def certificate(days: float) -> str:

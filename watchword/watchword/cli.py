@@ -19,6 +19,7 @@ from watchword.commands.restore import restore
 from watchword.commands.revoke import revoke
 from watchword.embedded.process import StartError
 from watchword_events.names import Service
+from watchword_runtime.settings import from_directory
 
 app = typer.Typer(
     name="watchword",
@@ -233,18 +234,11 @@ def _environment() -> dict[str, str]:
 
 
 def _from_directory(secrets: Path | None) -> dict[str, str]:
-    """Settings from files that are named like them; the environment goes first."""
-    if secrets is None:
-        return {}
+    """Settings from files that are named like them. Ends the command where they cannot be read."""
     try:
-        files = {path.name: path.read_text().strip() for path in sorted(secrets.iterdir()) if path.is_file()}
+        return {} if secrets is None else from_directory(secrets)
     except OSError as error:
         _fail(f"WATCHWORD_SECRETS: cannot read {error.filename}: {error.strerror}")
-    return {
-        name: text
-        for name, text in files.items()
-        if not {f"{PREFIX}{name.upper()}", f"{PREFIX}{name.upper()}_FILE"} & set(os.environ)
-    }
 
 
 def _say(line: str) -> None:

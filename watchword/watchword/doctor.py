@@ -84,6 +84,8 @@ def on_this_machine(secrets: Path, environment: Mapping[str, str]) -> list[Findi
 
 async def of_the_servers(reach: Reach, *, replicas: int = 1) -> list[Finding]:
     """PostgreSQL with what stands in it, and NATS. replicas: of each stream."""
+    from watchword import outgoing
+
     found: list[Finding] = []
     has_ledger = False
     try:
@@ -98,7 +100,8 @@ async def of_the_servers(reach: Reach, *, replicas: int = 1) -> list[Finding]:
             found.append(pending)
             if pending.level is Level.OK:
                 has_ledger = True
-                found += [*await _feed(connection), await _dead_letters(connection), *await _ends(reach)]
+                found += [*await _feed(connection), await _dead_letters(connection)]
+                found += [*await outgoing.waiting(connection), *await _ends(reach)]
         finally:
             await connection.close()
     return found + await _nats(reach, has_ledger=has_ledger, replicas=replicas)
@@ -169,7 +172,7 @@ def _master_key(secrets: Path, environment: Mapping[str, str]) -> Finding:
 
 def _postgres_version(connection: asyncpg.Connection) -> Finding:
     version = connection.get_server_version()
-    shown = f"{version.major}.{version.minor}"
+    shown = f"{version.major}.{version.micro}"  # asyncpg counts as before version 10, where it had three numbers
     if version.major < MINIMUM_MAJOR:
         return Finding("postgresql", Level.ERROR, f"version {shown}", f"use {MINIMUM_MAJOR} or later")
     return Finding("postgresql", Level.OK, f"answers, version {shown}")

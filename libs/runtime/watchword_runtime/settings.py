@@ -208,6 +208,16 @@ class ServiceSettings(BaseSettings):
         return Keyring(self.keys.get_secret_value())
 
 
+def from_directory(secrets: Path) -> dict[str, str]:
+    """Settings from files that are named like them; the environment goes first. Raises OSError."""
+    files = {path.name: path.read_text().strip() for path in sorted(secrets.iterdir()) if path.is_file()}
+    return {
+        name: text
+        for name, text in files.items()
+        if not {f"{PREFIX}{name.upper()}", f"{PREFIX}{name.upper()}_FILE"} & set(os.environ)
+    }
+
+
 S = TypeVar("S", bound=ServiceSettings)
 
 

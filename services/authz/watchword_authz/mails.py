@@ -3,23 +3,19 @@
 What is in a mail may be a secret: until it is sent it stands sealed in the table.
 """
 
-import asyncio
-import ssl
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid, parseaddr
-from typing import Final, Literal
+from typing import Final
 
-import aiosmtplib
 import orjson
 import structlog
-from pydantic import SecretStr
 
 from watchword_authz import mail_store
+from watchword_authz.mail_server import FAILURES, MailServer
 from watchword_authz.models import Mail
 from watchword_authz.seal import SecretSeal
 from watchword_database.engine import Database, Session, transaction
@@ -32,15 +28,11 @@ from watchword_web.texts import Text, Words
 
 log = structlog.get_logger()
 
-Security = Literal["starttls", "tls", "none"]
-
 _LOOK_EVERY_S: Final = 2.0  # for what another process left behind
 _SEND_WITHIN_S: Final = 20.0
 _TRY_WITHIN_S: Final = 4.0  # somebody waits for it, and the console for five seconds at most
 _FIRST_WAIT: Final = timedelta(seconds=30)
 _TRIES: Final = 8  # the last one about an hour after the first
-_FAILURES: Final = (aiosmtplib.SMTPException, OSError, TimeoutError)
-_MOST_TOLD: Final = 500  # of what a server answers
 
 
 class NotSent(Exception):
@@ -60,28 +52,22 @@ class Mails(Rounds):
         seal: SecretSeal,
         now: Clock,
         *,
-        host: str,
-        port: int,
-        security: Security,
-        username: str,
-        password: SecretStr | None,
+        server: MailServer,
         sender: str,
         branding: Branding,
         public_url: str,
     ) -> None:
-        """host: of the mail server, "" for none: then nothing is ever sent.  sender: who mails are from; an
-        installation with a name of its own writes under that name.
+        """server: one without a host for none: then nothing is ever sent.  sender: who mails are from; an installation
+        with a name of its own writes under that name.
         """
         super().__init__(every_s=_LOOK_EVERY_S, failure="mail.interrupted")
-        self._database, self._seal, self._now = database, seal, now
-        self._host, self._port, self._security = host, port, security
-        self._login = (username, password.get_secret_value()) if username and password is not None else None
+        self._database, self._seal, self._now, self._server = database, seal, now, server
         self._sender, self._branding, self._public_url = sender, branding, public_url
 
     @property
     def are_sent(self) -> bool:
         """Whether there is a mail server."""
-        return bool(self._host)
+        return bool(self._server.host)
 
     async def write(self, session: Session, to: str, subject: Text, paragraphs: Sequence[str], *, words: Words) -> None:
         """The mail leaves after this transaction. to: an address of directory's.  paragraphs: without the product's
@@ -98,9 +84,9 @@ class Mails(Rounds):
         """The server has taken the mail, at the first try and at once. Arguments as of `write`. Raises NotSent."""
         letter = _letter(to, subject, paragraphs, words)
         try:
-            await self._submit(self._message(new_id(), letter, self._now()), _TRY_WITHIN_S)
-        except (*_FAILURES, ValueError) as error:  # ValueError: a sender that is no address
-            raise NotSent(self._told(error)) from error
+            await self._server.submit(self._message(new_id(), letter, self._now()), _TRY_WITHIN_S)
+        except (*FAILURES, ValueError) as error:  # ValueError: a sender that is no address
+            raise NotSent(self._server.told(error)) from error
 
     def start(self) -> None:
         """Mails are sent in the background until stop()."""
@@ -121,7 +107,7 @@ class Mails(Rounds):
             return False
         try:
             await self._send(row, now)
-        except (*_FAILURES, Unsealable) as error:
+        except (*FAILURES, Unsealable) as error:
             is_over = row.attempts >= _TRIES
             log.warning("mail.not_sent", mail_id=row.id, error=type(error).__name__, attempt=row.attempts, over=is_over)
             if not is_over:
@@ -134,7 +120,7 @@ class Mails(Rounds):
 
     async def _send(self, row: Mail, now: datetime) -> None:
         letter = orjson.loads(self._seal.open(row.sealed, row.id))
-        await self._submit(self._message(row.id, letter, now), _SEND_WITHIN_S)
+        await self._server.submit(self._message(row.id, letter, now), _SEND_WITHIN_S)
 
     def _message(self, mail_id: str, letter: Mapping[str, str], now: datetime) -> EmailMessage:
         message = EmailMessage(policy=SMTP)
@@ -149,31 +135,6 @@ class Mails(Rounds):
         message["Content-Language"] = letter.get("language", "en")  # a mail of an older release has none
         return message
 
-    async def _submit(self, message: EmailMessage, within_s: float) -> None:
-        """Raises one of _FAILURES."""
-        async with asyncio.timeout(within_s):
-            await aiosmtplib.send(
-                message,
-                hostname=self._host,
-                port=self._port,
-                username=self._login[0] if self._login else None,
-                password=self._login[1] if self._login else None,
-                use_tls=self._security == "tls",
-                start_tls=self._security == "starttls",
-                tls_context=None if self._security == "none" else ssl.create_default_context(),
-                timeout=within_s,
-            )
-
-    def _told(self, error: Exception) -> str:
-        """What somebody reads of a failure: in one line, without the password, whatever the server says of it."""
-        told = " ".join(_reason(error).split())
-        if self._login:
-            username, password = self._login
-            plain = f"\0{username}\0{password}"  # RFC 4616 2
-            for each in (*(b64encode(form.encode()).decode() for form in (plain, password)), password):
-                told = told.replace(each, "…") if each else told
-        return "".join(filter(str.isprintable, told))[:_MOST_TOLD]
-
     def _from(self) -> str | Address:
         name = self._branding.brand.name
         if name == PRODUCT:
@@ -185,15 +146,3 @@ def _letter(to: str, subject: Text, paragraphs: Sequence[str], words: Words) -> 
     """What is said to whom, as it stands sealed in the table."""
     text = "\n\n".join(words.of(paragraph) for paragraph in paragraphs)
     return {"to": to, "subject": words.of(subject), "text": text, "language": words.language}
-
-
-def _reason(error: Exception) -> str:
-    match error:
-        case aiosmtplib.SMTPRecipientsRefused():
-            return "; ".join(map(_reason, error.recipients))
-        case aiosmtplib.SMTPResponseException():
-            return f"{error.code} {error.message}" if error.code > 0 else error.message
-        case TimeoutError():
-            return str(error) or f"no answer within {_TRY_WITHIN_S:.0f} s"
-        case _:
-            return str(error) or type(error).__name__

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from watchword_authz.mail_server import MailServer, Security
 from watchword_runtime.settings import LONGEST_S, MOST, ServiceSettings
 
 
@@ -37,7 +37,7 @@ class AuthzSettings(ServiceSettings):
     invitations: bool = Field(True, description="Whether administrators may invite people to choose a password")
     smtp_host: str = Field("", description="Mail server; without one nothing is sent, and no password is reset by mail")
     smtp_port: int = Field(587, ge=1, le=65535, description="Its port")
-    smtp_security: Literal["starttls", "tls", "none"] = Field(
+    smtp_security: Security = Field(
         "starttls", description="`starttls` (port 587), `tls` from the first byte (port 465), `none` on one machine"
     )
     smtp_username: str = Field("", description="Under which mail is submitted, where the server asks for it")
@@ -101,6 +101,11 @@ class AuthzSettings(ServiceSettings):
         le=60_000,
         description="A refused sign-in is answered after a multiple of this time: its speed tells nothing",
     )
+
+    @property
+    def mail_server(self) -> MailServer:
+        """By which mails leave."""
+        return MailServer(self.smtp_host, self.smtp_port, self.smtp_security, self.smtp_username, self.smtp_password)
 
     @property
     def session_idle(self) -> timedelta:

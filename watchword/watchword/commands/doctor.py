@@ -33,6 +33,7 @@ def doctor(
     from watchword.containers import UnusableUrl
     from watchword.doctor import Finding, Level, of_the_servers, on_this_machine
     from watchword.installation import BrokenInstallation
+    from watchword.outgoing import at_the_mail_server
     from watchword.public_face import at_the_public_url
     from watchword.reach import reach_of_data, reach_of_secrets
     from watchword_runtime import logging
@@ -47,6 +48,7 @@ def doctor(
             else:
                 reach = stack.enter_context(reach_of_data(data_dir.absolute(), start=False))
             found += asyncio.run(of_the_servers(reach, replicas=replicas))
+            found.append(asyncio.run(at_the_mail_server(directory / "authz")))
             if url is None and reach.access is not None:
                 url = access_of(data_dir)["issuer"]
     except UnusableUrl as error:

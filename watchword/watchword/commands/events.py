@@ -21,6 +21,7 @@ from watchword.commands.remote import (
     access_of,
     confirm,
     fail,
+    in_a_line,
     remote,
     say,
     show,
@@ -79,7 +80,7 @@ def _events(pieces: Iterable[bytes]) -> Iterator[str]:
 
 def _line(event: Mapping[str, Any]) -> str:
     about = " ".join(f"{name}={value}" for name, value in event.get("data", {}).items() if isinstance(value, str | int))
-    return f"{event['time']}  {event['type']:<24} {about}"
+    return in_a_line(f"{event['time']}  {event['type']:<24} {about}")
 
 
 @app.command()
@@ -157,7 +158,7 @@ def dead(
     pg_bin: PgBin = None,
     as_json: AsJson = False,
 ) -> None:
-    """Events that a service gave up after half an hour of trying, with why and when."""
+    """Events that a service gave up after half an hour of trying, sign-out notices after a day: why, and when."""
     from watchword import dead_letters
 
     with reached(data_dir, secrets, database_url, pg_bin) as reach:

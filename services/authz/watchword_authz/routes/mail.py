@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from watchword_authz import throttle
 from watchword_authz.context import Context
-from watchword_authz.mails import NotSent, Security
+from watchword_authz.mail_server import Security
+from watchword_authz.mails import NotSent
 from watchword_database.engine import transaction
 from watchword_events.exports import UserExport
 from watchword_runtime.access import Caller
