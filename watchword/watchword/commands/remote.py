@@ -1,6 +1,7 @@
 """The installation that a command is about: its API, with an administrator's key."""
 
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -143,13 +144,20 @@ def access_of(data_dir: Path) -> dict[str, str]:
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """A table on a terminal, or JSON."""
+    """A table, or JSON. On a terminal that is too narrow for it things stand one below the other."""
     if as_json:
         say(json.dumps(list(rows), indent=2))
         return
     texts = [[_text(row.get(name)) for name in columns] for row in rows]
     titles = [name.replace("_", " ") for name in columns]
     widths = [max(len(line[n]) for line in (titles, *texts)) for n in range(len(columns))]
+    if texts and sys.stdout.isatty() and sum(widths) + 2 * len(widths) - 2 > shutil.get_terminal_size().columns:
+        width = max(map(len, titles))
+        things = [
+            "\n".join(f"{title:<{width}}  {text}" for title, text in zip(titles, line, strict=True)) for line in texts
+        ]
+        say("\n\n".join(things))
+        return
     for line in (titles, *texts):
         say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
@@ -215,10 +223,15 @@ def _said(answer: "httpx2.Response") -> str:
         return "refused"
     said = [str(problem[name]) for name in ("title", "detail") if problem.get(name)]
     said += [f"{each.get('pointer', '')} {each.get('detail', '')}".strip() for each in problem.get("errors", [])]
-    return ": ".join(said) or "refused"
+    return in_a_line(": ".join(said)) or "refused"
+
+
+def in_a_line(text: str) -> str:
+    """The text without what a terminal would obey: some of it was chosen by strangers."""
+    return "".join(each if each.isprintable() else "�" for each in text)
 
 
 def _text(value: object) -> str:
     if value is None:
         return "-"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return in_a_line(", ".join(map(str, value)) if isinstance(value, list) else str(value))
