@@ -211,3 +211,37 @@ async def test_the_page_of_an_application_leads_to_it_and_to_decisions(console: 
     client = await make_client()
     page = await console.open(f"{console.issuer}/admin/applications/{client['client_id']}")
     assert not page.has("open")
+
+
+async def test_a_sign_in_is_tried_for_somebody(console: Browser, platform: Platform, api: Api) -> None:
+    name = f"trial-{secrets.token_hex(4)}"
+    await api.create("/users", username=name, name="Try <Me>", groups=["ops"])
+    client = await api.create(
+        "/clients", client_name="Tried", redirect_uris=["https://tried.example/cb"], scope="openid groups",
+        access="rules", require_consent=True,
+    )  # fmt: skip
+    await console.open(f"{console.issuer}/admin/applications/{client['client_id']}")
+    page = await console.click("try-sign-in")
+    assert page.form_with("username").fields["username"] == platform.admin.username, "oneself"
+    page = await console.submit("username", "try", username="nobody-of-this-name")
+    assert page.status == 400
+    assert "there is nobody with this user name" in page.texts["username-note"]
+    page = await console.submit("username", "try", username=name)
+    assert page.status == 200, page.texts
+    assert page.texts["outcome"].startswith("Try <Me> would not be let in")
+    rule = await api.create("/rules", name=name, expression="'ops' in groups", clients=[client["client_id"]])
+    page = await console.submit("username", "try", username=name, scope="openid groups profile")
+    assert page.texts["outcome"].startswith("Try <Me> would be let in")
+    assert (page.texts["rule"], page.texts["consent"]) == (name, "is asked for")
+    assert page.texts["scope-granted"] == "groups openid"
+    for where in ("id-token", "userinfo"):
+        assert json.loads(page.texts[where])["groups"] == ["ops"]
+    assert json.loads(page.texts["access-token"])["client_id"] == client["client_id"]
+    page = await console.submit("username", "try", username=name, redirect_uri="https://evil.example/")
+    assert "invalid_redirect_uri" in page.texts["outcome"]
+    assert not page.has("id-token")
+    page = await console.submit("username", "try", username=name, address="here")
+    assert page.status == 400
+    assert page.texts["address-note"]
+    await api.delete(f"/rules/{rule['id']}")
+    await api.delete(f"/clients/{client['client_id']}")

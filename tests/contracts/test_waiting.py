@@ -400,7 +400,8 @@ WITHOUT: Final = {
     r"(POST|PUT|PATCH) /api/v1/issuers(/.+)?": "counts in what is exchanged from then on",
     r"\w+ /api/v1/(scim-tokens|registration-tokens)(/.+)?": "looked up in the database at each use",
     r"\w+ /api/v1/(branding|mail|webhooks|deliveries|verifiers|upstream)(/.+)?": "nothing descends from it",
-    r"POST /api/v1/(decisions/dry-run|identities/preview|providers/\{provider_id\}/test)": "only looks",
+    r"POST /api/v1/(decisions/(dry-run|trial)|grants/trial|identities/preview)": "only looks",
+    r"POST /api/v1/providers/\{provider_id\}/test": "only looks, too",
 }
 
 

@@ -79,9 +79,9 @@ def messages_of(folder: Path) -> Iterator[Found]:
         for path in sorted(place.rglob("*.py")):
             for found_in_code in _messages_in(ast.parse(path.read_text())):
                 yield Found(found_in_code, str(path.relative_to(place)))
-    if folder == PACKAGES["watchword_authz"]:
-        for title in BUILT_IN.values():
-            yield Found(title, "consent.py")
+    for package, place in (("watchword_authz", "consent.py"), ("watchword_admin", "console/trials.py")):
+        for title in BUILT_IN.values() if folder == PACKAGES[package] else ():
+            yield Found(title, place)
     if folder == PACKAGES["watchword_admin"]:
         yield from _of_presets()
         yield from _of_recipes()

@@ -31,6 +31,7 @@ Specs       RFC 6749, 6750, 7009, 7517, 7523, 7636, 7662, 8414, 8628, 8693, 8707
     rotation        next, active, retiring, retired: moved on by the clock and by what followers report
     introspection, revocation, userinfo, metadata, profile, api_keys, bootstrap
     ledger, feed_api  positions for revocations, and the feed over HTTP      sweeper  what is over
+    trial           what a client would be told of somebody; nothing is issued
     revocations, preview, verifiers, evidence  what is revoked, what would be, who obeys it, and the signed proof
     backchannel     logout tokens, until each client has heard
     store, batch    hot statements; many requests share one

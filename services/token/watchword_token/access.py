@@ -162,6 +162,14 @@ class AccessRules:
             return await self._ask(grant, client, now, "exchange")
         return await self._decide(user_id, client, now, "exchange", issuer=self._issuer, address=address)
 
+    async def now(self, user_id: str, client: Client, now: datetime, *, issuer: str, address: str) -> rules.Decision:
+        """What rules say of a person at this moment; it is noted nowhere. issuer: "" for a password here.
+
+        Raises NotLetIn where there is no such person, BookAway (503).
+        """
+        facts = await self._facts(user_id, client, now, issuer=issuer or self._issuer, address=address)
+        return self._book.decide(facts, client.access)
+
     async def _ask(
         self, grant: Rotated | Grant, client: Client, now: datetime, occasion: Occasion = "refresh"
     ) -> Mapping[str, JsonValue]:

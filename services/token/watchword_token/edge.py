@@ -17,6 +17,7 @@ from watchword_token.keys import Keys
 from watchword_token.revocation import Revoking
 from watchword_token.rotation import Rotation
 from watchword_token.settings import TokenSettings
+from watchword_token.trial import Trials
 from watchword_token.verifiers import Verifiers
 from watchword_web.api import Cursor
 
@@ -34,6 +35,7 @@ class Parts:
     rotation: Rotation
     deliveries: Deliveries
     revoking: Revoking
+    trials: Trials
     feed_api: FeedApi
     verifiers: Verifiers
     endings: Endings

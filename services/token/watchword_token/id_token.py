@@ -52,37 +52,68 @@ async def make_id_token(
     Spec: OpenID Connect Core 2, 3.1.3.6 (at_hash), 3.3.2.11 (c_hash), 5.4, 10.2, 12.2; OpenID Connect Back-Channel
     Logout 1.0 2.1 (sid).
     """
-    is_alone = access_token is None and code is None
-    token: dict[str, JsonValue] = {
-        **(claims if is_alone or not client.userinfo_claims_only else {}),
-        **named,
-        **access,
-        "iss": issuer,
-        "sub": subjects.name(client.sector, user_id),
-        "aud": client.client_id,
-        "exp": now_s + LIFE_S,
-        "iat": now_s,
-        "auth_time": int(auth_time.timestamp()),
-        "sid": sid,
-        "gid": gid,
-        "rev": rev,
-    }
+    token = id_claims(
+        client,
+        issuer=issuer,
+        sub=subjects.name(client.sector, user_id),
+        claims=claims,
+        named=named,
+        access=access,
+        auth_time=auth_time,
+        amr=amr,
+        acr=acr,
+        now_s=now_s,
+        is_alone=access_token is None and code is None,
+    )
+    token |= {"sid": sid, "gid": gid, "rev": rev}
     if access_token is not None:
         token["at_hash"] = half_hash(access_token, client.id_alg)
     if code is not None:
         token["c_hash"] = half_hash(code.encode(), client.id_alg)
     if nonce is not None:
         token["nonce"] = nonce
-    if acr is not None:
-        token["acr"] = acr
-    if amr:
-        token["amr"] = list(amr.split(" "))
     made = await formats.signed(client.id_alg, token)
     own = client.formats
     if own is not None and own.id_token is not None:
         made = await formats.encrypted(own, own.id_token, made, cty="JWT")
     check_size(client, "ID token", made)
     return made
+
+
+def id_claims(
+    client: Client,
+    *,
+    issuer: str,
+    sub: str,
+    claims: Mapping[str, JsonValue],
+    named: Mapping[str, JsonValue],
+    access: Mapping[str, JsonValue],
+    auth_time: datetime,
+    amr: str,
+    acr: str | None,
+    now_s: int,
+    is_alone: bool,
+) -> dict[str, JsonValue]:
+    """What an ID token says of the person and the sign-in. is_alone: nothing comes beside it.
+
+    The others: as for `make_id_token`. Spec: OpenID Connect Core 2, 5.4.
+    """
+    token: dict[str, JsonValue] = {
+        **(claims if is_alone or not client.userinfo_claims_only else {}),
+        **named,
+        **access,
+        "iss": issuer,
+        "sub": sub,
+        "aud": client.client_id,
+        "exp": now_s + LIFE_S,
+        "iat": now_s,
+        "auth_time": int(auth_time.timestamp()),
+    }
+    if acr is not None:
+        token["acr"] = acr
+    if amr:
+        token["amr"] = list(amr.split(" "))
+    return token
 
 
 async def prepare_id_token(formats: Formats, client: Client, scope: frozenset[str]) -> None:

@@ -156,34 +156,26 @@ class Issuing:
         what it depends on ends at the latest.  lifetime_s: as for `shape_of`.  address: of the person's session.
         Spec: RFC 9068 2, 2.2; RFC 7516 4.1 (dir, A256GCM).
         """
-        client, now_s, issuer = request.client, int(request.now_s), self.tokens.issuer
+        client, now_s = request.client, int(request.now_s)
         named = subject
         if client.sector is not None:
             named = await self.subjects.recorded(client, subject, request.position)
         exp = now_s + shape_of(client, resource, self.resources, lifetime_s=lifetime_s).lifetime_s
         if not_after is not None:
             exp = min(exp, int(not_after.timestamp()))
-        if resource and access:
-            access = access_at(access, client, resource)
-        # A client that acts for itself is no person, and neither is the subject of a trusted issuer.
-        is_person = subject != client.client_id and "fed:iss" not in lineage
-        if is_person and self._additions.concern(client, scope):
-            access = {**access, **await self._additions.of(client, subject, scope, address)}
-        claims: dict[str, JsonValue] = {
-            "iss": issuer,
-            "sub": named,
-            "aud": audience_of(client, scope, resource, issuer, administers=is_person and client.administers),
-            "exp": exp,
-            "iat": now_s,
-            "jti": new_id(),
-            "client_id": client.client_id,
-            "rev": request.position,
-            "scope": scope,
-            **access,
-            **lineage,
-        }
-        if not scope:
-            del claims["scope"]
+        claims = await self.claims_of(
+            client,
+            request.position,
+            subject=subject,
+            named=named,
+            scope=scope,
+            resource=resource,
+            lineage=lineage,
+            access=access,
+            iat=now_s,
+            exp=exp,
+            address=address,
+        )
         # RFC 9396 9.1: only what concerns those who shall accept the token.
         details = for_audience(particulars.details, claims["aud"])  # type: ignore[arg-type]  # text or a list of texts
         if details:
@@ -203,6 +195,49 @@ class Issuing:
             token = compact(key, key.access_header, payload)
         check_size(client, "access token", token)
         return Issued(token, token_type, exp - now_s, details)
+
+    async def claims_of(
+        self,
+        client: Client,
+        position: Position,
+        *,
+        subject: str,
+        named: str,
+        scope: str,
+        resource: tuple[str, ...],
+        lineage: Mapping[str, JsonValue],
+        access: Mapping[str, JsonValue],
+        iat: int,
+        exp: int,
+        address: str,
+    ) -> dict[str, JsonValue]:
+        """What an access token says, but for what a request binds it to. named: what the client calls the subject.
+
+        The others: as for `access_token`. Spec: RFC 9068 2.2.
+        """
+        if resource and access:
+            access = access_at(access, client, resource)
+        # A client that acts for itself is no person, and neither is the subject of a trusted issuer.
+        is_person = subject != client.client_id and "fed:iss" not in lineage
+        if is_person and self._additions.concern(client, scope):
+            access = {**access, **await self._additions.of(client, subject, scope, address)}
+        issuer = self.tokens.issuer
+        claims: dict[str, JsonValue] = {
+            "iss": issuer,
+            "sub": named,
+            "aud": audience_of(client, scope, resource, issuer, administers=is_person and client.administers),
+            "exp": exp,
+            "iat": iat,
+            "jti": new_id(),
+            "client_id": client.client_id,
+            "rev": position,
+            "scope": scope,
+            **access,
+            **lineage,
+        }
+        if not scope:
+            del claims["scope"]
+        return claims
 
 
 def check_size(client: Client, what: str, token: bytes) -> None:

@@ -82,6 +82,7 @@ from watchword_token.spent import Spent
 from watchword_token.store import HotStore
 from watchword_token.throttle import Throttle
 from watchword_token.tokens import InvalidToken, Tokens
+from watchword_token.trial import Trials
 from watchword_token.verifiers import Verifiers
 from watchword_token.workloads import Workloads
 from watchword_web.api import Cursor
@@ -265,6 +266,7 @@ def build(settings: TokenSettings, shared: Shared) -> ServiceApp:
         rotation=rotation,
         deliveries=deliveries,
         revoking=revoking,
+        trials=Trials(issuing, memory.clients, users, access_rules, feed),
         feed_api=feed_api,
         verifiers=Verifiers(database),
         endings=endings,

@@ -1,6 +1,7 @@
 """Userinfo: the claims of the person behind an access token."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import JsonValue
@@ -109,14 +110,7 @@ class Userinfo:
         user = None if user_id is None else self._users.find(user_id) or await self._users.get(user_id)
         if user is None or not user.active:
             raise invalid_token("no such user")
-        body = user.answer(claims["scope"], claims.get("userinfo_claims", ()), client.groups)
-        given: dict[str, JsonValue] = {name: claims[name] for name in NAMES if name in claims}
-        if "client_ip" in claims and CLIENT_IP in _scope(claims):
-            given["client_ip"] = claims["client_ip"]
-        if given:
-            body = body[:-1] + b"," + orjson.dumps(given)[1:]
-        if client.sector is not None:
-            body = orjson.dumps({**orjson.loads(body), "sub": claims["sub"]})
+        body = document_of(user, client, claims)
         return body if client.formats is None else await self._formatted(client.client_id, client.formats, body)
 
     async def _formatted(self, client_id: str, own: ClientFormats, body: bytes) -> bytes | Reply:
@@ -132,6 +126,19 @@ class Userinfo:
         return Reply(body, media_type=b"application/jwt")
 
 
-def _scope(claims: dict[str, object]) -> list[str]:
+def _scope(claims: Mapping[str, object]) -> list[str]:
     scope = claims.get("scope")
     return scope.split(" ") if isinstance(scope, str) else []
+
+
+def document_of(user: User, client: Client, claims: Mapping[str, Any]) -> bytes:
+    """The JSON for a person and a client. claims: of the access token. Spec: OpenID Connect Core 5.3.2."""
+    body = user.answer(claims["scope"], claims.get("userinfo_claims", ()), client.groups)
+    given: dict[str, JsonValue] = {name: claims[name] for name in NAMES if name in claims}
+    if "client_ip" in claims and CLIENT_IP in _scope(claims):
+        given["client_ip"] = claims["client_ip"]
+    if given:
+        body = body[:-1] + b"," + orjson.dumps(given)[1:]
+    if client.sector is not None:
+        body = orjson.dumps({**orjson.loads(body), "sub": claims["sub"]})
+    return body

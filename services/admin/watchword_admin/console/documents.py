@@ -339,6 +339,64 @@ class Tried(Document):
     failures: tuple[Failure, ...] = ()
 
 
+class Refusal(Document):
+    """With what an authorization request would be turned away."""
+
+    error: str
+    description: str
+
+
+class ConsentLine(Document):
+    """One line of a consent page."""
+
+    title: str
+    note: str
+
+
+class Ruling(Document):
+    """What rules say about a trial."""
+
+    rule: str | None
+    policy: tuple[str, ...]
+    why: str
+
+
+class SignInTrial(Document):
+    """What would become of somebody's sign-in to an application."""
+
+    lets_in: bool
+    refusal: Refusal | None
+    redirect_uri: str | None
+    scope: list[str]
+    issuer: str
+    client_enabled: bool
+    active: bool
+    has_permission: bool
+    decision: Ruling
+    needs_factor: bool
+    asks_consent: bool
+    consent: list[ConsentLine]
+
+
+class ToldInToken(Document):
+    """What an access token would say."""
+
+    format: str
+    lifetime_s: int
+    claims: dict[str, JsonValue]
+
+
+class Told(Document):
+    """What an application would be told of somebody."""
+
+    allowed: bool
+    scope: list[str]
+    access_token: ToldInToken
+    id_token: dict[str, JsonValue] | None
+    userinfo: dict[str, JsonValue] | None
+    refresh_token: bool
+
+
 class Verdict(Document):
     """What rules say about a sign-in."""
 

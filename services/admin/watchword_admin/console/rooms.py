@@ -54,6 +54,8 @@ _PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     f"GET {_APPLICATION}": (f"GET {_CLIENT}",),
     f"GET {_APPLICATION}/edit": (f"PATCH {_CLIENT}",),
     f"POST {_APPLICATION}": (f"PATCH {_CLIENT}",),
+    f"GET {_APPLICATION}/trial": (f"GET {_CLIENT}", "GET /users", "POST /decisions/trial", "POST /grants/trial"),
+    f"POST {_APPLICATION}/trial": (f"GET {_CLIENT}", "GET /users", "POST /decisions/trial", "POST /grants/trial"),
     f"POST {_APPLICATION}/secret": (f"POST {_CLIENT}/secrets",),
     f"POST {_APPLICATION}/secrets": (f"POST {_CLIENT}/secrets",),
     f"POST {_APPLICATION}/secrets/{{secret_id}}/remove": (f"DELETE {_CLIENT}/secrets/{{secret_id}}",),

@@ -27,6 +27,7 @@ from watchword_admin.console import (
     roles,
     rules,
     scim,
+    trials,
     users,
     wizard,
 )
@@ -56,6 +57,7 @@ GET: Final[Mapping[str, Handler]] = {
     _APPLICATION: pages.show_application,
     f"{_APPLICATION}/edit": pages.edit_application,
     f"{_APPLICATION}/delete": edits.ask_to_delete_application,
+    **trials.GET,
     "/admin/providers/new": pages.new_provider,
     **providers.GET,
     **mapping.GET,
@@ -86,6 +88,7 @@ POST: Final[Mapping[str, Handler]] = {
     f"{_APPLICATION}/enable": edits.switch_application(enabled=True),
     f"{_APPLICATION}/disable": edits.switch_application(enabled=False),
     f"{_APPLICATION}/delete": edits.delete_application,
+    **trials.POST,
     "/admin/providers": edits.add_provider,
     _PROVIDER: edits.save_provider,
     **providers.POST,

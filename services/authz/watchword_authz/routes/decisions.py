@@ -7,8 +7,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 
+from watchword_authz import trial
 from watchword_authz.context import Context
 from watchword_authz.dry_run import DryRun, Proposed, run
+from watchword_authz.trial import Attempt, Trial
 from watchword_database import decisions
 from watchword_database.decisions import DecisionRow
 from watchword_database.engine import transaction
@@ -115,6 +117,10 @@ def router(context: Context) -> APIRouter:
         facts = await context.decisions.read(row)
         shown = facts.model_dump(exclude={"email", "claims", "left_out"}) | {"claims": sorted(facts.claims)}
         return DecisionView.model_validate(_fields(row) | {"facts": shown})
+
+    @api.post("/trial", summary="What would become of somebody's sign-in to a client; nobody signs in")
+    async def try_sign_in(attempt: Attempt) -> Trial:
+        return await trial.of(context, attempt)
 
     @api.post("/dry-run", summary="What other rules would have decided about the sign-ins of the last 30 days")
     async def dry_run(proposed: Proposed) -> DryRun:

@@ -29,6 +29,7 @@ from watchword_token.routes.views import (
     grant_view,
 )
 from watchword_token.store import source_of
+from watchword_token.trial import Told, Tried
 from watchword_web.api import Page
 from watchword_web.errors import Problem
 
@@ -71,6 +72,11 @@ def grant_router(parts: Parts) -> APIRouter:
         shown = rows[: listing.limit]
         cursor = parts.cursor.make(listing.name, shown[-1].id) if len(rows) > listing.limit else None
         return Page(items=[grant_view(row) for row in shown if _is_live(parts, row)], next=cursor)
+
+    @router.post("/trial")
+    async def try_grant(tried: Tried, _caller: administrator) -> Told:
+        """What a client would be told of a person who signed in now; nothing is granted."""
+        return await parts.trials.of(tried, parts.now())
 
     @router.get("/{grant_id}")
     async def get_grant(grant_id: Id, _caller: administrator) -> GrantView:
