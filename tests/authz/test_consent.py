@@ -146,8 +146,7 @@ async def test_what_is_allowed_meanwhile_stays_and_what_is_withdrawn_meanwhile_d
             await consent.grant(session, **who, allow=at(scope), now=rig.clock())
 
     async def allowed() -> frozenset[Permission]:
-        async with transaction(rig.db()) as session:
-            return await consent.allowed(session, **who)
+        return await consent.allowed(rig.db(), **who)
 
     await allow("openid")
     async with transaction(rig.db()) as session:
@@ -176,7 +175,7 @@ async def test_what_an_older_release_withdrew_does_not_come_back(rig: Rig) -> No
         await connection.execute(sql(of_no_resource), {"user_id": user.id})
     async with transaction(rig.db()) as session:
         await consent.grant(session, **who, allow=frozenset({(at, "profile")}), now=rig.clock())
-        assert await consent.allowed(session, **who) == {(at, "profile")}
+    assert await consent.allowed(rig.db(), **who) == {(at, "profile")}
 
 
 @pytest.mark.spec("RFC 8707 2")

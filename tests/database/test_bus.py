@@ -81,6 +81,26 @@ async def test_expired_ticket_is_refused_before_any_sweep(databases: Databases) 
         assert await bus.take(session, UpstreamStart, ticket, now=NOW + timedelta(seconds=60)) is None
 
 
+async def test_by_plain_statements_it_is_the_same(databases: Databases) -> None:
+    sender, receiver, now = databases[Service.AUTHZ], databases[Service.FEDERATION], NOW
+    ticket = await bus.leave(sender, START, flow="f-1", now=now)
+    expired = await bus.leave(sender, START, flow="f-1", now=now - timedelta(seconds=60))
+    async with transaction(receiver) as session:
+        seen = await bus.peek(session, UpstreamStart, ticket)
+    assert seen == await bus.look(receiver, UpstreamStart, ticket)
+    assert seen is not None
+    assert (seen.payload, seen.flow, seen.expires_at) == (START, "f-1", now + bus.TICKET_LIFE)
+    for refused in (
+        await bus.claim(databases[Service.DIRECTORY], UpstreamStart, ticket, now=now),
+        await bus.claim(receiver, ProveAccount, ticket, now=now),
+        await bus.claim(receiver, UpstreamStart, expired, now=now),
+        await bus.claim(receiver, UpstreamStart, bus.ticket_hash(ticket).hex(), now=now),
+    ):
+        assert refused is None
+    taken = await asyncio.gather(*[bus.claim(receiver, UpstreamStart, ticket, now=now) for _ in range(20)])
+    assert [each.payload for each in taken if each is not None] == [START]
+
+
 async def test_ticket_stands_nowhere_in_the_database(databases: Databases, bus_database: str) -> None:
     ticket = await hand_over(databases)
     async with transaction(databases[Service.FEDERATION]) as session:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, LargeBinary, MetaData, Table, text
 from watchword_events.contracts import Event
 
 if TYPE_CHECKING:
-    from watchword_database.engine import Session
+    from watchword_database.engine import Database, Session
 
 GENESIS: Final = hashlib.sha256(b"watchword/audit/v1").digest()
 # Columns that change with every write, or say when: they alone are no change.
@@ -122,8 +122,16 @@ def as_json(value: object) -> str:
 async def note(session: "Session", notes: Sequence[Note]) -> None:
     """The notes stand in the log when the transaction commits."""
     if notes:
-        body = [{"entry": dict(each.entry), "private": dict(each.private)} for each in notes]
-        await (await session.connection()).execute(_NOTE, {"notes": as_json(body)})
+        await (await session.connection()).execute(_NOTE, {"notes": _body(notes)})
+
+
+async def note_alone(database: "Database", notes: Sequence[Note]) -> None:
+    """The notes stand in the log, by one plain statement of its own."""
+    await database.ask("SELECT bus.audit_note($1::text::jsonb)", _body(notes))
+
+
+def _body(notes: Sequence[Note]) -> str:
+    return as_json([{"entry": dict(each.entry), "private": dict(each.private)} for each in notes])
 
 
 def note_of(event: Event) -> Note:

@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from sqlalchemy import DateTime, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import SQLModel
 
 from watchword_database.engine import LEDGER_HINT, Database, Session
 from watchword_events.handovers import Payload
@@ -21,6 +22,7 @@ from watchword_events.revocations import Claim, RevocationKind
 P = TypeVar("P", bound=Payload)
 
 TICKET_LIFE = timedelta(seconds=60)
+_KEEP: Final = timedelta(hours=1)
 # Clocks differ, so a verifier accepts a token a little past its end (RFC 9068 4 allows minutes). Up to there it must
 # still learn that the token was revoked.
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -51,11 +53,26 @@ _HAND_OVER = text("""
 INSERT INTO bus.handover (ticket_hash, kind, receiver, flow, payload, created_at, expires_at, keep_until)
 VALUES (:hash, :kind, :receiver, :flow, CAST(:payload AS jsonb), :now, :expires_at, :keep_until)
 """)
+_LEAVE = """
+INSERT INTO bus.handover (ticket_hash, kind, receiver, flow, payload, created_at, expires_at, keep_until)
+VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8)
+"""
 _TAKE = text("""
 UPDATE bus.handover SET taken_at = :now
  WHERE ticket_hash = :hash AND kind = :kind AND taken_at IS NULL AND expires_at > :now
 RETURNING payload, flow, created_at, expires_at, taken_at
 """)
+_CLAIM = """
+UPDATE bus.handover SET taken_at = $3
+ WHERE ticket_hash = $1 AND kind = $2 AND taken_at IS NULL AND expires_at > $3
+RETURNING payload, flow, created_at, expires_at, taken_at
+"""
+_EXCHANGE = """
+WITH taken AS (
+    UPDATE bus.handover SET taken_at = $3
+     WHERE ticket_hash = $1 AND kind = $2 AND taken_at IS NULL AND expires_at > $3 RETURNING true)
+INSERT INTO {table} ({columns}) SELECT {values} FROM taken RETURNING true
+"""
 _PEEK = text("""
 SELECT payload, flow, created_at, expires_at, taken_at FROM bus.handover WHERE ticket_hash = :hash AND kind = :kind
 """)
@@ -91,6 +108,7 @@ INSERT INTO bus.revocations (claim, value, kind, until, keep_until, reason)
 SELECT :claim, value, :kind, until, until, :reason FROM unnest(:values, :untils) AS each (value, until)
 RETURNING value, id
 """).bindparams(bindparam("values", type_=ARRAY(Text)), bindparam("untils", type_=ARRAY(DateTime(timezone=True))))
+_SEALER_ID: Final = "SELECT nextval('bus.sealer_id')"
 _SPEND = text(f"""
 INSERT INTO bus.spent (purpose, key_hash, expires_at)
 SELECT * FROM (VALUES (:purpose, CAST(:hash AS bytea), CAST(:expires_at AS timestamptz)))
@@ -106,30 +124,42 @@ async def hand_over(
     flow: str,
     now: datetime,
     ttl: timedelta = TICKET_LIFE,
-    keep: timedelta = timedelta(hours=1),
+    keep: timedelta = _KEEP,
 ) -> str:
     """A fresh ticket of 43 characters, which the payload's receiver can take once before `ttl` is over.
 
     keep: how long after its expiry the row stays to recognise a replay.
     """
-    ticket = secrets.token_urlsafe(32)
+    ticket, row = _row(payload, flow=flow, now=now, ttl=ttl, keep=keep)
     connection = await session.connection()
-    await connection.execute(
-        _HAND_OVER,
-        {
-            "hash": ticket_hash(ticket),
-            "kind": payload.kind.value,
-            "receiver": payload.receiver.role,
-            "flow": flow,
-            # A receiver of the release before this one refuses members that it does not know: it gets those that say
-            # something.
-            "payload": payload.model_dump_json(exclude_defaults=True),
-            "now": now,
-            "expires_at": now + ttl,
-            "keep_until": now + ttl + keep,
-        },
-    )
+    await connection.execute(_HAND_OVER, row)
     return ticket
+
+
+async def leave(database: Database, payload: Payload, *, flow: str, now: datetime) -> str:
+    """As `hand_over`, by one plain statement of its own."""
+    ticket, row = _row(payload, flow=flow, now=now, ttl=TICKET_LIFE, keep=_KEEP)
+    await (await database.raw_pool()).execute(_LEAVE, *row.values())
+    return ticket
+
+
+def _row(
+    payload: Payload, *, flow: str, now: datetime, ttl: timedelta, keep: timedelta
+) -> tuple[str, dict[str, object]]:
+    """A fresh ticket, and what is stored of it and its payload, in the order of the statements."""
+    ticket = secrets.token_urlsafe(32)
+    return ticket, {
+        "hash": ticket_hash(ticket),
+        "kind": payload.kind.value,
+        "receiver": payload.receiver.role,
+        "flow": flow,
+        # A receiver of the release before this one refuses members that it does not know: it gets those that say
+        # something.
+        "payload": payload.model_dump_json(exclude_defaults=True),
+        "now": now,
+        "expires_at": now + ttl,
+        "keep_until": now + ttl + keep,
+    }
 
 
 async def take(session: Session, kind: type[P], ticket: str, *, now: datetime) -> Taken[P] | None:
@@ -138,6 +168,24 @@ async def take(session: Session, kind: type[P], ticket: str, *, now: datetime) -
     result = await connection.execute(_TAKE, {"hash": ticket_hash(ticket), "kind": kind.kind.value, "now": now})
     row = result.one_or_none()
     return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+
+
+async def claim(database: Database, kind: type[P], ticket: str, *, now: datetime) -> Taken[P] | None:
+    """As `take`, by one plain statement of its own."""
+    row = await (await database.raw_pool()).fetchrow(_CLAIM, ticket_hash(ticket), kind.kind.value, now)
+    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+
+
+async def exchange(database: Database, kind: type[Payload], ticket: str, row: SQLModel, *, now: datetime) -> bool:
+    """True for the one caller who took the hand-over, as `take`, and whose row stands in its place: one statement."""
+    columns = row.model_dump()
+    statement = _EXCHANGE.format(
+        table=row.__table__.fullname,  # type: ignore[attr-defined]  # which every table has
+        columns=", ".join(columns),
+        values=", ".join(f"${place}" for place in range(4, 4 + len(columns))),
+    )
+    taken = await database.ask(statement, ticket_hash(ticket), kind.kind.value, now, *columns.values())
+    return taken is not None
 
 
 async def peek(session: Session, kind: type[P], ticket: str) -> Taken[P] | None:
@@ -253,5 +301,10 @@ async def spend(session: Session, *, purpose: str, key: str, expires_at: datetim
 async def sealer_id(session: Session) -> int:
     """A process number that no other process ever gets (below 2**32): the fixed part of its AES-GCM nonces."""
     connection = await session.connection()
-    result = await connection.execute(text("SELECT nextval('bus.sealer_id')"))
+    result = await connection.execute(text(_SEALER_ID))
     return int(result.scalar_one())
+
+
+async def new_sealer_id(database: Database) -> int:
+    """As `sealer_id`, by one plain statement of its own."""
+    return int(await database.ask(_SEALER_ID))

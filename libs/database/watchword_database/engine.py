@@ -51,6 +51,7 @@ class Database:
             json_deserializer=orjson.loads,
         )
         listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        self.insert_outbox = text(_INSERT_OUTBOX.format(schema=self.schema))
         self._pool: asyncpg.Pool | None = None
         self._making_pool = asyncio.Lock()
 
@@ -180,8 +181,7 @@ async def transaction(database: Database) -> AsyncIterator[Session]:
             await session.flush()
             if events := session.info["events"]:
                 connection = await session.connection()
-                statement = text(_INSERT_OUTBOX.format(schema=database.schema))
-                rows = (await connection.execute(statement, {"events": audit.as_json(events)})).scalars()
+                rows = (await connection.execute(database.insert_outbox, {"events": audit.as_json(events)})).scalars()
                 await audit.note(session, session.info["notes"])
                 for written, row_id in zip(events, rows, strict=True):
                     session.wrote_events(written["subject"].split(".")[2], row_id)

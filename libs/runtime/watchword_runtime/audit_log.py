@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from watchword_database import Database, audit, transaction
+from watchword_database import Database, audit
 from watchword_database.audit import Note, Origin
 from watchword_runtime.behind import Behind
 from watchword_runtime.telemetry import Telemetry
@@ -61,8 +61,7 @@ class AuditLog:
         self._behind.add(Note(entry, said["private"]))
 
     async def _write(self, notes: Sequence[Note]) -> None:
-        async with transaction(self._database) as session:
-            await audit.note(session, notes)
+        await audit.note_alone(self._database, notes)
 
 
 class Calls:

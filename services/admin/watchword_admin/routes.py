@@ -103,8 +103,7 @@ def provider_exporter(database: Database) -> Exporter:
     """What `GET /internal/export/provider` answers."""
 
     async def export_providers(query: ExportQuery) -> Sequence[Exported[ProviderExport]]:
-        async with transaction(database) as session:
-            found = await store.export_providers(session, ids=query.ids, after=query.after, limit=query.limit)
+        found = await store.export_providers(database, ids=query.ids, after=query.after, limit=query.limit)
         return [provider_kinds.export(provider) for provider in found]
 
     return export_providers

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import delete, func, or_, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
@@ -9,11 +10,13 @@ from sqlmodel import col, select
 
 from watchword_admin.models import Client, ClientKind, ClientSecret, ConsoleSession, Provider, UserCopy
 from watchword_admin.organizations import GONE
-from watchword_database import Session
+from watchword_database import Database, Session
 from watchword_database.searching import holds
 
 _CLIENT_STANDS = col(Client.deleted_at).is_(None)
 _PROVIDER_STANDS = col(Provider.deleted_at).is_(None)
+# Whoever comes back from a provider has it pulled: a plain statement, since a session costs ten times as much.
+_PROVIDERS: Final = "SELECT {} FROM admin.providers".format(", ".join(f'"{name}"' for name in Provider.model_fields))
 
 
 class Unknown(LookupError):
@@ -225,11 +228,12 @@ async def list_declared_providers(session: Session, *, after: str, limit: int) -
     return (await session.exec(statement.order_by(col(Provider.id)).limit(limit))).all()
 
 
-async def export_providers(session: Session, *, ids: Sequence[str], after: str, limit: int) -> Sequence[Provider]:
+async def export_providers(database: Database, *, ids: Sequence[str], after: str, limit: int) -> Sequence[Provider]:
     """Providers by their ids or, without ids, the page after an id, tombstones included."""
-    statement = select(Provider).order_by(col(Provider.id)).limit(limit)
-    statement = statement.where(col(Provider.id).in_(ids)) if ids else statement.where(col(Provider.id) > after)
-    return (await session.exec(statement)).all()
+    which, asked = ("id = ANY($1)", list(ids)) if ids else ("id > $1", after)
+    pool = await database.raw_pool()
+    rows = await pool.fetch(f"{_PROVIDERS} WHERE {which} ORDER BY id LIMIT $2", asked, limit)
+    return [Provider(**row) for row in rows]
 
 
 async def issuers_of_providers(session: Session) -> dict[str, str]:

@@ -62,21 +62,21 @@ async def arrive(context: Context, http: Request, flow: Flow, arrival: Arrival) 
     user = await context.users.get(who.user_id)
     if user is None:
         raise _over()
-    async with transaction(context.database) as session:
-        is_incomplete = await requirements.lacks_factor(session, who, user, client_id=flow.client_id)
-        # Whoever has to show once more that it is them, or to link an account, shows everything.
-        if is_incomplete and not flow.is_renewal and flow.proof is None:
+    is_incomplete = await requirements.lacks_factor(context.database, who, user, client_id=flow.client_id)
+    # Whoever has to show once more that it is them, or to link an account, shows everything.
+    if is_incomplete and not flow.is_renewal and flow.proof is None:
+        async with transaction(context.database) as session:
             is_known = await remembered.claim_use(context, session, http, who.user_id)
-            who = replace(who, is_remembered=is_known)
+        who = replace(who, is_remembered=is_known)
     if is_incomplete and not who.is_remembered:
         return await _hold(context, flow, arrival, now)
     is_by_password = arrival.password_version is not None
     proof = proof_of(flow)
     if proof is not None and proof.user_id == who.user_id:
         return await _hand_proof_over(context, flow, arrival, proof)
+    before = await sessions.find_live(context.database, context.cookies.read_session(http), feed=context.feed, now=now)
     async with transaction(context.database) as session:
         await _check_password_still(session, arrival)
-        before = await sessions.find_live(session, context.cookies.read_session(http), feed=context.feed, now=now)
         try:
             row, secret, entries = await sessions.sign_in(
                 session, who, before=before, feed=context.feed, lifetimes=context.lifetimes, now=now

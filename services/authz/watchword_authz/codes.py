@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from watchword_authz import store
 from watchword_authz.access import Verdict
 from watchword_authz.models import IssuedGrant, UserSession
 from watchword_authz.requests import AuthorizationRequest
@@ -46,17 +47,16 @@ async def approve(
     is_offline = "offline_access" in request.scope
     longest = timedelta(seconds=client.refresh_max_s) if is_offline else timedelta(0)
     keep_until = max(signed_in.expires_at, now + longest)
-    session.add(
-        IssuedGrant(
-            gid=gid,
-            user_id=user.id,
-            client_id=client.client_id,
-            sid=signed_in.id,
-            offline=is_offline,
-            issued_at=now,
-            keep_until=keep_until,
-        )
+    row = IssuedGrant(
+        gid=gid,
+        user_id=user.id,
+        client_id=client.client_id,
+        sid=signed_in.id,
+        offline=is_offline,
+        issued_at=now,
+        keep_until=keep_until,
     )
+    await store.put_grant(session, row)
     approval = Approval(
         gid=gid,
         sid=signed_in.id,

@@ -13,7 +13,7 @@ from watchword_authz.models import Consent
 from watchword_authz.previews import preview_of
 from watchword_authz.requests import ANYWHERE, Permission
 from watchword_database import bus
-from watchword_database.engine import Session
+from watchword_database.engine import Database, Session
 from watchword_events.contracts import ConsentGranted, ConsentWithdrawn
 from watchword_events.exports import ClientExport, ScopeExport, UserExport
 from watchword_events.revocations import Claim, RevocationKind
@@ -49,9 +49,9 @@ _LABELS: Final = {
 }
 
 
-async def allowed(session: Session, user_id: str, client_id: str) -> frozenset[Permission]:
+async def allowed(database: Database, user_id: str, client_id: str) -> frozenset[Permission]:
     """What stands allowed; nothing when it was withdrawn."""
-    return permissions_of(await store.find_consent(session, user_id, client_id))
+    return permissions_of(await store.look_at_consent(database, user_id, client_id))
 
 
 async def held(session: Session, user_id: str, client_id: str) -> frozenset[Permission]:

@@ -12,7 +12,6 @@ from watchword_authz import store
 from watchword_authz.context import Context
 from watchword_authz.models import Flow
 from watchword_authz.requests import AuthorizationRequest
-from watchword_database.engine import Session
 from watchword_web import languages
 from watchword_web.cookies import FLOW_LIFETIME
 from watchword_web.csrf import check_form_token, form_token, same_origin
@@ -66,7 +65,7 @@ def lineage(flow: Flow) -> dict[str, object]:
     return claims
 
 
-async def open_flow(context: Context, session: Session, request: Request, flow_id: str | None) -> tuple[Flow, str]:
+async def open_flow(context: Context, request: Request, flow_id: str | None) -> tuple[Flow, str]:
     """The open flow of this browser, and its cookie's secret.
 
     Raises FeedAway (503), and PageError when the browser holds no cookie for it or when the flow is over.
@@ -81,7 +80,7 @@ async def open_flow(context: Context, session: Session, request: Request, flow_i
             "that you came from and sign in from there again.",
             403,
         )
-    flow = await store.find_flow(session, flow_id, context.now())
+    flow = await store.find_flow(context.database, flow_id, context.now())
     asked = request_of(flow) if flow is not None else None
     if asked is not None:
         languages.prefer(request.scope, asked=asked.ui_locales)

@@ -18,9 +18,8 @@ from watchword_authz import access
 from watchword_authz.account import Visitor
 from watchword_authz.codes import approve, issue_code
 from watchword_authz.context import Context
-from watchword_authz.models import ClientCopy, UserCopy
 from watchword_authz.requests import AuthorizationRequest
-from watchword_authz.store import version_of
+from watchword_authz.store import versions_of
 from watchword_database.engine import transaction
 from watchword_database.ids import new_id
 from watchword_events.names import Service
@@ -125,13 +124,14 @@ async def _make(context: Context, visitor: Visitor, now: datetime) -> tuple[str,
         code_challenge=challenge,
     )
     async with transaction(context.database) as session:
+        client_version, user_version = await versions_of(session, ACCOUNT, visitor.user.id)
         approved = await approve(
             session,
             request=request,
             client=client,
-            client_version=await version_of(session, ClientCopy, ACCOUNT),
+            client_version=client_version,
             user=visitor.user,
-            user_version=await version_of(session, UserCopy, visitor.user.id),
+            user_version=user_version,
             signed_in=session_row,
             verdict=verdict,
             rev=rev,

@@ -13,7 +13,7 @@ from watchword_authz import requirement_store
 from watchword_authz.consent import end_each
 from watchword_authz.models import FactorRequirement, UserSession
 from watchword_authz.sessions import SignIn
-from watchword_database.engine import Session
+from watchword_database.engine import Database, Session
 from watchword_database.ids import new_id
 from watchword_events.exports import UserExport
 from watchword_policy.assurance import TWO_FACTORS, level_of
@@ -44,19 +44,19 @@ def is_enough(amr: Collection[str], *, is_remembered: bool) -> bool:
     return is_remembered or level_of(amr) == TWO_FACTORS
 
 
-async def need_of(session: Session, user: UserExport, *, client_id: str | None) -> Need:
+async def need_of(database: Database, user: UserExport, *, client_id: str | None) -> Need:
     """What there is about one person, and the client that they want to use."""
     has_factor, is_demanded = await requirement_store.look_up(
-        session, user.id, organizations=_organizations(user), client_id=client_id
+        database, user.id, organizations=_organizations(user), client_id=client_id
     )
     return Need(has_factor, is_demanded)
 
 
-async def lacks_factor(session: Session, who: SignIn, user: UserExport, *, client_id: str | None) -> bool:
+async def lacks_factor(database: Database, who: SignIn, user: UserExport, *, client_id: str | None) -> bool:
     """Whether a second factor is still to come."""
     if is_enough(who.amr, is_remembered=who.is_remembered):
         return False
-    need = await need_of(session, user, client_id=client_id)
+    need = await need_of(database, user, client_id=client_id)
     return need.has_factor or need.is_demanded
 
 
@@ -65,7 +65,7 @@ async def is_still_enough(session: Session, signed_in: UserSession, user: UserEx
     if is_enough(signed_in.amr, is_remembered=signed_in.is_remembered):
         return True
     await requirement_store.hold(session)
-    return not (await need_of(session, user, client_id=client_id)).is_demanded
+    return not await requirement_store.is_demanded(session, organizations=_organizations(user), client_id=client_id)
 
 
 async def demand(

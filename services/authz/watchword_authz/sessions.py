@@ -13,7 +13,7 @@ from typing import Final
 from watchword_authz import store
 from watchword_authz.models import EndReason, UserSession
 from watchword_database import bus
-from watchword_database.engine import Session
+from watchword_database.engine import Database, Session
 from watchword_database.ids import new_id
 from watchword_events.contracts import SessionEnded, SessionStarted
 from watchword_events.revocations import Claim, RevocationKind
@@ -76,14 +76,14 @@ def lineage(session: UserSession) -> dict[str, object]:
     return claims
 
 
-async def find_open(session: Session, secret: str | None, *, now: datetime) -> UserSession | None:
+async def find_open(database: Database, secret: str | None, *, now: datetime) -> UserSession | None:
     """The session behind a cookie that nobody has ended yet: for who wants to end it, whatever the ledger says."""
-    return None if secret is None else await store.find_session(session, bus.ticket_hash(secret), now)
+    return None if secret is None else await store.find_session(database, bus.ticket_hash(secret), now)
 
 
-async def find_live(session: Session, secret: str | None, *, feed: Feed, now: datetime) -> UserSession | None:
+async def find_live(database: Database, secret: str | None, *, feed: Feed, now: datetime) -> UserSession | None:
     """The session behind a cookie; None when there is none, it is over, or the ledger ended it."""
-    row = await find_open(session, secret, now=now)
+    row = await find_open(database, secret, now=now)
     return row if row is not None and feed.is_live(lineage(row)) else None
 
 
@@ -131,7 +131,7 @@ async def sign_in(
             return renewed, secret, entries
     elif before is not None:
         entries = await end(session, [before.id], EndReason.REPLACED, feed=feed, now=now)
-    session.add(row)
+    await store.put_session(session, row)
     session.emit(SessionStarted(id=row.id, version=1, user_id=who.user_id, provider_id=who.provider_id, amr=who.amr))
     return row, secret, entries
 

@@ -16,7 +16,7 @@ from watchword_authz.codes import approve
 from watchword_authz.context import Context
 from watchword_authz.flow import Standing, Step
 from watchword_authz.held import Held, held_in
-from watchword_authz.models import ClientCopy, Flow, UserCopy, UserSession
+from watchword_authz.models import Flow, UserSession
 from watchword_authz.pairwise import subject_of
 from watchword_authz.requests import AuthorizationRefused, AuthorizationRequest, OAuthCode, Permission, Prompt
 from watchword_database.engine import transaction
@@ -95,8 +95,7 @@ async def find_person(
     """Who is signed in behind a session cookie; None when nobody who may be. client_id: what they want to use."""
     if secret is None:
         return None
-    async with transaction(context.database) as session:
-        row = await sessions.find_live(session, secret, feed=context.feed, now=now)
+    row = await sessions.find_live(context.database, secret, feed=context.feed, now=now)
     if row is None:
         return None
     user = await context.users.get(row.user_id)
@@ -104,8 +103,7 @@ async def find_person(
         return None
     if level_of(row.amr) == TWO_FACTORS:
         return Person(row, user)
-    async with transaction(context.database) as session:
-        need = await requirements.need_of(session, user, client_id=client_id)
+    need = await requirements.need_of(context.database, user, client_id=client_id)
     is_short = need.is_demanded and not requirements.is_enough(row.amr, is_remembered=row.is_remembered)
     return Person(row, user, has_factor=need.has_factor, is_short=is_short)
 
@@ -126,8 +124,7 @@ async def look(context: Context, flow: Flow, session_secret: str | None, *, addr
         return Situation(flow, request, client, person, frozenset(), step, rev, now, held=held)
     consented: frozenset[Permission] = frozenset()
     if person is not None and request is not None:
-        async with transaction(context.database) as session:
-            consented = await consent.allowed(session, person.user.id, request.client_id)
+        consented = await consent.allowed(context.database, person.user.id, request.client_id)
     subject = None if person is None else subject_of(context.settings.keyring, client, person.user.id)
     step = _step(flow, request, client, person, subject, consented, now)
     if step not in (Step.CONSENT, Step.FINISH) or person is None or client is None:
@@ -273,13 +270,14 @@ async def _finish(
             held = await consent.held(session, person.user.id, client.client_id)
             if steps.needs_consent(request, client, held):
                 raise _Moved(Step.CONSENT)
+        client_version, user_version = await store.versions_of(session, client.client_id, person.user.id)
         approved = await approve(
             session,
             request=request,
             client=client,
-            client_version=await store.version_of(session, ClientCopy, client.client_id),
+            client_version=client_version,
             user=person.user,
-            user_version=await store.version_of(session, UserCopy, person.user.id),
+            user_version=user_version,
             signed_in=person.session,
             verdict=verdict,
             rev=situation.rev,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from pydantic import JsonValue
 from sqlalchemy import delete, func, text, update
@@ -24,12 +24,13 @@ from watchword_authz.models import (
     UserSession,
 )
 from watchword_database import decisions
-from watchword_database.base import CopyColumns
 from watchword_database.engine import Database, Session
 from watchword_database.ids import new_id
 
 # A row that was changed by a statement may already be loaded in the session: what RETURNING says is newer.
 _FRESH = {"populate_existing": True}
+# Nobody has loaded the row in the session: there is nothing to compare with what the statement changed.
+_UNSEEN = {"synchronize_session": False}
 # What is allowed adds up: each scope, at each resource. A withdrawn consent says nothing, whatever is left in it.
 _UNITED = text("ARRAY(SELECT DISTINCT each FROM unnest(consent.scope || excluded.scope) AS each ORDER BY each)")
 _UNITED_AT = text("""(
@@ -39,6 +40,28 @@ SELECT coalesce(jsonb_object_agg(at, scopes), '{}')
                  UNION ALL SELECT * FROM jsonb_each(excluded.scope_at))
                    AS said (at, scopes), jsonb_array_elements(said.scopes) AS each
          GROUP BY at) AS united)""")
+# On the way of each sign-in, as plain statements: a session costs ten times as much.
+_FIND_FLOW: Final = f"""
+SELECT {", ".join(Flow.model_fields)} FROM authz.flow WHERE id = $1 AND finished_at IS NULL AND expires_at > $2
+"""
+_PUT_FLOW: Final = f"""
+INSERT INTO authz.flow ({", ".join(Flow.model_fields)})
+VALUES ({", ".join(f"${place}" for place in range(1, len(Flow.model_fields) + 1))})
+"""
+_FIND_SESSION: Final = f"""
+SELECT {", ".join(UserSession.model_fields)} FROM authz.session
+ WHERE secret_hash = $1 AND ended_at IS NULL AND ends_at > $2
+"""
+_LOOK_AT_CONSENT: Final = f"""
+SELECT {", ".join(Consent.model_fields)} FROM authz.consent
+ WHERE user_id = $1 AND client_id = $2 AND withdrawn_at IS NULL
+"""
+_PUT_SESSION = insert(UserSession)
+_PUT_GRANT = insert(IssuedGrant)
+_VERSIONS = text("""
+SELECT (SELECT version FROM authz.client_copy WHERE id = :client_id),
+       (SELECT version FROM authz.user_copy WHERE id = :user_id)
+""")
 _PUT_PUSHED_REQUEST = """
 INSERT INTO authz.pushed_request (reference_hash, client_id, asked, rev, created_at, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -47,12 +70,16 @@ VALUES ($1, $2, $3, $4, $5, $6)
 # flows ---------------------------------------------------------------------------------------------------------------
 
 
-async def find_flow(session: Session, flow_id: str, now: datetime) -> Flow | None:
+async def find_flow(database: Database, flow_id: str, now: datetime) -> Flow | None:
     """A flow that is neither finished nor expired."""
-    found = await session.exec(
-        select(Flow).where(Flow.id == flow_id, col(Flow.finished_at).is_(None), Flow.expires_at > now)
-    )
-    return found.one_or_none()
+    row = await (await database.raw_pool()).fetchrow(_FIND_FLOW, flow_id, now)
+    return None if row is None else Flow(**row)
+
+
+async def put_flow(database: Database, flow: Flow) -> None:
+    """The flow can be gone on with."""
+    values = [getattr(flow, name) for name in Flow.model_fields]
+    await (await database.raw_pool()).execute(_PUT_FLOW, *values)
 
 
 async def claim_flow(session: Session, flow_id: str, now: datetime, **values: object) -> bool:
@@ -60,7 +87,8 @@ async def claim_flow(session: Session, flow_id: str, now: datetime, **values: ob
     result = await session.exec(
         update(Flow)
         .where(col(Flow.id) == flow_id, col(Flow.finished_at).is_(None), col(Flow.expires_at) > now)
-        .values(**values)
+        .values(**values),
+        execution_options=_UNSEEN,
     )
     return result.rowcount == 1
 
@@ -105,14 +133,15 @@ async def claim_pushed_request(
 # sessions ------------------------------------------------------------------------------------------------------------
 
 
-async def find_session(session: Session, secret_hash: bytes, now: datetime) -> UserSession | None:
+async def find_session(database: Database, secret_hash: bytes, now: datetime) -> UserSession | None:
     """The session with this secret, unless it ended or its time is over (also before the sweeper saw it)."""
-    found = await session.exec(
-        select(UserSession).where(
-            UserSession.secret_hash == secret_hash, col(UserSession.ended_at).is_(None), UserSession.ends_at > now
-        )
-    )
-    return found.one_or_none()
+    row = await (await database.raw_pool()).fetchrow(_FIND_SESSION, secret_hash, now)
+    return None if row is None else UserSession(**row)
+
+
+async def put_session(session: Session, row: UserSession) -> None:
+    """Somebody is signed in."""
+    await (await session.connection()).execute(_PUT_SESSION, row.model_dump())
 
 
 async def touch_session(session: Session, sid: str, idle: timedelta, now: datetime) -> None:
@@ -280,6 +309,12 @@ async def find_consent(session: Session, user_id: str, client_id: str) -> Consen
     return found.one_or_none()
 
 
+async def look_at_consent(database: Database, user_id: str, client_id: str) -> Consent | None:
+    """As `find_consent`, by one plain statement of its own."""
+    row = await (await database.raw_pool()).fetchrow(_LOOK_AT_CONSENT, user_id, client_id)
+    return None if row is None else Consent(**row)
+
+
 async def hold_consent(session: Session, user_id: str, client_id: str) -> Consent | None:
     """As `find_consent`, as it is now; it is not withdrawn before the transaction ends."""
     found = await session.exec(
@@ -338,6 +373,11 @@ async def list_consents(session: Session, *, user_id: str | None, after: str, li
     return list(await session.exec(query.order_by(col(Consent.id)).limit(limit)))
 
 
+async def put_grant(session: Session, row: IssuedGrant) -> None:
+    """The grant to come is noted."""
+    await (await session.connection()).execute(_PUT_GRANT, row.model_dump())
+
+
 async def claim_grants(session: Session, user_id: str, now: datetime, *, client_id: str | None) -> list[IssuedGrant]:
     """The grants of a user that may still live, taken out to be ended: of one client, or else (None) all that may
     outlive their session.
@@ -378,12 +418,8 @@ async def clients_of(session: Session, user_id: str, sid: str) -> list[str]:
 # copies --------------------------------------------------------------------------------------------------------------
 
 
-async def version_of(session: Session, copy: type[CopyColumns], entity_id: str) -> int:
-    """The version at which a copy holds an entity; 0 when it does not."""
-    found = await session.exec(select(copy.version).where(copy.id == entity_id))
-    return found.one_or_none() or 0
-
-
-async def live_data(session: Session, copy: type[CopyColumns]) -> list[Mapping[str, Any]]:
-    """The exported data of every entity of a copy that has not been deleted."""
-    return list(await session.exec(select(copy.data).where(col(copy.deleted).is_(False))))
+async def versions_of(session: Session, client_id: str, user_id: str) -> tuple[int, int]:
+    """The versions at which the copies hold a client and a user; 0 where they do not."""
+    connection = await session.connection()
+    client, user = (await connection.execute(_VERSIONS, {"client_id": client_id, "user_id": user_id})).one()
+    return client or 0, user or 0

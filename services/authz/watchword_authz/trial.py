@@ -14,7 +14,6 @@ from watchword_authz import flow as steps
 from watchword_authz.checks import Asked
 from watchword_authz.context import Context
 from watchword_authz.requests import CODE, AuthorizationRefused, AuthorizationRequest
-from watchword_database.engine import transaction
 from watchword_events.exports import ClientExport, UserExport
 from watchword_policy.rules import Outcome
 from watchword_runtime.internal import Unreachable
@@ -116,9 +115,8 @@ async def of(context: Context, attempt: Attempt) -> Trial:
     request, refusal = _request(context, attempt, client)
     facts = person_facts(user, client, iss=issuer, ip=attempt.address or "", time=context.now())
     decision = context.rules.decide(facts, rules_client(client))
-    async with transaction(context.database) as session:
-        need = await requirements.need_of(session, user, client_id=client.client_id)
-        consented = await consent.allowed(session, user.id, client.client_id)
+    need = await requirements.need_of(context.database, user, client_id=client.client_id)
+    consented = await consent.allowed(context.database, user.id, client.client_id)
     has_permission = client.is_open_to(user)
     asks = request is not None and steps.needs_consent(request, client, consented)
     return Trial(

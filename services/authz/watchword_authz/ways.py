@@ -6,20 +6,14 @@ for addresses that are known here and for those that are not.
 
 from collections.abc import Sequence
 
-from watchword_authz import store
 from watchword_authz.context import Context
 from watchword_authz.identifiers import identify
-from watchword_authz.models import ProviderCopy
-from watchword_database.engine import transaction
 from watchword_events.exports import ClientExport, ProviderExport, UserExport
 
 
 async def offered(context: Context) -> list[ProviderExport]:
     """Providers that one can sign in with, in the order that the administrator chose."""
-    async with transaction(context.database) as session:
-        rows = await store.live_data(session, ProviderCopy)
-    providers = [ProviderExport.model_validate(row) for row in rows]
-    found = [provider for provider in providers if is_offered(context, provider)]
+    found = [provider for _, provider in await context.providers.all() if is_offered(context, provider)]
     return sorted(found, key=lambda provider: (provider.order, provider.display_name.casefold(), provider.id))
 
 

@@ -71,6 +71,8 @@ async def is_deleted_group(session: Session, group_id: str) -> bool:
 async def find_groups_by_name(session: Session, full_names: Iterable[str]) -> dict[str, Group]:
     """The groups with these full names, in whatever letters, by the full name in small ones."""
     wanted = [name.lower() for name in full_names]
+    if not wanted:  # as most providers say nothing
+        return {}
     statement = select(Group).where(func.lower(col(Group.full_name)).in_(wanted), _STANDS)
     return {group.full_name.lower(): group for group in (await session.exec(statement)).all()}
 
@@ -297,6 +299,8 @@ async def claim_provided_member(
 
 async def drop_provided_members(session: Session, group_ids: Sequence[str], user_id: str, *, provider_id: str) -> None:
     """The user is in none of these groups any more because of what this provider said."""
+    if not group_ids:
+        return
     statement = delete(Membership).where(
         col(Membership.group_id).in_(group_ids),
         col(Membership.user_id) == user_id,

@@ -140,7 +140,9 @@ async def refresh_profile(session: Session, user_id: str, identity: VerifiedIden
         return user
     email = email_of(identity)
     before = (user.email, user.email_verified, user.profile)
-    user.profile = {**user.profile, **profile_of(identity)}
+    told = {**user.profile, **profile_of(identity)}
+    if told != user.profile:  # what is assigned is compared again before every statement, even if it is the same
+        user.profile = told
     if email and identity.email_verified and (email, True) != (user.email, user.email_verified):
         with session.no_autoflush:
             owner = await store.find_user_by_email(session, email)

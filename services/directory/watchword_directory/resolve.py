@@ -9,7 +9,7 @@ from typing import assert_never
 
 import structlog
 
-from watchword_database import Session, bus
+from watchword_database import Database, Session, bus
 from watchword_directory import store
 from watchword_directory.last_claims import ClaimsKeeper
 from watchword_directory.linking import (
@@ -22,7 +22,7 @@ from watchword_directory.linking import (
     link_proved,
 )
 from watchword_directory.mapping import NOTHING, Mapped, Mapper, NotLetIn
-from watchword_directory.models import IdentityLink, User
+from watchword_directory.models import User
 from watchword_directory.provisioning import EmailClash, announce, provision_user, refresh_profile, vouched
 from watchword_directory.synchronizing import organization_of, synchronize
 from watchword_directory.users import rise
@@ -91,14 +91,14 @@ class Desk:
     has_way_in: HasWayIn
 
 
-async def find_arrival(session: Session, ticket: str, *, now: datetime) -> Arrival | None:
+async def find_arrival(database: Database, ticket: str, *, now: datetime) -> Arrival | None:
     """The hand-over behind a ticket, not taken yet; None when it is nothing for this service."""
-    if (seen := await bus.peek(session, Identity, ticket)) is not None:
+    if (seen := await bus.look(database, Identity, ticket)) is not None:
         repeated = seen.taken_at is not None or seen.expires_at <= now
         return Arrival(seen.payload, seen.flow, repeated, seen.payload.identity.provider_id)
-    if (proved := await bus.peek(session, AccountProved, ticket)) is not None:
+    if (proved := await bus.look(database, AccountProved, ticket)) is not None:
         repeated = proved.taken_at is not None or proved.expires_at <= now
-        provider_id = await store.find_pending_provider(session, proved.payload.pending_link_id)
+        provider_id = await store.find_pending_provider(database, proved.payload.pending_link_id)
         return Arrival(proved.payload, proved.flow, repeated, provider_id)
     return None
 
@@ -234,7 +234,7 @@ async def _user_of(
     provider = desk.provider
     if provider is None:
         raise Refused("invalid_identity")
-    known = await store.find_link(session, identity)
+    known = await store.use_link(session, identity, now=now)
     is_new_link = False
     if known is None:
         organization = await organization_of(session, provider)
@@ -243,7 +243,7 @@ async def _user_of(
             user = await provision_user(session, identity, organization_id=organization_id, now=now)
         except EmailClash as clash:
             # The same new person in another tab may have been faster; then the clash is with himself.
-            known = await store.find_link(session, identity)
+            known = await store.use_link(session, identity, now=now)
             if known is None:
                 if not solicited:
                     # Whoever can make this browser bring an assertion must not be able to add a way into an account.
@@ -264,11 +264,10 @@ async def _user_of(
                 log.info("user.provisioned", provider_id=identity.provider_id, user_id=user.id)
                 return user
             await store.drop_unused_user(session, user.id)
-            known = await store.find_link(session, identity)
+            known = await store.use_link(session, identity, now=now)
     if known is None:
         raise Refused("invalid_identity")
-    await store.touch_link(session, known.id, now=now)
-    await desk.last_claims.keep(session, known.id, identity, now=now)
+    await desk.last_claims.keep(session, known.link_id, identity, now=now)
     user = await refresh_profile(session, known.user_id, identity, now=now)
     if is_new_link or provider.sync == "every":
         await _give(session, user, provider, mapped, now=now)
@@ -277,14 +276,14 @@ async def _user_of(
 
 async def _linked_by_address(
     session: Session, identity: VerifiedIdentity, user: User, *, now: datetime
-) -> IdentityLink | None:
-    """The link that is made because of the address alone."""
+) -> store.Leads | None:
+    """To whom the identity leads: by a link that is made because of the address alone, unless there is one."""
     made = await link(session, identity, user.id, now=now)
     if made is None:
-        return await store.find_link(session, identity)
+        return await store.use_link(session, identity, now=now)
     announce_link(session, made)
     log.info("identity.linked", provider_id=identity.provider_id, user_id=user.id, unproved=True)
-    return made
+    return store.Leads(made.id, user.id)
 
 
 async def _give(session: Session, user: User, provider: ProviderExport, mapped: Mapped, *, now: datetime) -> None:

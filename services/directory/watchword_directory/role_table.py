@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -13,6 +13,10 @@ from watchword_directory.ranks import EVERYTHING, Reach
 from watchword_policy.administration import OWNER
 
 _STANDS = col(Role.deleted_at).is_(None)
+_IS_PROVIDED = text("""
+SELECT EXISTS (SELECT FROM directory.assignments WHERE user_id = :user_id AND provider_id = :provider_id)
+    OR EXISTS (SELECT FROM directory.memberships WHERE user_id = :user_id AND provider_id = :provider_id)
+""")
 
 
 class UnknownRole(LookupError):
@@ -37,6 +41,8 @@ async def get_role(session: Session, reference: str) -> Role:
 async def find_roles_by_name(session: Session, names: Iterable[str]) -> dict[str, Role]:
     """The roles with these names, in whatever letters, by the name in small ones."""
     wanted = [name.lower() for name in names]
+    if not wanted:  # as most providers say nothing
+        return {}
     statement = select(Role).where(func.lower(col(Role.name)).in_(wanted), _STANDS)
     return {role.name.lower(): role for role in (await session.exec(statement)).all()}
 
@@ -184,6 +190,13 @@ async def provided_to(session: Session, user_id: str, provider_id: str) -> Seque
     """What the user has because this provider says so."""
     statement = select(Assignment).where(col(Assignment.user_id) == user_id, col(Assignment.provider_id) == provider_id)
     return (await session.exec(statement)).all()
+
+
+async def is_provided_anything(session: Session, user_id: str, provider_id: str) -> bool:
+    """Whether the user has a role, or is in a group, because this provider says so."""
+    connection = await session.connection()
+    given = {"user_id": user_id, "provider_id": provider_id}
+    return bool((await connection.execute(_IS_PROVIDED, given)).scalar_one())
 
 
 async def groups_with_role(session: Session, role_id: str) -> Sequence[str]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
-from watchword_database import Session
+from watchword_database import Database, Session
 from watchword_database.audit import as_json
 from watchword_database.searching import holds
 from watchword_directory.models import IdentityClaims, IdentityLink, PendingLink, ProviderCopy, User
@@ -29,6 +29,17 @@ VALUES (:identity_id, :provider_id, :sealed, :said_at, :keep_until)
     ON CONFLICT (identity_id) DO UPDATE
    SET sealed = excluded.sealed, said_at = excluded.said_at, keep_until = excluded.keep_until
 """)
+_USE_LINK: Final = text("""
+UPDATE directory.identities SET last_used_at = :now
+ WHERE provider_id = :provider_id AND issuer = :issuer AND subject = :subject RETURNING id, user_id
+""")
+
+
+class Leads(NamedTuple):
+    """To whom an identity leads, and by which link."""
+
+    link_id: str
+    user_id: str
 
 
 class UnknownUser(LookupError):
@@ -177,9 +188,12 @@ async def claim_link(session: Session, link: IdentityLink) -> bool:
     return (await session.exec(statement)).scalar_one_or_none() is not None
 
 
-async def touch_link(session: Session, link_id: str, *, now: datetime) -> None:
-    """The link was used now."""
-    await session.exec(update(IdentityLink).where(col(IdentityLink.id) == link_id).values(last_used_at=now))
+async def use_link(session: Session, identity: VerifiedIdentity, *, now: datetime) -> Leads | None:
+    """To whom the identity leads; its link was used now. None when it leads to nobody."""
+    connection = await session.connection()
+    of = {"provider_id": identity.provider_id, "issuer": identity.issuer, "subject": identity.subject}
+    row = (await connection.execute(_USE_LINK, {**of, "now": now})).one_or_none()
+    return None if row is None else Leads(*row)
 
 
 async def put_claims(session: Session, said: IdentityClaims) -> None:
@@ -250,10 +264,10 @@ async def put_pending_link(session: Session, pending: PendingLink) -> None:
     await session.exec(insert(PendingLink).values(**pending.model_dump()))
 
 
-async def find_pending_provider(session: Session, pending_id: str) -> str | None:
+async def find_pending_provider(database: Database, pending_id: str) -> str | None:
     """The provider of an identity that waits for its proof."""
-    pending = await session.get(PendingLink, pending_id)
-    return None if pending is None else VerifiedIdentity.model_validate(pending.identity).provider_id
+    identity = await database.ask("SELECT identity FROM directory.pending_links WHERE id = $1", pending_id)
+    return None if identity is None else VerifiedIdentity.model_validate(identity).provider_id
 
 
 async def claim_pending_link(

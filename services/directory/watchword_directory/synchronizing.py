@@ -53,6 +53,9 @@ async def synchronize(
     A role that does not exist is not given, a group is made. Appends GroupCreated; the user's own events are the
     caller's.
     """
+    is_given = mapped.roles or mapped.groups or mapped.taken_over
+    if not is_given and not await role_table.is_provided_anything(session, user.id, provider.id):
+        return Synchronized(Moved(frozenset(), frozenset()), (), ())
     organization = await organization_of(session, provider)
     given, taken = await _roles(session, user, provider, mapped.roles, organization, now=now)
     names = await group_names(session, provider, mapped, organization)

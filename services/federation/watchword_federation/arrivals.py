@@ -66,7 +66,7 @@ async def keep(
                 binding=binding_of(secret),
                 provider_id=provider.id,
                 configuration=configuration_of(provider),
-                sealed=await federation.seal.seal_bytes(session, plain, f"arrival {arrival_id}"),
+                sealed=await federation.seal.seal_bytes(plain, f"arrival {arrival_id}"),
                 rev=rev,
                 created_at=now,
                 expires_at=now + ARRIVAL_LIFE,

@@ -214,7 +214,7 @@ class Federation:
                 provider_id=provider_id,
                 subject_hash=subject_hash,
                 session_hash=session_hash,
-                sealed=await self.seal.seal_bytes(session, kept.kept, f"session {session_id}"),
+                sealed=await self.seal.seal_bytes(kept.kept, f"session {session_id}"),
                 created_at=now,
                 keep_until=now + KEEP_SESSIONS,
             )

@@ -8,8 +8,8 @@ from typing import Final
 
 import orjson
 
-from watchword_database import Session
-from watchword_database.bus import Taken, sealer_id
+from watchword_database import Database
+from watchword_database.bus import Taken, new_sealer_id
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import UpstreamStart
 from watchword_federation.connectors import Secrets
@@ -135,25 +135,26 @@ def trial_flow(
 class FlowSeal:
     """Seals what is kept of a sign-in; a database dump then holds neither nonce nor PKCE verifier nor identity."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, database: Database) -> None:
         """key: of the purpose "upstream-flow"."""
         self._key = key
+        self._database = database
         self._opener = Sealer(key, 0)
         self._sealer: Sealer | None = None
 
-    async def seal(self, session: Session, kept: Secrets, state_hash: bytes) -> bytes:
+    async def seal(self, kept: Secrets, state_hash: bytes) -> bytes:
         """The sealed secrets, which open only beside this state."""
-        sealer = await self._sealing(session)
+        sealer = await self._sealing()
         return sealer.seal(f"{kept.nonce} {kept.verifier}".encode(), state_hash)
 
-    async def seal_bytes(self, session: Session, plain: bytes, name: str) -> bytes:
+    async def seal_bytes(self, plain: bytes, name: str) -> bytes:
         """Something that opens only under the same name, for example `session` and an id."""
-        return (await self._sealing(session)).seal(plain, name.encode())
+        return (await self._sealing()).seal(plain, name.encode())
 
-    async def _sealing(self, session: Session) -> Sealer:
+    async def _sealing(self) -> Sealer:
         """The process gets its number at the first use."""
         if self._sealer is None:
-            self._sealer = Sealer(self._key, await sealer_id(session))
+            self._sealer = Sealer(self._key, await new_sealer_id(self._database))
         return self._sealer
 
     def open(self, flow: UpstreamFlow) -> Secrets:

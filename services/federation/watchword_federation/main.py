@@ -101,7 +101,7 @@ def build(settings: FederationSettings, shared: Shared) -> ServiceApp:
         logout=SamlLogout(saml),
         ways=ways,
         requests=requests,
-        seal=FlowSeal(keyring.key("upstream-flow")),
+        seal=FlowSeal(keyring.key("upstream-flow"), database),
         feed=shared.feed,
         cookies=Cookies(settings),
         pages=pages,

@@ -104,8 +104,8 @@ async def begin(federation: Federation, request: Request, provider_id: str, tick
         provider, Wishes(), secrets=kept, state=state, callback=federation.callback_of(provider), trail=trail
     )
     flow = f"{_FLOW}{trial_id}"
+    sealed = await federation.seal.seal(kept, hash_of(state))
     async with transaction(federation.database) as session:
-        sealed = await federation.seal.seal(session, kept, hash_of(state))
         session.add(
             trial_flow(provider, flow=flow, binding=binding_of(cookie), state=state, sealed=sealed, rev=rev, now=now)
         )
@@ -136,7 +136,7 @@ async def conclude(
     async with transaction(federation.database) as session:
         await federation.note_arrival(session, arrived)
         plain = arrived.identity.model_dump_json().encode()
-        sealed = await federation.seal.seal_bytes(session, plain, f"trial {trial_id}")
+        sealed = await federation.seal.seal_bytes(plain, f"trial {trial_id}")
         await store.claim_trial_end(
             session, trial_id, sealed=sealed, reference=reference, steps=trail.steps, now=federation.now()
         )

@@ -81,7 +81,7 @@ async def keep(federation: Federation, session: Session, arrived: Arrived, *, re
         identity=identity,
         provider_id=whom.provider_id,
         subject_hash=hash_of(kept.subject),
-        sealed=await sealed(federation, session, identity, kept),
+        sealed=await sealed(federation, identity, kept),
         is_offline="offline_access" in scopes,
         rev=rev,
         kept_at=now,
@@ -142,7 +142,7 @@ async def _renewed(
             refused = error
             await token_store.drop_identity(session, identity, reason="refused", now=now)
         else:
-            row.sealed = await sealed(federation, session, identity, renewed)
+            row.sealed = await sealed(federation, identity, renewed)
             row.keep_until = now + KEEP
     if refused is not None:
         raise _none(f"renewing: {refused.reason}")
@@ -219,9 +219,9 @@ def opened(federation: Federation, row: UpstreamTokens) -> Kept:
     return Kept.model_validate_json(federation.seal.open_bytes(row.sealed, _name(row.identity)))
 
 
-async def sealed(federation: Federation, session: Session, identity: bytes, kept: Kept) -> bytes:
+async def sealed(federation: Federation, identity: bytes, kept: Kept) -> bytes:
     """The tokens as they are stored."""
-    return await federation.seal.seal_bytes(session, kept.model_dump_json().encode(), _name(identity))
+    return await federation.seal.seal_bytes(kept.model_dump_json().encode(), _name(identity))
 
 
 def _name(identity: bytes) -> str:

@@ -4,14 +4,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from watchword_authz import authorize, flows, ways
+from watchword_authz import authorize, flows, store, ways
 from watchword_authz.asking import asked_at_authorize
 from watchword_authz.context import Context
 from watchword_authz.flow import Step
 from watchword_authz.requests import AuthorizationRefused, Prompt
 from watchword_authz.routes.edge import address_of, limit_beginnings
 from watchword_authz.steps import Situation, answer_refusal, find_client, go_on, look, see_other
-from watchword_database.engine import transaction
 from watchword_web.forms import Params, read_form, read_query
 
 
@@ -53,8 +52,7 @@ async def begin(context: Context, http: Request, params: Params, *, may_answer_n
             return await go_on(context, http, situation, new_secret=secret)
         if situation.step is Step.SIGN_IN:
             first_page = await _first_page(context, situation)
-    async with transaction(context.database) as session:
-        session.add(flow)
+    await store.put_flow(context.database, flow)
     response = see_other(context, first_page)
     context.cookies.set_flow(http, response, flow.id, secret)
     return response

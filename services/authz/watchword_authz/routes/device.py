@@ -15,7 +15,7 @@ from watchword_authz.requests import AuthorizationRequest, Prompt
 from watchword_authz.routes.edge import address_of, limit_beginnings
 from watchword_authz.routes.par import authenticated
 from watchword_authz.steps import find_client, find_person, see_other
-from watchword_database.engine import Session, transaction
+from watchword_database.engine import transaction
 from watchword_events.exports import ClientExport
 from watchword_policy.details import Details, InvalidDetails, parse_details
 from watchword_policy.scopes import InvalidScope, is_privileged, parse_scope
@@ -190,16 +190,16 @@ async def _find(context: Context, request: Request, typed: str) -> DeviceRequest
         row = await device_requests.find_by_code(session, user_code, key=context.forms_key, now=now)
         if row is None or not context.feed.is_live(device_requests.lineage(row)):
             return None
-        if row.flow_id is not None and not await _is_ours(context, session, request, row.flow_id):
+        if row.flow_id is not None and not await _is_ours(context, request, row.flow_id):
             return None
         await throttle.give_back(session, context.limits.user_codes, subject)
     return row
 
 
-async def _is_ours(context: Context, session: Session, request: Request, flow_id: str) -> bool:
+async def _is_ours(context: Context, request: Request, flow_id: str) -> bool:
     """Whether the code was entered in this very browser, whose flow is still open."""
     secret = context.cookies.read_flow(request, flow_id)
-    flow = await store.find_flow(session, flow_id, context.now()) if secret is not None else None
+    flow = await store.find_flow(context.database, flow_id, context.now()) if secret is not None else None
     return flow is not None and secret is not None and hmac.compare_digest(flow.binding, flows.binding_of(secret))
 
 

@@ -12,7 +12,6 @@ from fastapi import Request
 from watchword_authz import flows
 from watchword_authz.context import Context
 from watchword_authz.steps import Situation, look
-from watchword_database.engine import transaction
 from watchword_events.exports import UserExport
 from watchword_policy.administration import ADMINISTRATOR, OWNER, ROLES
 from watchword_runtime.access import Caller, administered
@@ -39,8 +38,7 @@ async def situation_of(context: Context, request: Request) -> tuple[Situation, s
     What answers is in the language that the application asked for, or else the person's own.
     """
     rev = context.feed.position
-    async with transaction(context.database) as session:
-        flow, secret = await flows.open_flow(context, session, request, read_query(request).get("flow"))
+    flow, secret = await flows.open_flow(context, request, read_query(request).get("flow"))
     session_secret = context.cookies.read_session(request)
     situation = await look(context, flow, session_secret, address=address_of(context, request), rev=rev)
     if situation.person is not None:

@@ -83,10 +83,8 @@ def router(context: Context) -> APIRouter:
         situation, _ = await situation_of(context, request)
         provider = await offered_provider(context, provider_id)
         flow = situation.flow
-        async with transaction(context.database) as session:
-            ticket = await bus.hand_over(
-                session, _upstream_start(flow, situation.request, provider), flow=flow.id, now=situation.now
-            )
+        start = _upstream_start(flow, situation.request, provider)
+        ticket = await bus.leave(context.database, start, flow=flow.id, now=situation.now)
         return see_other(context, f"/api/auth/sso/login/{quote(provider.id, safe='')}?ticket={ticket}")
 
     return api

@@ -90,8 +90,7 @@ async def _hint_in(context: Context, params: Params) -> Hint | None:
 
 async def _session(context: Context, secret: str | None) -> UserSession | None:
     context.feed.require()
-    async with transaction(context.database) as session:
-        return await sessions.find_open(session, secret, now=context.now())
+    return await sessions.find_open(context.database, secret, now=context.now())
 
 
 async def _end(context: Context, row: UserSession) -> list[str]:

@@ -94,8 +94,7 @@ def router(context: Context) -> APIRouter:
 
 
 async def _flow(context: Context, request: Request) -> tuple[Flow, str]:
-    async with transaction(context.database) as session:
-        return await flows.open_flow(context, session, request, read_query(request).get("flow"))
+    return await flows.open_flow(context, request, read_query(request).get("flow"))
 
 
 async def _ask(context: Context, request: Request, typed: str) -> None:

@@ -61,16 +61,15 @@ async def _take(context: Context, request: Request, kind: type[bus.P]) -> tuple[
     The cookie is compared before anything is taken, so that another browser cannot use a ticket up.
     """
     ticket = read_query(request).get("ticket", "")
-    async with transaction(context.database) as session:
-        seen = await bus.peek(session, kind, ticket)
-        if seen is None:
-            raise PageError(
-                "ticket_unknown", "This step is over", "Go back to the application and start the sign-in there again."
-            )
-        flow, _ = await flows.open_flow(context, session, request, seen.flow)
-        if seen.payload.binding != flow.binding:  # type: ignore[attr-defined]  # both kinds that come here carry it
-            raise PageError("flow_not_here", "This sign-in was not started here", "Start it again.", 403)
-        taken = await bus.take(session, kind, ticket, now=context.now())
+    seen = await bus.look(context.database, kind, ticket)
+    if seen is None:
+        raise PageError(
+            "ticket_unknown", "This step is over", "Go back to the application and start the sign-in there again."
+        )
+    flow, _ = await flows.open_flow(context, request, seen.flow)
+    if seen.payload.binding != flow.binding:  # type: ignore[attr-defined]  # both kinds that come here carry it
+        raise PageError("flow_not_here", "This sign-in was not started here", "Start it again.", 403)
+    taken = await bus.claim(context.database, kind, ticket, now=context.now())
     return flow, taken.payload if taken is not None else None
 
 

@@ -37,8 +37,7 @@ def routers(parts: Parts) -> list[APIRouter]:
         ticket = read_query(request).get("ticket", "")
         if not _TICKET.fullmatch(ticket):
             raise page_error("invalid_ticket", detail="not a ticket")
-        async with transaction(parts.database) as session:
-            arrival = await resolve.find_arrival(session, ticket, now=parts.now())
+        arrival = await resolve.find_arrival(parts.database, ticket, now=parts.now())
         if arrival is None:
             raise page_error("invalid_ticket", detail="unknown")
         languages.prefer(request.scope, asked=arrival.payload.ui_locales)

@@ -96,12 +96,9 @@ async def _leave(federation: Federation, provider_id: str, request: Request, tra
         callback=federation.callback_of(provider),
         trail=trail,
     )
-    async with transaction(federation.database) as session:
-        taken = await bus.take(session, UpstreamStart, ticket, now=now)
-        if taken is not None:
-            sealed = await federation.seal.seal(session, kept, hash_of(state))
-            session.add(open_flow(taken, provider, state=state, sealed=sealed, rev=rev, now=now))
-    if taken is None:
+    sealed = await federation.seal.seal(kept, hash_of(state))
+    flow = open_flow(start, provider, state=state, sealed=sealed, rev=rev, now=now)
+    if not await bus.exchange(federation.database, UpstreamStart, ticket, flow, now=now):
         # Used before or too old, but of this browser: the login page knows where its sign-in stands.
         return federation.redirect("/login", flow=start.flow)
     log.info("upstream_sign_in.started", provider_id=provider_id)

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 import structlog
 
-from watchword_database import Database, bus, transaction
+from watchword_database import Database, bus
 from watchword_database.bus import Taken, ticket_hash
 from watchword_events.handovers import Code
 from watchword_token.approvals import Approvals, Spoiled
@@ -49,8 +49,7 @@ class AuthorizationCodeGrant:
             raise OAuthError("invalid_request", "code is missing")
         if not _CODE.fullmatch(code):
             raise _invalid("not a code")
-        async with transaction(self._database) as session:
-            seen = await bus.peek(session, Code, code)
+        seen = await bus.look(self._database, Code, code)
         if seen is None:
             await self._refuse_forgotten(code, client)
             raise _invalid("unknown")
@@ -66,11 +65,7 @@ class AuthorizationCodeGrant:
             checked = await self._approvals.check(request, payload, code)
         except Spoiled as spoiled:
             raise _invalid(str(spoiled)) from None
-        async with transaction(self._database) as session:
-            taken = await bus.take(session, Code, code, now=request.now)
-            if taken is not None:
-                session.add(checked.grant)
-        if taken is None:
+        if not await bus.exchange(self._database, Code, code, checked.grant, now=request.now):
             await self._refuse_late(code)
         log.info("code.redeemed", client_id=client.client_id, user_id=payload.user_id, gid=payload.gid)
         return await self._approvals.answer(request, checked, nonce=payload.nonce)
@@ -83,8 +78,7 @@ class AuthorizationCodeGrant:
 
     async def _refuse_late(self, code: str) -> NoReturn:
         """The code was looked at and could not be taken: expired, or taken by another request in between."""
-        async with transaction(self._database) as session:
-            seen: Taken[Code] | None = await bus.peek(session, Code, code)
+        seen: Taken[Code] | None = await bus.look(self._database, Code, code)
         if seen is not None and seen.taken_at is not None:
             await self._refuse_replay(seen.payload)
         raise _invalid("expired")
