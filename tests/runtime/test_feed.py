@@ -17,6 +17,7 @@ from watchword_events.names import EPOCH_SHIFT, Service, epoch_of, position_of
 from watchword_events.revocations import Claim, RevocationEntry, RevocationKind
 from watchword_runtime import feed as feed_module
 from watchword_runtime.feed import SUBJECT, Feed, FeedAway
+from watchword_runtime.ledger import entry_of
 from watchword_testkit.databases import TestDatabase
 from watchword_testkit.servers import Broker as Server
 
@@ -464,6 +465,32 @@ async def test_a_new_epoch_is_loaded_from_the_table(broker_for: BrokerFor, leade
         assert not feed.is_live(user(rev=old.position + 100))
         assert feed.is_live(user(rev=cut.position))
         assert epochs == [2]
+
+
+async def test_what_is_heard_while_the_table_is_loaded_stays_applied(
+    broker_for: BrokerFor, leader: Leader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was applied, and whoever waited for that was told so. A forged one is found out by the next reading."""
+    before = await leader.revoke(Claim.SUB, "bob")
+    async with broker_for(Service.AUTHZ, NOBODY) as broker:
+        feed = Feed(broker._database, broker)
+        connection = await asyncpg.connect(broker._database.dsn)
+        await feed._load(connection)
+
+        def heard_meanwhile(row: asyncpg.Record) -> RevocationEntry:
+            feed._on_heard(forged(before.position + 1))
+            return entry_of(row)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(feed_module, "entry_of", heard_meanwhile)
+            await feed._load(connection)
+        assert feed.position == before.position + 1
+        assert not feed._set.is_live(user())
+        assert not await feed._catch_up(connection)
+        await feed._load(connection)
+        assert feed.position == before.position
+        assert feed._set.is_live(user())
+        await connection.close()
 
 
 @pytest.mark.parametrize("epoch", [1, 0], ids=["of the same epoch", "of an older one"])

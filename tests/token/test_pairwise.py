@@ -10,6 +10,7 @@ from watchword_events.contracts import ClientUpdated
 from watchword_events.names import Service
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.ledger import entry_of
+from watchword_token.pairwise import Names
 from watchword_verifier import RevocationSet
 
 SECTOR: Final = "app.example"
@@ -50,6 +51,25 @@ async def test_every_document_calls_the_person_by_the_sectors_name(site: Site, t
 async def test_a_client_acting_for_itself_is_called_by_its_id(site: Site) -> None:
     app = await site.client(sector=SECTOR)
     assert (await site.claims(await site.machine_token(app)))["sub"] == app.id
+
+
+async def test_whom_a_name_meant_before_a_back_up_came_back_is_not_remembered(site: Site) -> None:
+    """Else it would count as recorded, in a table that does not have it any more: nothing would end such tokens."""
+    names = Names(site.db(Service.TOKEN), b"k" * 32, site.feed)
+    pool = await site.db(Service.TOKEN).raw_pool()
+    await pool.execute(
+        "INSERT INTO token.pairwise_subjects (subject, sector, user_id) VALUES ('known', 'a.example', 'ada')"
+    )
+    async with site.database.postgres.admin(site.database.name) as admin:
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE token.pairwise_subjects IN ACCESS EXCLUSIVE MODE")
+            asking = asyncio.create_task(names.user_of("known"))
+            await asyncio.sleep(0.2)
+            site.feed._on_epoch[-1]()
+        assert await asking == "ada"
+        assert "known" not in names._users
+        assert await names.user_of("known") == "ada"
+        assert "known" in names._users
 
 
 async def is_live(site: Site, app: App, tokens: dict[str, Any]) -> list[bool]:

@@ -88,6 +88,7 @@ class Feed:
         self._rolled_back = False
         self._known_at = float("-inf")  # when the reading of what is known began
         self._heard: dict[int, int] = {}  # id by position of what was applied from NATS and not yet read
+        self._meanwhile: list[RevocationEntry] = []  # as they were applied from NATS since the table was last read
         self._announced: dict[int, _Announced] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
         self._said = ""
@@ -235,6 +236,7 @@ class Feed:
             return
         if entry.position == self._set.position + 1 and entry.kind in _BELIEVED and entry.claim in _CLAIMS:
             self._heard[entry.position] = entry.id
+            self._meanwhile.append(entry)
             self._apply(entry)
         elif entry.position > self._set.position:
             self._look()
@@ -350,8 +352,9 @@ class Feed:
             log.error("feed.stale", reason=self._said)
 
     async def _load(self, connection: asyncpg.Connection) -> None:
-        """The set holds exactly what the table holds at one moment."""
+        """The set holds exactly what the table holds at one moment, and what was heard to follow that since."""
         fresh, last = RevocationSet(), None
+        self._meanwhile.clear()
         unpositioned: list[asyncpg.Record] = []
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             head = await connection.fetchval(HEAD)
@@ -370,7 +373,13 @@ class Feed:
             self._look()  # what was heard during the load is looked up again
         self._reload = False
         self._heard.clear()
-        self._set.adopt(fresh, head)
+        followed = head
+        for entry in self._meanwhile:
+            if entry.position == followed + 1:
+                fresh.apply(entry)
+                self._heard[entry.position] = entry.id
+                followed = entry.position
+        self._set.adopt(fresh, followed)
         self._reports.soon()
         is_new_epoch = self._loaded.is_set() and epoch_of(Position(head)) != epoch_of(Position(self._read))
         self._read, self._read_last = head, last
@@ -409,6 +418,7 @@ class Feed:
             self._contradicted(min(self._heard))
             return False
         self._read, self._read_last = head, last
+        self._meanwhile.clear()
         if head > self._set.position:
             self._set.advance(head)
             self._reports.soon()

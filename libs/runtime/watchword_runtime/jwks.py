@@ -61,6 +61,7 @@ class AccessTokenKeys:
         self._keys: dict[str, tuple[str, Key]] = {}  # algorithm and key by kid
         self._genuine: OrderedDict[bytes, Genuine] = OrderedDict()  # by the SHA-256 of a token that these keys verified
         self._fetched = float("-inf")
+        self._begun = self._done = 0  # fetches, numbered: the newest that began, the newest whose answer counts
         self._told = False
 
     def changed(self) -> None:
@@ -119,6 +120,7 @@ class AccessTokenKeys:
     async def _fetch(self) -> None:
         """The keys are as `token` has them; while it cannot be asked the known ones go on. Raises Unreachable."""
         self._told = False
+        self._begun = number = self._begun + 1
         try:
             jwks = await self._ask()
         except Unreachable as error:
@@ -127,6 +129,9 @@ class AccessTokenKeys:
             log.warning("access.keys_not_fetched", reason=str(error))
             self._fetched = time.monotonic() - _MAX_AGE_S + _UNKNOWN_S  # asked again that soon
             return
+        if number < self._done:  # who asked later was answered sooner
+            return
+        self._done = number
         found = (_import(jwk) for jwk in jwks[:_MAX_KEYS] if isinstance(jwk, dict))
         self._keys = {kid: (alg, key) for kid, alg, key in filter(None, found)}
         self._genuine.clear()

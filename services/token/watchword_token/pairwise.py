@@ -39,7 +39,8 @@ class Names:
         self._key = key
         self._feed = feed
         self._users: OrderedDict[str, str] = OrderedDict()
-        feed.on_epoch(self._users.clear)  # what was recorded after the back-up is recorded again
+        self._epochs = 0  # that began since
+        feed.on_epoch(self._forget)
 
     def name(self, sector: str | None, user_id: str) -> str:
         """What the person is called there; the user's own id where there is no sector."""
@@ -54,8 +55,10 @@ class Names:
             return user_id
         subject = self.name(client.sector, user_id)
         if subject not in self._users:
+            epochs = self._epochs
             await self._record(subject, client.sector, user_id, position)
-            self._remember(subject, user_id)
+            if epochs == self._epochs:
+                self._remember(subject, user_id)
         return subject
 
     async def user_of(self, subject: str) -> str | None:
@@ -64,12 +67,13 @@ class Names:
         if known is not None:
             self._users.move_to_end(subject)
             return known
+        epochs = self._epochs
         try:
             pool = await self._database.raw_pool()
             found: str | None = await pool.fetchval(_FIND, subject)
         except OUTAGES as error:
             raise ConnectionError("PostgreSQL") from error
-        if found is not None:
+        if found is not None and epochs == self._epochs:
             self._remember(subject, found)
         return found
 
@@ -86,6 +90,11 @@ class Names:
         # What ended the user between the first look and the record did not know of this name.
         if not self._feed.is_live({"sub": user_id, "rev": position}):
             raise OAuthError("invalid_grant", "The grant has been revoked", 400, "ended while a name was recorded")
+
+    def _forget(self) -> None:
+        """A back-up came back: what was recorded after it is recorded again."""
+        self._epochs += 1
+        self._users.clear()
 
     def _remember(self, subject: str, user_id: str) -> None:
         self._users[subject] = user_id

@@ -1,5 +1,6 @@
 """What clients registered, all of them together: web origins, types of rich authorization requests."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final, Literal
 
@@ -18,6 +19,8 @@ class Registered:
         self._database = database
         self._member = member
         self.known: frozenset[str] = frozenset()
+        self._added: set[str] = set()  # since the last reading began
+        self._reading = asyncio.Lock()
 
     def has(self, value: str) -> bool:
         """Whether some client registered exactly this."""
@@ -25,9 +28,13 @@ class Registered:
 
     def add(self, values: Iterable[str]) -> None:
         """These were just registered."""
-        self.known = self.known.union(values)
+        self._added.update(values)
+        self.known = self.known.union(self._added)
 
     async def reload(self) -> None:
-        """Exactly what stands in the copy counts."""
-        pool = await self._database.raw_pool()
-        self.known = frozenset(row[0] for row in await pool.fetch(_ALL, self._member))
+        """Exactly what stands in the copy counts, and what was registered while it was read."""
+        async with self._reading:
+            self._added.clear()
+            pool = await self._database.raw_pool()
+            rows = await pool.fetch(_ALL, self._member)
+            self.known = frozenset(row[0] for row in rows).union(self._added)
