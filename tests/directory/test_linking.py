@@ -248,6 +248,35 @@ async def test_the_last_way_in_is_not_unlinked(person: Person, identity: Describ
     assert (await api.call("DELETE", f"/identities/{link['id']}")).status_code == 204
 
 
+@pytest.mark.parametrize("closing", ["disabled", "removed", "for tokens alone", "open"])
+async def test_an_identity_of_a_closed_provider_is_no_way_in(
+    people: Callable[[], Person], identity: Describe, configure: Configure, api: Api, closing: str
+) -> None:
+    """Whoever unlinks the other one could not sign in any more."""
+    used, other = await configure(), await configure()
+    person, again = people(), people()
+    user_id = (await person.signed_in(await person.arrive(identity(provider_id=used)))).user_id
+    merged = (await again.signed_in(await again.arrive(identity(provider_id=other)))).user_id
+    await api.create(f"/users/{user_id}/merge", user=merged)
+    (link,) = [each for each in await links_of(api, user_id) if each["provider_id"] == used]
+    match closing:
+        case "disabled":
+            await api.change(f"/providers/{other}", enabled=False)
+        case "removed":
+            await api.delete(f"/providers/{other}")
+        case "for tokens alone":
+            await api.change(f"/providers/{other}", sign_in=False)
+        case _:
+            assert (await api.get("/identities", provider_id=used, only="true"))["items"] == []
+            assert (await api.call("DELETE", f"/identities/{link['id']}")).status_code == 204
+            return
+    async with asyncio.timeout(10):
+        while not (await api.get("/identities", provider_id=used, only="true"))["items"]:
+            await asyncio.sleep(0.05)
+    refused = await api.call("DELETE", f"/identities/{link['id']}")
+    assert (refused.status_code, refused.json()["title"]) == (409, "The last way in")
+
+
 async def test_of_two_links_that_are_removed_at_once_one_stays(
     people: Callable[[], Person], identity: Describe, api: Api
 ) -> None:

@@ -161,15 +161,14 @@ async def unlink(
 
     What was started through it ends: every session and token of the user is cut.  has_way_in: whether authz knows a
     password or passkey of theirs.  by: the caller's reach. Raises LastWayIn when the user has neither that nor another
-    link, AboveOwnRank. Appends IdentityUnlinked.
+    link of a provider that is open for sign-ins, AboveOwnRank. Appends IdentityUnlinked.
     """
     found = await store.find_link_by_id(session, link_id)
     if found is None:
         return None
     user = await store.get_user_for_change(session, found.user_id)  # one unlinking of a user at a time
     require_rank((await standing_of(session, user.id)).rank(by), by)
-    others = await store.list_links(session, after="", limit=2, user_id=user.id)
-    if not has_way_in and not any(other.id != link_id for other in others):
+    if not has_way_in and not await store.has_other_link(session, user.id, link_id):
         raise LastWayIn(link_id)
     if not await store.claim_removed_link(session, link_id):
         return None

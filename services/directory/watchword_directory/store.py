@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from watchword_database import Database, Session
 from watchword_database.audit import as_json
@@ -219,7 +220,7 @@ async def list_links(
     only: bool = False,
 ) -> Sequence[IdentityLink]:
     """Links in the order of their ids, those after `after`. only: of users who have none of another provider
-    that is enabled.
+    that is open for sign-ins.
     """
     statement = select(IdentityLink).where(col(IdentityLink.id) > after).order_by(col(IdentityLink.id)).limit(limit)
     if user_id is not None:
@@ -231,14 +232,27 @@ async def list_links(
         elsewhere = select(other.id).where(
             col(other.user_id) == col(IdentityLink.user_id),
             col(other.provider_id) != col(IdentityLink.provider_id),
-            col(other.provider_id).in_(
-                select(ProviderCopy.id).where(
-                    ~col(ProviderCopy.deleted), col(ProviderCopy.data)["enabled"].as_boolean()
-                )
-            ),
+            col(other.provider_id).in_(_open_providers()),
         )
         statement = statement.where(~elsewhere.exists())
     return (await session.exec(statement)).all()
+
+
+async def has_other_link(session: Session, user_id: str, link_id: str) -> bool:
+    """Whether the user could sign in with another identity."""
+    statement = select(col(IdentityLink.id)).where(
+        col(IdentityLink.user_id) == user_id,
+        col(IdentityLink.id) != link_id,
+        col(IdentityLink.provider_id).in_(_open_providers()),
+    )
+    return (await session.exec(statement.limit(1))).one_or_none() is not None
+
+
+def _open_providers() -> SelectOfScalar[str]:
+    """Ids of the providers through which people may sign in now."""
+    settings = col(ProviderCopy.data)
+    is_open = settings["enabled"].as_boolean() & func.coalesce(settings["sign_in"].as_boolean(), True)
+    return select(col(ProviderCopy.id)).where(~col(ProviderCopy.deleted), is_open)
 
 
 async def find_link_by_id(session: Session, link_id: str) -> IdentityLink | None:

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class IdentityListing(Listing):
-    """Identities of a user or of a provider. only: of people who have none of another enabled one."""
+    """Identities of a user or of a provider. only: of people who have none of another one that is open for sign-ins."""
 
     user_id: str | None = Field(None, max_length=64)
     provider_id: str | None = Field(None, max_length=64)
