@@ -1,6 +1,7 @@
 """Where providers differ: patterns for issuers, names of claims, nonces left out, channels, proofs, certificates."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,13 +9,17 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.responses import JSONResponse
+from tests.federation.conftest import NOW
 from tests.federation.test_oidc import CALLBACK, SignIn, connector_of, refused, with_claims
+from tests.federation.test_saml_response import HONEST
 
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.attempts import Trail
 from watchword_federation.connectors import Answer
 from watchword_federation.connectors.client_authentication import ASSERTION_TYPE
+from watchword_federation.connectors.saml_identity import saml_identity
+from watchword_federation.connectors.saml_response import NameId
 from watchword_federation.connectors.ways import Ways
 from watchword_federation.failures import SignInFailed
 from watchword_federation.flows import new_secrets
@@ -113,6 +118,55 @@ async def test_too_many_groups_have_their_name(sign_in: SignIn, upstream: Any) -
     upstream.alter = lambda given: with_claims(**OVERAGE)(alter(given))
     await refused("groups_overage", sign_in(upstream, provider))
     assert (await sign_in(upstream, provider.model_copy(update={"groups_claim": None}))).subject == "o-1"
+
+
+# Settings that give something by groups, besides the claim that is named for them, and whether they do.
+BY_GROUPS: dict[str, tuple[dict[str, object], bool]] = {
+    "groups that come over": ({"group_sync": {"pattern": "."}}, True),
+    "groups by rules": ({"group_sync": {"rules": [{"expression": "'g1' in groups", "groups": ["a"]}]}}, True),
+    "groups of another claim": ({"group_sync": {"claim": "roles", "pattern": "."}}, False),
+    "roles by groups": ({"role_mapping": {"rules": [{"expression": "'g1' in groups", "roles": ["a"]}]}}, True),
+    "roles by claims": ({"role_mapping": {"rules": [{"expression": "claims.x == 'y'", "roles": ["a"]}]}}, False),
+    "nothing": ({}, False),
+}
+
+
+@pytest.mark.parametrize(("by_groups", "is_needed"), BY_GROUPS.values(), ids=BY_GROUPS)
+async def test_nobody_silently_loses_what_groups_give_because_there_are_too_many(
+    sign_in: SignIn, upstream: Any, by_groups: dict[str, object], is_needed: bool
+) -> None:
+    provider = ProviderExport.model_validate({**entra(upstream).model_dump(), "groups_claim": None, **by_groups})
+    alter = upstream.alter
+    upstream.alter = lambda given: with_claims(**OVERAGE)(alter(given))
+    if is_needed:
+        await refused("groups_overage", sign_in(upstream, provider))
+    else:
+        assert (await sign_in(upstream, provider)).subject == "o-1"
+
+
+@pytest.mark.parametrize(("by_groups", "is_needed"), BY_GROUPS.values(), ids=BY_GROUPS)
+def test_saml_says_so_too(by_groups: dict[str, object], is_needed: bool) -> None:
+    """Entra ID does, from 150 groups on."""
+    provider = ProviderExport.model_validate(
+        {"id": "Entra", "preset": "saml", "kind": "saml", "display_name": "Entra", "saml": {}, **by_groups}
+    )
+    link = {
+        "http://schemas.microsoft.com/claims/groups.link": ("https://graph.windows.net/t/users/u/getMemberObjects",)
+    }
+    name_id = NameId("u-1", "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent")
+    assertion = replace(HONEST, name_id=name_id, attributes={"email": ("a@x.test",), **link})
+
+    def identified() -> VerifiedIdentity:
+        assert provider.saml is not None
+        return saml_identity(
+            provider, provider.saml, assertion, sp_entity_id="https://sso.test", auth_time=NOW, now=NOW
+        )
+
+    if is_needed:
+        with pytest.raises(SignInFailed, match="groups_overage"):
+            identified()
+    else:
+        assert identified().email == "a@x.test"
 
 
 async def test_too_many_groups_are_asked_for_where_that_is_allowed(sign_in: SignIn, upstream: Any) -> None:

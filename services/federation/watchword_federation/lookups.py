@@ -59,7 +59,7 @@ async def with_groups(client: AsyncClient, provider: ProviderExport, claims: Cla
         for each in provider.oauth.group_lookups
         if (each.scope is None or each.scope in provider.scopes) and (is_over or each.when == "always")
     ]
-    if is_over and provider.groups_claim is not None and not asked:
+    if is_over and relies_on_groups(provider) and not asked:
         raise SignInFailed(Failure.GROUPS_OVERAGE, "the token names no groups, because there are too many")
     if not asked:
         return claims
@@ -82,6 +82,15 @@ async def _in_time() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise SignInFailed(Failure.USERINFO_FAILED, f"the lists took longer than {DEADLINE_S:g} s") from None
+
+
+def relies_on_groups(provider: ProviderExport) -> bool:
+    """Whether somebody whose groups are left out would lose what the settings give by groups."""
+    rules = provider.role_mapping.rules if provider.role_mapping is not None else ()
+    named = provider.groups_claim or (provider.saml.groups_attribute if provider.saml is not None else None)
+    sync = provider.group_sync
+    is_followed = sync is not None and (sync.claim is None or "groups" in sync.claim)
+    return named is not None or is_followed or any("groups" in rule.expression for rule in rules)
 
 
 def is_overage(claims: Mapping[str, JsonValue]) -> bool:

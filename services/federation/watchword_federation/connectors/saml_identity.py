@@ -15,6 +15,7 @@ from watchword_events.handovers import VerifiedIdentity
 from watchword_federation.connectors.saml_response import Assertion, NameId
 from watchword_federation.failures import Failure, SignInFailed
 from watchword_federation.identities import identity_of, is_subject
+from watchword_federation.lookups import relies_on_groups
 
 EMAIL_FORMAT: Final = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
 TRANSIENT_FORMAT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
@@ -22,6 +23,8 @@ _FORMAT_PREFIXES: Final = (
     "urn:oasis:names:tc:SAML:1.1:nameid-format:",
     "urn:oasis:names:tc:SAML:2.0:nameid-format:",
 )
+# Entra ID leaves groups out when there are more than 150, and writes where they could be asked for.
+_GROUPS_ELSEWHERE: Final = "http://schemas.microsoft.com/claims/groups.link"
 _XMLSOAP: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
 _MACE: Final = "urn:mace:dir:attribute-def"
 _EIDAS: Final = "http://eidas.europa.eu/attributes/naturalperson"
@@ -75,8 +78,10 @@ def saml_identity(
 ) -> VerifiedIdentity:
     """The identity that an assertion describes. An address counts as unverified, whoever asserts it.
 
-    Raises SignInFailed: account_not_found, missing_user_info.
+    Raises SignInFailed: groups_overage, account_not_found, missing_user_info.
     """
+    if _GROUPS_ELSEWHERE in assertion.attributes and relies_on_groups(provider):
+        raise SignInFailed(Failure.GROUPS_OVERAGE, "the assertion names no groups, because there are too many")
     claims: dict[str, JsonValue] = {
         name: list(values) if len(values) > 1 else values[0]
         for name, values in assertion.attributes.items()
