@@ -96,6 +96,27 @@ async def test_events_arrive_while_one_looks(chromium: Browser, platform: Platfo
     assert complaints == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_what_would_become_of_a_sign_in_can_be_read_by_everyone(
+    chromium: Browser, platform: Platform, make_client: Make, scheme: str
+) -> None:
+    client = await make_client(scope="openid profile email groups", require_consent=True)
+    page, _ = await at_the_console(
+        chromium, platform, color_scheme=scheme, bypass_csp=True, viewport={"width": 360, "height": 740}, locale="de-DE"
+    )
+    await page.goto(f"{platform.issuer}/admin/applications/{client['client_id']}")
+    await page.click("#try-sign-in")
+    await page.click("#try")
+    outcome = await page.inner_text("#outcome")
+    assert outcome.startswith("Administrator würde eingelassen"), outcome
+    assert "Die Gruppen sehen, zu denen Sie gehören" in await page.inner_text("#trial")
+    assert '"client_id"' in await page.inner_text("#access-token")
+    wider = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wider <= 0, f"{wider} px too wide"
+    found = await Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
 async def test_an_application_is_registered_in_a_browser(chromium: Browser, platform: Platform, api: Api) -> None:
     page, complaints = await at_the_console(chromium, platform)
     name = f"Browser {secrets.token_hex(4)}"

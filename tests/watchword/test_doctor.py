@@ -154,6 +154,9 @@ async def test_a_healthy_installation_is_well(look: Look, installation: WorkerPl
         *("postgresql", "clock", "migrations", "feed", "leader", "followers", "events", "ends", "nats", "streams"),
         *("mail", "sign-outs", "webhooks"),
     }
+    async with installation.database.postgres.admin(installation.database.name) as admin:
+        version = (await admin.fetchval("SHOW server_version")).split()[0]
+    assert found["postgresql"].said == f"answers, version {version}"
     assert "epoch 1" in found["feed"].said
     assert Service.TOKEN.role in found["leader"].said
 
