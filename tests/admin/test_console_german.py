@@ -22,6 +22,7 @@ _ATTRIBUTES: Final = (
     "placeholder",
     "alt",
     "title",
+    "data-label",
     "data-live",
     "data-waiting",
     "data-paused",
@@ -135,4 +136,4 @@ async def test_no_page_says_anything_in_english(own_platform: Platform, german: 
     page = await console.submit("parents", "save", name="n" * 300)
     assert page.texts["name-note"] == "hat höchstens 256 Zeichen"
     page = await console.open(f"{console.issuer}/admin/users/{user['id']}")
-    assert re.search(r">\d\d\.\d\d\.20\d\d, \d\d:\d\d:\d\d</time>", page.body)
+    assert re.search(r">\d\d\.\d\d\.20\d\d,</span> <span>\d\d:\d\d:\d\d</span></time>", page.body)

@@ -155,7 +155,7 @@ async def test_the_configuration_is_a_file_of_documents_that_change_nothing(
     client = await make_client(client_name=name, short_name=name)
     await api.create("/groups", name=name)
     person = await api.create("/users", username=name)
-    await console.open(f"{console.issuer}/admin/audit")
+    await console.open(f"{console.issuer}/admin")
     file = await console.click("configuration")
     assert file.headers["content-disposition"] == 'attachment; filename="watchword.yaml"'
     assert str(client["client_secret"]) not in file.body

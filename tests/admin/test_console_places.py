@@ -6,6 +6,7 @@ import pytest
 from tests.admin.conftest import sign_in
 from tests.authz.test_places import HOME, LONDON, write
 
+from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
 from watchword_testkit.databases import Template
 from watchword_testkit.platform import in_this_process, prepared
@@ -41,3 +42,10 @@ async def test_a_session_is_shown_with_its_place(
         console.client.headers["Accept-Language"] = "de"
         page = await console.open(f"{platform.issuer}/admin/sessions")
         assert "London, Vereinigtes Königreich" in page.texts["sessions"]
+        assert ">Ort<" in page.body
+
+
+async def test_what_is_known_of_no_session_has_no_column(console: Browser) -> None:
+    page = await console.open(f"{console.issuer}/admin/sessions")
+    assert ">Address<" in page.body
+    assert ">Place<" not in page.body

@@ -44,7 +44,7 @@ _CALLS: Final = {
 }
 # Calls that declare what the console shows, and which of their members are messages.
 _MEMBERS: Final = {
-    "Column": ("words",),
+    "Column": ("words", "none"),
     "Field": ("label", "hint", "options"),
     "Deed": ("label", "points"),
     "Below": ("title", "empty"),

@@ -17,6 +17,11 @@ BUILT_IN_ROLES: Final = (
     Text("Sees everything and changes nothing"),
     Text("Administers one organization"),
 )
+# What access rules say where they name no rule.
+DECIDED: Final = (
+    Text("No rule applies to this client: whoever signs in may use it."),
+    Text("The client lets in whom a rule matches, and has no rule."),
+)
 
 
 class User(Document):

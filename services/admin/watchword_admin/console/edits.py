@@ -111,16 +111,7 @@ def switch_application(*, enabled: bool) -> Callable[[Console, Request, Visit], 
 async def ask_to_delete_application(console: Console, request: Request, visit: Visit) -> Response:
     """The question before."""
     application = await read_application(console, str(request.path_params["client_id"]))
-    return console.pages.render(
-        request,
-        "confirm.html",
-        title=Text("Delete %(name)s?", name=application.client_name),
-        message=Text("Nobody can sign in to it any more, and every token that it was issued is refused at once."),
-        action=f"/admin/applications/{application.client_id}/delete",
-        csrf=visit.csrf,
-        confirm={"label": Text("Delete"), "id": "delete", "kind": "danger"},
-        cancel={"label": Text("Keep it"), "href": f"/admin/applications/{application.client_id}"},
-    )
+    return console.render(request, visit, "application_question.html", here="applications", application=application)
 
 
 async def delete_application(console: Console, request: Request, visit: Visit) -> Response:

@@ -36,12 +36,13 @@ class Thing(Document):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A member as it is shown. link: the page about it; "" for none."""
+    """A member as it is shown. link: the page about it; "" for none.  none: what stands for no value."""
 
     label: str
     shape: str
     value: object
     link: str = ""
+    none: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,15 @@ def _list(kind: Kind) -> Handler:
         asked = {name: query[name] for name in kind.filters if name in query}
         paging = {} if kind.is_short else {"limit": _ROWS, **cursor_of(request)}
         found = await console.calls.page(visit.token, kind.path, Thing, **asked, **paging)
+        columns = _told(kind.columns, found.items)
         return console.render(
             request,
             visit,
             "records.html",
             here=kind.room,
             kind=kind,
-            rows=await _rows(console, kind, kind.columns, found),
+            columns=columns,
+            rows=await _rows(console, kind, columns, found),
             asked=asked,
             following=following(kind.home, asked, found.next),
         )
@@ -268,6 +271,15 @@ async def _asked_about(console: Console, request: Request, visit: Visit, kind: K
     return next((each for each in found.items if str(each.member(kind.key)) == _key(request)), None)
 
 
+def _told(columns: Sequence[Column], things: Sequence[Thing]) -> Sequence[Column]:
+    """The columns of a list but those that would say nothing in any row."""
+    return [each for each in columns if each.none or any(_says(thing.member(each.name)) for thing in things)]
+
+
+def _says(value: JsonValue) -> bool:
+    return value is not None and value not in ("", [], {})
+
+
 def _api_path(kind: Kind, request: Request) -> str:
     return f"{kind.path}/{quote(_key(request), safe='')}"
 
@@ -350,7 +362,7 @@ def _cell(column: Column, value: JsonValue, names: Names, words: Mapping[str, st
             return Cell(column.label, column.shape, Text(words[value]))
         case _:
             pass
-    return Cell(column.label, column.shape, shown, link if value and shown != value else "")
+    return Cell(column.label, column.shape, shown, link if value and shown != value else "", column.none)
 
 
 def _listed(value: JsonValue) -> Sequence[object]:

@@ -33,13 +33,15 @@ class Column:
     """A member of a thing, and how it is shown; a user, client and so on is an id that has a name,
     an entity that of an organization or a client; a device is what a browser says of itself; words stand by language.
 
-    words: values, each with the text that stands for it.
+    words: values, each with the text that stands for it.  none: the text for no value; in a list a column without one
+    is left out where no row has a value.
     """
 
     name: str
     label: str
     shape: Shape = "text"
     words: tuple[tuple[str, str], ...] = ()
+    none: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

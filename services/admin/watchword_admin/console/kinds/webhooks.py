@@ -26,8 +26,8 @@ WEBHOOKS: Final = Kind(
         Column("id", "ID", "code"),
         Column("after", "Has got everything up to number"),
         Column("attempts", "Attempts at the next batch"),
-        Column("delivered_at", "Last taken", "time"),
-        Column("error", "Trouble"),
+        Column("delivered_at", "Last taken", "time", none="none yet"),
+        Column("error", "Trouble", none="none"),
         SINCE,
     ),
     fields=(
