@@ -321,17 +321,21 @@ class Verifier:
         Until it shows no key that was revoked: an instance that has not heard of that yet may answer first. What
         hints say is not believed, and many in a row are one a second.
         """
-        pace, read_at = Pace(), float("-inf")
+        hints, again, read_at = Pace(), Pace(), float("-inf")
         loop = asyncio.get_running_loop()
         while True:
             await woken(self._key_hint, _REFRESH_KEYS_S)
             self._key_hint.clear()
-            pace.reported(news=loop.time() - read_at < 2 * LATEST_S)
-            if not await self._keys.refresh() or self._keys.is_behind:
-                self._key_hint.set()
+            is_soon = loop.time() - read_at < 2 * LATEST_S
+            is_behind = not await self._keys.refresh() or self._keys.is_behind
             self._follower.report_soon()
             read_at = loop.time()
-            await asyncio.sleep(pace.pause_s)
+            if is_behind:
+                self._key_hint.set()
+            else:
+                hints.reported(news=is_soon)
+            await asyncio.sleep(again.pause_s if is_behind else hints.pause_s)
+            again.reported(news=is_behind)
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:
