@@ -1,4 +1,4 @@
-"""Logos of identity providers: small drawings, in the colour of the text, that can do nothing."""
+"""Logos of identity providers: small drawings, in the colour of the text or their owner's, that can do nothing."""
 
 import re
 from pathlib import Path
@@ -16,8 +16,15 @@ PRESETS = Path(__file__).parents[2] / "services/admin/watchword_admin/provider_p
 GENERAL = {"oidc", "oauth2", "saml"}
 TAGS = {"svg", "path"}
 ATTRIBUTES = {"viewBox", "width", "height", "fill", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin"} | {
-    "aria-hidden", "d",
+    "aria-hidden", "d", "transform",
 }  # fmt: skip
+
+# https://developers.google.com/identity/branding-guidelines
+# https://learn.microsoft.com/en-us/entra/identity-platform/howto-add-branding-in-apps
+COLOURS = {
+    "google": ["#FFFFFF", "#4285F4", "#34A853", "#FBBC05", "#EA4335"],
+    "microsoft": ["#F25022", "#7FBA00", "#00A4EF", "#FFB900"],
+}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -28,8 +35,13 @@ def test_a_logo_is_a_drawing_and_nothing_else(file: Path) -> None:
         assert element.tag in TAGS
         assert set(element.attrib) <= ATTRIBUTES
     assert (root.get("aria-hidden"), root.get("viewBox")) == ("true", "0 0 24 24")
-    assert "currentColor" in (root.get("fill"), root.get("stroke"))
-    assert not re.search(r"#[0-9a-fA-F]{3}|url|https?:|<!", text)
+    if file.stem in COLOURS:
+        assert [each.get("fill") for each in root] == COLOURS[file.stem]
+    else:
+        assert "currentColor" in (root.get("fill"), root.get("stroke"))
+        assert not re.search(r"#[0-9a-fA-F]{3}", text)
+        assert not any(each.get("fill") for each in root)
+    assert not re.search(r"url|https?:|<!", text)
     assert len(text) < 4000
 
 
@@ -39,6 +51,10 @@ def test_every_preset_has_a_picture_but_those_for_any_provider() -> None:
     for preset in PICTURES:
         assert str(logo_of(preset)).startswith("<svg ")
     assert logo_of("oidc") is logo_of('"><script>') is None
+
+
+def test_those_who_ask_for_their_colours_have_them() -> None:
+    assert (PICTURES["google"], PICTURES["entra"]) == ("google", "microsoft")
 
 
 def test_every_picture_says_where_it_is_from() -> None:

@@ -1,4 +1,5 @@
-"""Logos of identity providers, drawn into pages in the colour of the text around them.
+"""Logos of identity providers, drawn into pages in the colour of the text around them; Google and Microsoft want theirs
+in their own colours, Google on white in both themes.
 
 A preset has its provider's own logo where that may be passed on, else a plain picture of what it is. The presets that
 stand for any provider have none: the first letters of their providers' names tell those apart. `logos/LICENSES.md`
@@ -13,14 +14,14 @@ from markupsafe import Markup
 
 # The file of `logos` for each preset.
 PICTURES: Final = {
-    "adfs": "windows",
-    "adfs-saml": "windows",
+    "adfs": "building",
+    "adfs-saml": "building",
     "apple": "apple",
     "auth0": "auth0",
     "bitbucket": "bitbucket",
     "cognito": "aws",
     "discord": "discord",
-    "entra": "windows",
+    "entra": "microsoft",
     "github": "github",
     "gitlab": "gitlab",
     "google": "google",
