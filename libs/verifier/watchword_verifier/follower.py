@@ -72,18 +72,20 @@ class Follower:
         now: Callable[[], float],
         elapsed: Callable[[], float],
         on_key: Callable[[], None],
+        on_revoked_key: Callable[[], None] = lambda: None,
         on_jwks: Callable[[str], None] = lambda _jwks: None,
     ) -> None:
         """exchange: tells the issuer where we stand, then what is newest there.  bound_s: how old the state may be.
 
-        on_key: called when something happened to a signing key.  on_jwks: with the name of the issuer's present JWKS,
-        once a second.
+        on_key: called when something may have happened to a signing key.  on_revoked_key: when an entry says that one
+        was revoked.  on_jwks: with the name of the issuer's present JWKS, once a second.
         """
         self.revoked = RevocationSet(tokens_only=True)
         self.loaded = asyncio.Event()
         self.has_loaded = False  # ever: what was known then may still be better than nothing
         self.is_closed = False
         self.on_key = on_key
+        self._on_revoked_key = on_revoked_key
         self._on_jwks = on_jwks
         self._ledger = ledger
         self._exchange = exchange
@@ -168,7 +170,7 @@ class Follower:
         self.revoked.apply(entry)
         self.report_soon()
         if entry.claim == Claim.KID:
-            self.on_key()
+            self._on_revoked_key()
 
     def _reload(self, why: str) -> None:
         """Nothing is fresh until a snapshot has been loaded again."""

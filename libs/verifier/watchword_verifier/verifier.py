@@ -105,6 +105,7 @@ class Verifier:
         self._seen: dict[bytes, _Verified] = {}
         self._answers: dict[bytes, _Answered] = {}
         self._key_hint = asyncio.Event()
+        self._key_revoked = asyncio.Event()
         self._follower = Follower(
             self._http,
             lambda: self._receipts.exchange(),
@@ -113,6 +114,7 @@ class Verifier:
             now=now,
             elapsed=elapsed,
             on_key=self._key_hint.set,
+            on_revoked_key=self._on_revoked_key,
             on_jwks=self._on_jwks,
         )
         self._receipts = Receipts(
@@ -311,6 +313,10 @@ class Verifier:
         if self._follower.is_closed:
             raise TokenRefused(Reason.STALE, "the verifier is closed")
 
+    def _on_revoked_key(self) -> None:
+        self._key_revoked.set()
+        self._key_hint.set()
+
     def _on_jwks(self, name: str) -> None:
         if name and name != self._keys.name:
             self._key_hint.set()
@@ -326,15 +332,17 @@ class Verifier:
         while True:
             await woken(self._key_hint, _REFRESH_KEYS_S)
             self._key_hint.clear()
+            self._key_revoked.clear()
             is_soon = loop.time() - read_at < 2 * LATEST_S
             is_behind = not await self._keys.refresh() or self._keys.is_behind
             self._follower.report_soon()
             read_at = loop.time()
             if is_behind:
                 self._key_hint.set()
+                await asyncio.sleep(again.pause_s)
             else:
                 hints.reported(news=is_soon)
-            await asyncio.sleep(again.pause_s if is_behind else hints.pause_s)
+                await woken(self._key_revoked, hints.pause_s)
             again.reported(news=is_behind)
 
 
