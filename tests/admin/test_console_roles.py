@@ -159,7 +159,11 @@ async def test_nobody_is_shown_what_they_may_not_do(shown: Shown, things: list[s
                     waiting.append(link)
     assert {call for call in offered if not shown.may(*call)} == set()
     if shown.role == AUDITOR:
-        assert {path for method, path in offered if method == "POST"} == {"/admin/sign-out", "/admin/rules/test"}
+        assert {path for method, path in offered if method == "POST"} == {
+            "/admin/sign-out",
+            "/admin/rules/test",
+            "/admin/applications/{client_id}/trial",
+        }
     if shown.role == ADMINISTRATOR:
         unoffered = {path for method, path in CALLS if method == "POST"} - {path for _, path in offered}
         assert unoffered <= ONLY_SOMETIMES

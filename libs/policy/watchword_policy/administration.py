@@ -32,9 +32,9 @@ EXCEPTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/api/v1/decisions/dry-run"): f"{RESERVED_PREFIX}rules:{WRITE}",
     # Nothing changes.
     ("POST", "/api/v1/rules/test"): f"{RESERVED_PREFIX}rules:{READ}",
-    # Nothing changes, and what is told of a person stands in what whoever may ask sees of them.
     ("POST", "/api/v1/decisions/trial"): f"{RESERVED_PREFIX}decisions:{READ}",
-    ("POST", "/api/v1/grants/trial"): f"{RESERVED_PREFIX}grants:{READ}",
+    # It tells of a person what an application would learn.
+    ("POST", "/api/v1/grants/trial"): f"{RESERVED_PREFIX}users:{READ}",
 }
 # Routes that ask for a scope instead.
 BY_SCOPE: Final = frozenset({("GET", "/api/v1/events/stream")})
