@@ -38,7 +38,7 @@ NOT_AUDITED = {
         "authenticator", "closed_provider", "consent", "credential", "device_request", "flow", "issued_grant", "mail",
         "passkey", "pushed_request", "recovery_code", "remembered_device", "throttle",
     },
-    Service.DIRECTORY: {"claims_due", "identities", "pending_links", "scim_failures"},
+    Service.DIRECTORY: {"claims_due", "identities", "identity_claims", "pending_links", "scim_failures"},
     Service.FEDERATION: {
         "ended_upstream_session", "saml_provider", "sign_in_attempt", "trial",
         "upstream_arrival", "upstream_document", "upstream_flow",

@@ -75,6 +75,7 @@ ROUTES = [
     ("GET", "/decisions"),
     ("GET", "/decisions/x"),
     ("POST", "/decisions/dry-run"),
+    ("POST", "/decisions/trial"),
     ("GET", "/settings"),
 ]
 

@@ -311,6 +311,9 @@ async def test_no_group_of_the_installation_is_called_as_one_of_an_organization(
         assert (given.status_code, len(everything)) == (409, 1), given.text
     else:
         assert (given.status_code, len(everything)) == (201, 2), given.text
+        made = next(group for group in everything if group["id"] != within["id"])
+        assert made["full_name"].lower() == f"{short}/{made['name']}".lower()
+        assert made["name"] == made["name"].strip(), "as whoever names it in the organization would"
 
 
 async def test_of_an_organization_and_a_group_that_is_called_as_one_of_its_own_one_is_made(api: Api) -> None:

@@ -17,6 +17,7 @@ from watchword.embedded.process import start_time
 from watchword_testkit.api import Api
 from watchword_testkit.browser import Browser
 from watchword_testkit.canary import Canary
+from watchword_testkit.http import http_client
 from watchword_testkit.pages import Page
 from watchword_testkit.platform import Platform
 from watchword_testkit.signin import Party
@@ -38,6 +39,10 @@ async def start(platform: Platform, home: Path) -> demo.Started:
     platform.canary.add("client secret", secret)
     started = demo.begin(run=home / "run", data=home / "data", issuer=platform.issuer)
     await started.configured(admin_token=platform.admin.admin_token, secret=secret)
+    async with asyncio.timeout(30), http_client() as client:
+        while (answer := await client.get(f"{started.app_url}/healthz")).status_code == 503:  # until it hears events
+            await asyncio.sleep(0.05)
+    assert answer.json() == {"listening": True}
     return started
 
 

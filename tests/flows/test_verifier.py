@@ -172,8 +172,7 @@ async def test_a_revoking_call_waits_for_the_verifier(
         kinds = {receipt["kind"] for receipt in entry["applied"]}
         assert kinds == {"service", "verifier"}
         assert any(receipt["name"].endswith(f":{name}") for receipt in entry["applied"])
-        listed = (await api.call("GET", "/verifiers")).json()["items"]
-        (mine,) = [each for each in listed if each["name"].endswith(f":{name}")]
+        (mine,) = [each for each in await api.all("/verifiers") if str(each["name"]).endswith(f":{name}")]
         assert (mine["audience"], mine["policy"], mine["is_registered"]) == (AUDIENCE, "introspect", False)
     # It has said good-bye: nobody waits for it any more.
     gone = (await api.call("GET", f"/verifiers/{mine['id']}")).json()

@@ -18,6 +18,7 @@ ROUTES = [
     ("POST", "/api/v1/keys/rotate"),
     ("POST", "/api/v1/keys/x/revoke"),
     ("GET", "/api/v1/grants"),
+    ("POST", "/api/v1/grants/trial"),
     ("GET", "/api/v1/grants/x"),
     ("DELETE", "/api/v1/grants/x"),
     ("GET", "/api/v1/api-keys"),

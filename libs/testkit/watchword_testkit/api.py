@@ -44,6 +44,19 @@ class Api:
         """The document at a path. Raises AssertionError for anything but success."""
         return _document(await self.call("GET", path, None, **params))
 
+    async def all(self, path: str) -> list[Document]:
+        """Every item of a list, page by page."""
+        found: list[Document] = []
+        params = {"limit": "200"}
+        while True:
+            page = await self.get(path, **params)
+            items, following = page["items"], page["next"]
+            assert isinstance(items, list)
+            found += items
+            if following is None:
+                return found
+            params["cursor"] = str(following)
+
     async def create(self, path: str, /, **body: object) -> Document:
         """What a POST of the members made."""
         return _document(await self.call("POST", path, body))

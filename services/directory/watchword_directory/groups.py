@@ -242,12 +242,11 @@ async def ensure_groups(session: Session, names: Iterable[str], *, now: datetime
     """
     wanted = {name.lower(): name for name in names}
     found = await group_table.find_groups_by_name(session, wanted)
-    for key in sorted(wanted.keys() - found.keys()):
-        group = await _made(session, wanted[key], now=now)
+    missing = [await _made(session, wanted[key], now=now) for key in sorted(wanted.keys() - found.keys())]
+    for group in missing:
         if await group_table.claim_new_group(session, group):
             session.emit(GroupCreated(id=group.id, version=1, organization_id=group.organization_id))
-    if wanted.keys() - found.keys():
-        found = await group_table.find_groups_by_name(session, wanted)
+    found |= await group_table.find_groups_by_name(session, [group.full_name for group in missing])
     return [found[key] for key in sorted(found)]
 
 
@@ -271,7 +270,7 @@ async def _check_nobodys(session: Session, full_name: str) -> None:
 
 async def _made(session: Session, full_name: str, *, now: datetime) -> Group:
     organization = await organization_of_name(session, full_name)
-    name = full_name if organization is None else full_name.partition(SEPARATOR)[2]
+    name = full_name if organization is None else full_name.partition(SEPARATOR)[2].strip()
     if not name:
         raise NamedAsAnothers(full_name)
     if len(name) > MAX_NAME:

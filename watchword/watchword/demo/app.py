@@ -192,7 +192,7 @@ class _Routes:
             self._stream(person), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
-    async def healthz(self) -> JSONResponse:
+    async def healthz(self, _request: Request) -> JSONResponse:
         """Ready when the events of Watchword arrive."""
         return JSONResponse({"listening": self._listener.connected}, 200 if self._listener.connected else 503)
 
