@@ -105,7 +105,7 @@ async def of(context: Context, attempt: Attempt) -> Trial:
     try:
         await context.users.pull([attempt.user_id])
         await context.clients.pull([attempt.client_id])
-        await context.rules.renew()
+        await context.rules.catch_up()
     except Unreachable:
         pass  # what is known here is all that there is
     user, client = await context.users.get(attempt.user_id), await context.clients.get(attempt.client_id)

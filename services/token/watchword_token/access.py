@@ -167,6 +167,10 @@ class AccessRules:
 
         Raises NotLetIn where there is no such person, BookAway (503).
         """
+        try:
+            await self._book.catch_up()
+        except Unreachable:
+            log.warning("rules.owner_unreachable", client_id=client.client_id)
         facts = await self._facts(user_id, client, now, issuer=issuer or self._issuer, address=address)
         return self._book.decide(facts, client.access)
 
