@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 from pydantic import JsonValue
-from sqlalchemy import Connection, LargeBinary, MetaData, Table, text
+from sqlalchemy import Connection, LargeBinary, MetaData, Table
 
 from watchword_events.contracts import Event
 
@@ -28,7 +28,7 @@ GENESIS: Final = hashlib.sha256(b"watchword/audit/v1").digest()
 _SAY_NOTHING: Final = frozenset({"version", "claims_version", "created_at", "updated_at", "used_at", "last_used_at"})
 _HASHES: Final = frozenset({"hash", "secret_hash", "password_hash"})
 _INFO: Final = "watchword.audited"
-_NOTE: Final = text("SELECT bus.audit_note(CAST(:notes AS jsonb))")
+_NOTE: Final = "SELECT bus.audit_note($1::text::jsonb)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +122,12 @@ def as_json(value: object) -> str:
 async def note(session: "Session", notes: Sequence[Note]) -> None:
     """The notes stand in the log when the transaction commits."""
     if notes:
-        await (await session.connection()).execute(_NOTE, {"notes": _body(notes)})
+        await (await session.connection()).exec_driver_sql(_NOTE, (_body(notes),))
 
 
 async def note_alone(database: "Database", notes: Sequence[Note]) -> None:
     """The notes stand in the log, by one plain statement of its own."""
-    await database.ask("SELECT bus.audit_note($1::text::jsonb)", _body(notes))
+    await database.ask(_NOTE, _body(notes))
 
 
 def _body(notes: Sequence[Note]) -> str:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import DateTime, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -49,34 +49,20 @@ class Taken(Generic[P]):
     taken_at: datetime | None
 
 
-_HAND_OVER = text("""
-INSERT INTO bus.handover (ticket_hash, kind, receiver, flow, payload, created_at, expires_at, keep_until)
-VALUES (:hash, :kind, :receiver, :flow, CAST(:payload AS jsonb), :now, :expires_at, :keep_until)
-""")
-_LEAVE = """
+# In the driver's own words, so that a transaction and a plain statement say the same.
+_HAND_OVER: Final = """
 INSERT INTO bus.handover (ticket_hash, kind, receiver, flow, payload, created_at, expires_at, keep_until)
 VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8)
 """
-_TAKE = text("""
-UPDATE bus.handover SET taken_at = :now
- WHERE ticket_hash = :hash AND kind = :kind AND taken_at IS NULL AND expires_at > :now
-RETURNING payload, flow, created_at, expires_at, taken_at
-""")
-_CLAIM = """
+_TAKE: Final = """
 UPDATE bus.handover SET taken_at = $3
  WHERE ticket_hash = $1 AND kind = $2 AND taken_at IS NULL AND expires_at > $3
 RETURNING payload, flow, created_at, expires_at, taken_at
 """
-_EXCHANGE = """
-WITH taken AS (
-    UPDATE bus.handover SET taken_at = $3
-     WHERE ticket_hash = $1 AND kind = $2 AND taken_at IS NULL AND expires_at > $3 RETURNING true)
-INSERT INTO {table} ({columns}) SELECT {values} FROM taken RETURNING true
+_EXCHANGE: Final = f"""
+WITH taken AS ({_TAKE}) INSERT INTO {{table}} ({{columns}}) SELECT {{values}} FROM taken RETURNING true
 """
-_PEEK = text("""
-SELECT payload, flow, created_at, expires_at, taken_at FROM bus.handover WHERE ticket_hash = :hash AND kind = :kind
-""")
-_LOOK = """
+_PEEK: Final = """
 SELECT payload, flow, created_at, expires_at, taken_at FROM bus.handover WHERE ticket_hash = $1 AND kind = $2
 """
 _PEEK_FLOW = text("""
@@ -132,48 +118,47 @@ async def hand_over(
     """
     ticket, row = _row(payload, flow=flow, now=now, ttl=ttl, keep=keep)
     connection = await session.connection()
-    await connection.execute(_HAND_OVER, row)
+    await connection.exec_driver_sql(_HAND_OVER, row)
     return ticket
 
 
 async def leave(database: Database, payload: Payload, *, flow: str, now: datetime) -> str:
     """As `hand_over`, by one plain statement of its own."""
     ticket, row = _row(payload, flow=flow, now=now, ttl=TICKET_LIFE, keep=_KEEP)
-    await (await database.raw_pool()).execute(_LEAVE, *row.values())
+    await (await database.raw_pool()).execute(_HAND_OVER, *row)
     return ticket
 
 
 def _row(
     payload: Payload, *, flow: str, now: datetime, ttl: timedelta, keep: timedelta
-) -> tuple[str, dict[str, object]]:
-    """A fresh ticket, and what is stored of it and its payload, in the order of the statements."""
+) -> tuple[str, tuple[object, ...]]:
+    """A fresh ticket, and what is stored of it and its payload, as `_HAND_OVER` takes it."""
     ticket = secrets.token_urlsafe(32)
-    return ticket, {
-        "hash": ticket_hash(ticket),
-        "kind": payload.kind.value,
-        "receiver": payload.receiver.role,
-        "flow": flow,
+    return ticket, (
+        ticket_hash(ticket),
+        payload.kind.value,
+        payload.receiver.role,
+        flow,
         # A receiver of the release before this one refuses members that it does not know: it gets those that say
         # something.
-        "payload": payload.model_dump_json(exclude_defaults=True),
-        "now": now,
-        "expires_at": now + ttl,
-        "keep_until": now + ttl + keep,
-    }
+        payload.model_dump_json(exclude_defaults=True),
+        now,
+        now + ttl,
+        now + ttl + keep,
+    )
 
 
 async def take(session: Session, kind: type[P], ticket: str, *, now: datetime) -> Taken[P] | None:
     """The hand-over behind a ticket, which nobody can take again; None when foreign, taken, expired or unknown."""
     connection = await session.connection()
-    result = await connection.execute(_TAKE, {"hash": ticket_hash(ticket), "kind": kind.kind.value, "now": now})
-    row = result.one_or_none()
-    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+    row = (await connection.exec_driver_sql(_TAKE, (ticket_hash(ticket), kind.kind.value, now))).one_or_none()
+    return None if row is None else _seen(kind, row)
 
 
 async def claim(database: Database, kind: type[P], ticket: str, *, now: datetime) -> Taken[P] | None:
     """As `take`, by one plain statement of its own."""
-    row = await (await database.raw_pool()).fetchrow(_CLAIM, ticket_hash(ticket), kind.kind.value, now)
-    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+    row = await (await database.raw_pool()).fetchrow(_TAKE, ticket_hash(ticket), kind.kind.value, now)
+    return None if row is None else _seen(kind, row)
 
 
 async def exchange(database: Database, kind: type[Payload], ticket: str, row: SQLModel, *, now: datetime) -> bool:
@@ -188,18 +173,21 @@ async def exchange(database: Database, kind: type[Payload], ticket: str, row: SQ
     return taken is not None
 
 
+def _seen(kind: type[P], row: Sequence[Any]) -> Taken[P]:
+    return Taken(kind.model_validate(row[0]), *row[1:])
+
+
 async def peek(session: Session, kind: type[P], ticket: str) -> Taken[P] | None:
     """The hand-over behind a ticket without taking it; a taken or expired one is found as long as it is kept."""
     connection = await session.connection()
-    result = await connection.execute(_PEEK, {"hash": ticket_hash(ticket), "kind": kind.kind.value})
-    row = result.one_or_none()
-    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+    row = (await connection.exec_driver_sql(_PEEK, (ticket_hash(ticket), kind.kind.value))).one_or_none()
+    return None if row is None else _seen(kind, row)
 
 
 async def look(database: Database, kind: type[P], ticket: str) -> Taken[P] | None:
     """As `peek`, by one plain statement of its own."""
-    row = await (await database.raw_pool()).fetchrow(_LOOK, ticket_hash(ticket), kind.kind.value)
-    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+    row = await (await database.raw_pool()).fetchrow(_PEEK, ticket_hash(ticket), kind.kind.value)
+    return None if row is None else _seen(kind, row)
 
 
 async def peek_flow(session: Session, kind: type[P], *, flow: str, now: datetime) -> Taken[P] | None:
@@ -207,7 +195,7 @@ async def peek_flow(session: Session, kind: type[P], *, flow: str, now: datetime
     connection = await session.connection()
     result = await connection.execute(_PEEK_FLOW, {"kind": kind.kind.value, "flow": flow, "now": now})
     row = result.one_or_none()
-    return None if row is None else Taken(kind.model_validate(row[0]), *row[1:])
+    return None if row is None else _seen(kind, row)
 
 
 async def flows_of(session: Session, kind: type[Payload], *, flows: Sequence[str], now: datetime) -> set[str]:
@@ -222,14 +210,14 @@ async def waiting_in(session: Session, kind: type[P], *, flows: Sequence[str], n
     """Every hand-over of one kind and any of the flows that is still there, not taken by this."""
     connection = await session.connection()
     result = await connection.execute(_WAITING, {"kind": kind.kind.value, "flows": list(flows), "now": now})
-    return [Taken(kind.model_validate(row[0]), *row[1:]) for row in result]
+    return [_seen(kind, row) for row in result]
 
 
 async def take_flow(session: Session, kind: type[P], *, flow: str, now: datetime) -> list[Taken[P]]:
     """Every hand-over of one kind and flow that is still there, oldest first, taken."""
     connection = await session.connection()
     result = await connection.execute(_TAKE_FLOW, {"kind": kind.kind.value, "flow": flow, "now": now})
-    return [Taken(kind.model_validate(row[0]), *row[1:]) for row in result]
+    return [_seen(kind, row) for row in result]
 
 
 async def revoke(
@@ -301,8 +289,7 @@ async def spend(session: Session, *, purpose: str, key: str, expires_at: datetim
 async def sealer_id(session: Session) -> int:
     """A process number that no other process ever gets (below 2**32): the fixed part of its AES-GCM nonces."""
     connection = await session.connection()
-    result = await connection.execute(text(_SEALER_ID))
-    return int(result.scalar_one())
+    return int((await connection.exec_driver_sql(_SEALER_ID)).scalar_one())
 
 
 async def new_sealer_id(database: Database) -> int:
