@@ -87,8 +87,7 @@ class Feed:
         self._read_last: _Identity | None = None  # of the entry there, if it is known
         self._rolled_back = False
         self._known_at = float("-inf")  # when the reading of what is known began
-        self._heard: dict[int, int] = {}  # id by position of what was applied from NATS and not yet read
-        self._meanwhile: list[RevocationEntry] = []  # as they were applied from NATS since the table was last read
+        self._heard: dict[int, RevocationEntry] = {}  # by position: what was applied from NATS and not yet read
         self._announced: dict[int, _Announced] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
         self._said = ""
@@ -235,12 +234,11 @@ class Feed:
             self._look()
             return
         if entry.position == self._set.position + 1 and entry.kind in _BELIEVED and entry.claim in _CLAIMS:
-            self._heard[entry.position] = entry.id
-            self._meanwhile.append(entry)
+            self._heard[entry.position] = entry
             self._apply(entry)
         elif entry.position > self._set.position:
             self._look()
-        elif self._heard.get(entry.position, entry.id) != entry.id:
+        elif self._heard.get(entry.position, entry).id != entry.id:
             self._contradicted(entry.position)
 
     def _contradicted(self, position: int) -> None:
@@ -354,7 +352,7 @@ class Feed:
     async def _load(self, connection: asyncpg.Connection) -> None:
         """The set holds exactly what the table holds at one moment, and what was heard to follow that since."""
         fresh, last = RevocationSet(), None
-        self._meanwhile.clear()
+        self._heard.clear()
         unpositioned: list[asyncpg.Record] = []
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             head = await connection.fetchval(HEAD)
@@ -372,13 +370,12 @@ class Feed:
         if self._heard or self._settling:
             self._look()  # what was heard during the load is looked up again
         self._reload = False
-        self._heard.clear()
-        followed = head
-        for entry in self._meanwhile:
-            if entry.position == followed + 1:
+        followed, heard, self._heard = head, self._heard, {}
+        for position, entry in heard.items():
+            if position == followed + 1:
                 fresh.apply(entry)
-                self._heard[entry.position] = entry.id
-                followed = entry.position
+                self._heard[position] = entry
+                followed = position
         self._set.adopt(fresh, followed)
         self._reports.soon()
         is_new_epoch = self._loaded.is_set() and epoch_of(Position(head)) != epoch_of(Position(self._read))
@@ -408,8 +405,8 @@ class Feed:
             if row["position"] is None:
                 unpositioned.append(row)
                 continue
-            heard = self._heard.pop(row["position"], row["id"])
-            if heard != row["id"]:
+            heard = self._heard.pop(row["position"], None)
+            if heard is not None and heard.id != row["id"]:
                 self._contradicted(row["position"])
                 return False
             self._apply(entry_of(row))
@@ -418,7 +415,6 @@ class Feed:
             self._contradicted(min(self._heard))
             return False
         self._read, self._read_last = head, last
-        self._meanwhile.clear()
         if head > self._set.position:
             self._set.advance(head)
             self._reports.soon()
@@ -444,7 +440,7 @@ class Feed:
 
     def _announce_rows(self, rows: list[asyncpg.Record]) -> None:
         """Committed entries count before the leader numbers them: whatever carries a `rev` today is older than they."""
-        heard = set(self._heard.values())
+        heard = {entry.id for entry in self._heard.values()}
         for row in rows:
             narrowed = row["issued_before"] is not None  # ends only what is older: known when it has its position
             if row["kind"] in _BELIEVED and row["claim"] in _CLAIMS and not narrowed and row["id"] not in heard:
