@@ -55,7 +55,7 @@ async def decided(rig: Rig, client: ClientExport) -> list[tuple[DecisionRow, Fac
 
     await until(rows)
     log = DecisionLog(rig.db(), rig.owners.ring(Service.AUTHZ).key(KEY))
-    return [(row, await log.read(row)) for row in await rows()]
+    return [(row, log.read(row)) for row in await rows()]
 
 
 async def test_the_code_carries_what_the_rules_gave(rig: Rig) -> None:

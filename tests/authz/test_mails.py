@@ -15,10 +15,10 @@ from tests.authz.test_reset import FROM, Post, text_of
 from watchword_authz import mails
 from watchword_authz.mail_server import MailServer
 from watchword_authz.mails import Mails, NotSent
-from watchword_authz.seal import PURPOSE, SecretSeal
 from watchword_authz.settings import AuthzSettings
 from watchword_database.engine import transaction
 from watchword_events.names import Service
+from watchword_runtime.seal import SecretSeal
 from watchword_runtime.settings import load
 from watchword_testkit.canary import Canary
 from watchword_testkit.clock import TestClock
@@ -81,7 +81,7 @@ def mails_to(rig: Rig, **changes: Any) -> Mails:
     sender = changes.pop("sender", FROM)
     return Mails(
         rig.db(),
-        SecretSeal(settings.keyring.key(PURPOSE)),
+        SecretSeal(settings.keyring.key("authenticators"), rig.db()),
         rig.clock,
         server=MailServer(**(given | changes)),
         sender=sender,

@@ -22,7 +22,6 @@ from starlette.routing import Route
 from tests.flows.test_access_rules import eventually
 
 from watchword.composition import settings_of
-from watchword_admin.seal import SecretSeal
 from watchword_admin.settings import AdminSettings
 from watchword_admin.webhooks import changes, store
 from watchword_admin.webhooks.deliveries import Deliveries
@@ -30,6 +29,7 @@ from watchword_admin.webhooks.documents import NewWebhook
 from watchword_database import Database, audit, transaction
 from watchword_database.audit import Note
 from watchword_events.names import Service
+from watchword_runtime.seal import SecretSeal
 from watchword_runtime.telemetry import Telemetry
 from watchword_testkit.api import Api
 from watchword_testkit.authority import Authority
@@ -278,7 +278,8 @@ async def sending(database: TestDatabase, platform: Platform, clock: TestClock) 
     told = platform.site.settings(platform.issuer, {})[Service.ADMIN]
     settings = settings_of(Service.ADMIN, told)
     assert isinstance(settings, AdminSettings)
-    return Sending(database.open(Service.ADMIN, pool_size=4), settings, clock, SecretSeal(b"k" * 32))
+    own = database.open(Service.ADMIN, pool_size=4)
+    return Sending(own, settings, clock, SecretSeal(b"k" * 32, own))
 
 
 async def test_two_instances_send_everything_once_and_in_order(sending: Sending, receiver: Receiver) -> None:

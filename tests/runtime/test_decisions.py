@@ -61,7 +61,7 @@ async def test_a_decision_is_found_with_its_facts_sealed(of_authz: Database) -> 
     assert (row.allowed, row.outcome, row.rule, row.rule_id, row.why) == (True, "matched", "ops", "r-1", "ops matches.")
     assert (row.service_account, row.roles, row.policy) == ("admin", ["a", "b"], ["ops", "all"])
     assert row.failures == {"broken": "no such key"}
-    recorded = await log.read(row)
+    recorded = log.read(row)
     assert recorded.is_whole
     assert recorded.model_dump(exclude={"left_out"}) == given.model_dump()
     assert b"R&D" not in row.facts
@@ -74,7 +74,7 @@ async def test_facts_of_one_decision_are_not_another_s(of_authz: Database) -> No
     await log.flush()
     mixed = replace(await found(of_authz, one), facts=(await found(of_authz, other)).facts)
     with pytest.raises(Unsealable):
-        await log.read(mixed)
+        log.read(mixed)
 
 
 async def test_it_is_written_in_the_background_and_at_the_end(of_authz: Database) -> None:
@@ -106,7 +106,7 @@ async def test_whatever_facts_hold_they_are_kept_within_bounds(
     await log.flush()
     row = await found(of_authz, decision_id)
     assert len(row.facts) <= 64 * 1024 + 28
-    recorded = await log.read(row)
+    recorded = log.read(row)
     assert recorded.client == "c-1"
     assert recorded.is_whole is is_whole
 
@@ -117,7 +117,7 @@ async def test_while_postgresql_is_away_decisions_wait(of_authz: Database, datab
     decision_id = log.note(DENIED, facts(), "sign-in", user_id=None)
     with pytest.raises(Exception, match="nowhere"):
         await log.flush()
-    log._database = of_authz
+    log._database = log._seal._database = of_authz
     await log.flush()
     assert (await found(of_authz, decision_id)).outcome == "no_match"
     await nowhere.dispose()

@@ -4,6 +4,7 @@
 |---|---|
 | `settings` | `ServiceSettings`, `load(cls)`: the only place that reads the environment |
 | `keyring` | keys derived from the master key by purpose; `Sealer` (AES-256-GCM) |
+| `seal` | secrets that are read again, sealed at rest |
 | `clock`, `logging` | the clock as an argument; JSON log lines without secrets |
 | `broker` | one NATS connection per service: durable work, hints; never blocks when NATS is away |
 | `work`, `durables` | one durable consumer: batches, back-off, dead letters; how it is provisioned |

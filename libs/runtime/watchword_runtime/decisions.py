@@ -9,13 +9,13 @@ from typing import Final, Literal
 
 import structlog
 
-from watchword_database import Database, bus, decisions, transaction
+from watchword_database import Database, decisions
 from watchword_database.decisions import DecisionRow
 from watchword_database.ids import new_id
 from watchword_policy.facts import MAX_STRING, TEXTS, Facts, small_claims
 from watchword_policy.rules import Decision
 from watchword_runtime.behind import Behind
-from watchword_runtime.keyring import Sealer
+from watchword_runtime.seal import SecretSeal
 
 log = structlog.get_logger()
 
@@ -44,8 +44,7 @@ class DecisionLog:
     def __init__(self, database: Database, key: bytes) -> None:
         """key: the derived key for KEY."""
         self._database = database
-        self._key = key
-        self._sealer: Sealer | None = None
+        self._seal = SecretSeal(key, database)
         self._behind: Behind[_Noted] = Behind("decisions", self._write)
 
     def start(self) -> None:
@@ -97,18 +96,12 @@ class DecisionLog:
             policy=decision.policy,
             why=decision.why,
             failures=dict(decision.failures),
-            facts=(await self._opened()).seal(_stored(facts), decision_id.encode()),
+            facts=await self._seal.seal(_stored(facts), decision_id.encode()),
         )
 
-    async def read(self, row: DecisionRow) -> RecordedFacts:
+    def read(self, row: DecisionRow) -> RecordedFacts:
         """The facts of a decision. Raises keyring.Unsealable when the row was altered."""
-        return RecordedFacts.model_validate_json((await self._opened()).open(row.facts, row.id.encode()))
-
-    async def _opened(self) -> Sealer:
-        if self._sealer is None:
-            async with transaction(self._database) as session:
-                self._sealer = Sealer(self._key, await bus.sealer_id(session))
-        return self._sealer
+        return RecordedFacts.model_validate_json(self._seal.open(row.facts, row.id.encode()))
 
 
 def _stored(facts: Facts) -> bytes:

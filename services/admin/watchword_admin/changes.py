@@ -44,7 +44,7 @@ async def register(
         client, entries = await clients.register_client(
             session,
             new.document(),
-            secret_hash=await stored_secret(parts, session, client_id, new, secret),
+            secret_hash=await stored_secret(parts, client_id, new, secret),
             client_id=client_id,
             enabled=new.enabled is not False,
             feed=parts.feed,
@@ -192,8 +192,8 @@ async def configure_provider(parts: Parts, new: NewProvider, ending: Ending) -> 
             session,
             new.id,
             provider_kinds.document_in(new),
-            client_secret=await sealed(parts, session, new.id, new),
-            exchange_secret=await sealed_for_exchange(parts, session, new.id, new),
+            client_secret=await sealed(parts, new.id, new),
+            exchange_secret=await sealed_for_exchange(parts, new.id, new),
             enabled=new.enabled is not False,
             feed=parts.feed,
             now=parts.now(),
@@ -250,9 +250,9 @@ async def change_provider(
     parts.check_addresses(new)
     secret, exchange_secret = provider.client_secret, provider.exchange_secret
     if isinstance(new, OAuthSecrets) and new.says_secret:
-        secret = await sealed(parts, session, provider.id, new)
+        secret = await sealed(parts, provider.id, new)
     if isinstance(new, OAuthSecrets) and new.says_exchange_secret:
-        exchange_secret = await sealed_for_exchange(parts, session, provider.id, new)
+        exchange_secret = await sealed_for_exchange(parts, provider.id, new)
     return await providers.change_provider(
         session,
         provider,
@@ -292,26 +292,26 @@ async def chosen_secret(parts: Parts, secret: ChosenSecret | None) -> FreshSecre
 
 
 async def stored_secret(
-    parts: Parts, session: Session, client_id: str, document: ClientDocument, secret: FreshSecret | None
+    parts: Parts, client_id: str, document: ClientDocument, secret: FreshSecret | None
 ) -> str | None:
     """What stands in the row of the client's secret, None when there is none."""
     if secret is None:
         return None
-    return await stored(session, client_id, secret, parts.client_seal, sealed=document.signs_with_secret)
+    return await stored(client_id, secret, parts.client_seal, sealed=document.signs_with_secret)
 
 
-async def sealed(parts: Parts, session: Session, provider_id: str, new: Settings) -> bytes | None:
+async def sealed(parts: Parts, provider_id: str, new: Settings) -> bytes | None:
     """The provider's secret as it is stored, None when there is none."""
     secret = new.given_secret if isinstance(new, OAuthSecrets) else None
-    return None if secret is None else await parts.seal.seal(session, provider_id, secret.get_secret_value())
+    return None if secret is None else await parts.seal.seal(secret.get_secret_value().encode(), provider_id.encode())
 
 
-async def sealed_for_exchange(parts: Parts, session: Session, provider_id: str, new: Settings) -> bytes | None:
+async def sealed_for_exchange(parts: Parts, provider_id: str, new: Settings) -> bytes | None:
     """The secret of the client that exchanges the provider's tokens, as it is stored; None when there is none."""
     secret = new.given_exchange_secret if isinstance(new, OAuthSecrets) else None
     if secret is None:
         return None
-    return await parts.seal.seal(session, f"exchange:{provider_id}", secret.get_secret_value())
+    return await parts.seal.seal(secret.get_secret_value().encode(), f"exchange:{provider_id}".encode())
 
 
 async def _client_view(session: Session, client_id: str, *, secret: str | None) -> ClientView:

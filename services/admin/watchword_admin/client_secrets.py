@@ -7,9 +7,8 @@ import secrets as random
 from dataclasses import dataclass
 from typing import Final
 
-from watchword_admin.seal import SecretSeal
-from watchword_database import Session
 from watchword_runtime.client_proofs import SEALED
+from watchword_runtime.seal import SecretSeal
 
 GENERATED: Final = "sha256:"
 
@@ -34,11 +33,11 @@ def generate_secret() -> FreshSecret:
     return FreshSecret(text, _digest(text))
 
 
-async def stored(session: Session, client_id: str, secret: FreshSecret, seal: SecretSeal, *, sealed: bool) -> str:
+async def stored(client_id: str, secret: FreshSecret, seal: SecretSeal, *, sealed: bool) -> str:
     """What stands in the row. sealed: the client signs with the secret, so it is kept, sealed for those who check."""
     if not sealed:
         return secret.hash
-    return SEALED + base64.b64encode(await seal.seal(session, client_id, secret.text)).decode()
+    return SEALED + base64.b64encode(await seal.seal(secret.text.encode(), client_id.encode())).decode()
 
 
 def is_sealed(kept: str) -> bool:
@@ -49,8 +48,8 @@ def is_sealed(kept: str) -> bool:
 def is_secret(kept: str, presented: str, client_id: str, seal: SecretSeal) -> bool:
     """Whether a text is a generated secret, by what stands in its row."""
     if is_sealed(kept):
-        known = seal.open(base64.b64decode(kept.removeprefix(SEALED)), client_id)
-        return hmac.compare_digest(known.encode(), presented.encode("utf-8", "surrogatepass"))
+        known = seal.open(base64.b64decode(kept.removeprefix(SEALED)), client_id.encode())
+        return hmac.compare_digest(known, presented.encode("utf-8", "surrogatepass"))
     return hmac.compare_digest(kept, _digest(presented))
 
 

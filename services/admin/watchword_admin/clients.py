@@ -12,13 +12,13 @@ from watchword_admin import store
 from watchword_admin.client_documents import LONGEST_ACCESS_TOKEN_S, LONGEST_GRANT_S, ClientDocument, document_of
 from watchword_admin.client_secrets import FreshSecret, generate_secret, is_sealed, stored
 from watchword_admin.models import Client, ClientKind, ClientSecret
-from watchword_admin.seal import SecretSeal
 from watchword_database import Session, bus
 from watchword_database.ids import new_id
 from watchword_events.contracts import ClientDeleted, ClientDisabled, ClientEnabled, ClientRegistered, ClientUpdated
 from watchword_events.revocations import Claim, RevocationKind
 from watchword_runtime.callers import OWN_CLIENTS
 from watchword_runtime.feed import Feed
+from watchword_runtime.seal import SecretSeal
 
 # How long an entry of the ledger can matter, with a margin for clocks and sessions.
 TOKEN_LIFE: Final = timedelta(seconds=LONGEST_ACCESS_TOKEN_S) + timedelta(hours=1)
@@ -120,7 +120,7 @@ async def change_client(
         if not document.needs_secret:
             await store.drop_secrets(session, client.id)
         elif secret is not None:
-            kept = await stored(session, client.id, secret, seal, sealed=document.signs_with_secret)
+            kept = await stored(client.id, secret, seal, sealed=document.signs_with_secret)
             await store.put_secret(session, _secret(client.id, kept, now))
         session.emit(ClientUpdated(id=client.id, version=client.version))
     shown = None if secret is None else secret.shown
@@ -196,7 +196,7 @@ async def add_secret(
     if not document.needs_secret:
         raise PublicClient(client.id)
     live = (await store.secrets_of(session, [client.id]))[client.id]
-    added = _secret(client.id, await stored(session, client.id, secret, seal, sealed=document.signs_with_secret), now)
+    added = _secret(client.id, await stored(client.id, secret, seal, sealed=document.signs_with_secret), now)
     await store.put_secret(session, added, keep=[each.id for each in live[-1:]] if keep_newest else [])
     await rise(session, client, now=now)
     session.emit(ClientUpdated(id=client.id, version=client.version))

@@ -17,7 +17,6 @@ from watchword_admin.presets import Presets
 from watchword_admin.provider_documents import InvalidAddress, ProviderDocument
 from watchword_admin.providers import ProviderExists, StillOpen
 from watchword_admin.registration.documents import Documents
-from watchword_admin.seal import SecretSeal
 from watchword_admin.sector_addresses import Sectors
 from watchword_admin.settings import AdminSettings
 from watchword_database import Database
@@ -31,6 +30,7 @@ from watchword_runtime.feed import Feed
 from watchword_runtime.internal import InternalClients
 from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
+from watchword_runtime.seal import SecretSeal
 from watchword_web.addresses import address_prefix, client_address
 from watchword_web.api import Cursor
 from watchword_web.errors import Problem

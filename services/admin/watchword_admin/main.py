@@ -32,7 +32,6 @@ from watchword_admin.resource_metadata import metadata_router
 from watchword_admin.routes import SCHEMA, event_router, internal, schema_router
 from watchword_admin.rules.api import account_router, rule_router
 from watchword_admin.scopes.api import resource_router, scope_router
-from watchword_admin.seal import SecretSeal
 from watchword_admin.sector_addresses import Sectors
 from watchword_admin.settings import AdminSettings
 from watchword_admin.webhooks.api import webhook_router
@@ -49,6 +48,7 @@ from watchword_runtime.passwords import Passwords
 from watchword_runtime.plans import Plans
 from watchword_runtime.plans_api import MAX_BYTES, apply_path, plan_router
 from watchword_runtime.receipts import Endings
+from watchword_runtime.seal import SecretSeal
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_runtime.troubles import trouble_of
@@ -120,9 +120,9 @@ def build(settings: AdminSettings, shared: Shared) -> ServiceApp:
         endings=endings,
         passwords=passwords,
         cursor=Cursor(keyring.key("cursor")),
-        seal=SecretSeal(keyring.key("provider-secrets")),
-        client_seal=SecretSeal(keyring.key("client-secrets")),
-        webhook_seal=SecretSeal(keyring.key("webhook-secrets")),
+        seal=SecretSeal(keyring.key("provider-secrets"), database),
+        client_seal=SecretSeal(keyring.key("client-secrets"), database),
+        webhook_seal=SecretSeal(keyring.key("webhook-secrets"), database),
         sectors=sectors,
         live=backbone.runs(Live(broker, streams=settings.event_streams, now=shared.now)),
         now=shared.now,

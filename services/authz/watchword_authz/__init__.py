@@ -47,7 +47,6 @@ Where things are:
     places                           where an address is, out of a file of the operator's
     mails, mail_store, notices       mail on its way; its named SQL; what people are told
     inviting, inviting_store         people who are to choose a password; its named SQL
-    seal                             secrets that have to be read again
     device_requests                  devices without a browser: their codes, and who decides about them
     arrivals, sessions, devices      somebody proved who they are; what is live; known browsers
     closing, closing_store           sessions that the ledger ended are said to be over; their named SQL

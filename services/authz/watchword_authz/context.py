@@ -9,7 +9,6 @@ from watchword_authz.hints import IdTokenHints
 from watchword_authz.mails import Mails
 from watchword_authz.password_policy import PasswordPolicy
 from watchword_authz.places import Places
-from watchword_authz.seal import SecretSeal
 from watchword_authz.sessions import Lifetimes
 from watchword_authz.settings import AuthzSettings
 from watchword_authz.throttle import Limits
@@ -29,6 +28,7 @@ from watchword_runtime.feed import Feed
 from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
 from watchword_runtime.rules import RuleBook
+from watchword_runtime.seal import SecretSeal
 from watchword_web.api import Cursor
 from watchword_web.cookies import Cookies
 from watchword_web.limits import Guesses, Limiter

@@ -152,7 +152,7 @@ async def run(context: Context, proposed: Proposed) -> DryRun:
     asking = _Asking(saved, changed, context.rules.engine)
     for start in range(0, len(found.latest), _AT_ONCE):
         rows = found.latest[start : start + _AT_ONCE]
-        facts = [await _facts(context, row) for row in rows]
+        facts = [_facts(context, row) for row in rows]
         await asyncio.to_thread(
             asking.ask, [(row, each, clients.get(row.client_id)) for row, each in zip(rows, facts, strict=True)]
         )
@@ -185,10 +185,10 @@ async def _clients(context: Context, rows: Sequence[DecisionRow]) -> Mapping[str
     return found
 
 
-async def _facts(context: Context, row: DecisionRow) -> Facts | None:
+def _facts(context: Context, row: DecisionRow) -> Facts | None:
     """What the rules looked at then; None when that was not kept whole, or the row was altered."""
     try:
-        facts = await context.decisions.read(row)
+        facts = context.decisions.read(row)
     except Unsealable:
         return None
     return facts if facts.is_whole else None

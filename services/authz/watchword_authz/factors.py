@@ -61,10 +61,10 @@ async def enrolment(context: Context, user_id: str, account: str) -> Enrolment |
         if row is not None and row.confirmed_at is not None:
             return None
         if row is not None and row.created_at > now - _PENDING_FOR:
-            secret = context.seal.open(row.secret, row.id)
+            secret = context.seal.open(row.secret, row.id.encode())
         else:
             secret, authenticator_id = totp.new_secret(), new_id()
-            sealed = await context.seal.seal(session, authenticator_id, secret)
+            sealed = await context.seal.seal(secret, authenticator_id.encode())
             made = Authenticator(user_id=user_id, id=authenticator_id, secret=sealed, created_at=now)
             if not await factor_store.put_authenticator(session, made):
                 return None
@@ -135,7 +135,7 @@ def _step(context: Context, row: Authenticator | None, typed: str, now: datetime
     code = typed.replace(" ", "")
     if row is None or not _TOTP.fullmatch(code):
         return None
-    return totp.matching_step(context.seal.open(row.secret, row.id), code, now)
+    return totp.matching_step(context.seal.open(row.secret, row.id.encode()), code, now)
 
 
 async def remove(session: Session, user_id: str, now: datetime) -> bool:

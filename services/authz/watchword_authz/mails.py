@@ -17,12 +17,12 @@ import structlog
 from watchword_authz import mail_store
 from watchword_authz.mail_server import FAILURES, MailServer
 from watchword_authz.models import Mail
-from watchword_authz.seal import SecretSeal
 from watchword_database.engine import Database, Session, transaction
 from watchword_database.ids import new_id
 from watchword_runtime.clock import Clock
 from watchword_runtime.keyring import Unsealable
 from watchword_runtime.rounds import Rounds
+from watchword_runtime.seal import SecretSeal
 from watchword_web.branding import PRODUCT, Branding
 from watchword_web.texts import Text, Words
 
@@ -77,7 +77,7 @@ class Mails(Rounds):
             return
         mail_id, now = new_id(), self._now()
         plain = orjson.dumps(_letter(to, subject, paragraphs, words))
-        sealed = await self._seal.seal(session, mail_id, plain)
+        sealed = await self._seal.seal(plain, mail_id.encode())
         session.add(Mail(id=mail_id, sealed=sealed, due_at=now, created_at=now))
 
     async def try_out(self, to: str, subject: Text, paragraphs: Sequence[str], *, words: Words) -> None:
@@ -119,7 +119,7 @@ class Mails(Rounds):
         return True
 
     async def _send(self, row: Mail, now: datetime) -> None:
-        letter = orjson.loads(self._seal.open(row.sealed, row.id))
+        letter = orjson.loads(self._seal.open(row.sealed, row.id.encode()))
         await self._server.submit(self._message(row.id, letter, now), _SEND_WITHIN_S)
 
     def _message(self, mail_id: str, letter: Mapping[str, str], now: datetime) -> EmailMessage:

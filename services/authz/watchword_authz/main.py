@@ -27,8 +27,6 @@ from watchword_authz.pairwise import finder
 from watchword_authz.password_policy import PasswordPolicy
 from watchword_authz.places import Places
 from watchword_authz.routes import routers
-from watchword_authz.seal import PURPOSE as AUTHENTICATORS
-from watchword_authz.seal import SecretSeal
 from watchword_authz.sessions import Lifetimes
 from watchword_authz.settings import AuthzSettings
 from watchword_authz.throttle import limits_of
@@ -60,6 +58,7 @@ from watchword_runtime.pairwise import PURPOSE as PAIRWISE
 from watchword_runtime.passwords import Passwords
 from watchword_runtime.receipts import Endings
 from watchword_runtime.rounds import Sweeper
+from watchword_runtime.seal import SecretSeal
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_runtime.troubles import trouble_of
@@ -134,7 +133,7 @@ def build(settings: AuthzSettings, shared: Shared) -> ServiceApp:
         now=shared.now,
         broker=broker,
     )
-    seal = SecretSeal(settings.keyring.key(AUTHENTICATORS))
+    seal = SecretSeal(settings.keyring.key("authenticators"), database)
     mails = Mails(
         database,
         seal,

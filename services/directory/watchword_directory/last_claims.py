@@ -13,11 +13,11 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from watchword_database import Session, bus
+from watchword_database import Session
 from watchword_directory import store
 from watchword_directory.models import IdentityClaims
 from watchword_events.handovers import VerifiedIdentity
-from watchword_runtime.keyring import Sealer
+from watchword_runtime.seal import SecretSeal
 
 PURPOSE: Final = "last-claims"
 MAX_BYTES: Final = 16 * 1024
@@ -49,24 +49,20 @@ class LastClaims(BaseModel):
 class ClaimsKeeper:
     """Keeps what providers say, sealed with a key that this service alone holds. One for each process."""
 
-    def __init__(self, key: bytes, *, keep: timedelta) -> None:
-        """key: of PURPOSE.  keep: for how long after the sign-in; nothing is kept for none."""
-        self._key = key
+    def __init__(self, seal: SecretSeal, *, keep: timedelta) -> None:
+        """keep: for how long after the sign-in; nothing is kept for none."""
+        self._seal = seal
         self._keep = keep
-        self._opener = Sealer(key, 0)
-        self._sealer: Sealer | None = None
 
     async def keep(self, session: Session, identity_id: str, identity: VerifiedIdentity, *, now: datetime) -> None:
         """What was said at this sign-in is kept in place of what was said before."""
         if not self._keep:
             return
-        if self._sealer is None:
-            self._sealer = Sealer(self._key, await bus.sealer_id(session))
         said = bounded({**identity.claims, "iss": identity.issuer, "sub": identity.subject})
         row = IdentityClaims(
             identity_id=identity_id,
             provider_id=identity.provider_id,
-            sealed=self._sealer.seal(said.model_dump_json().encode(), identity_id.encode()),
+            sealed=await self._seal.seal(said.model_dump_json().encode(), identity_id.encode()),
             said_at=now,
             keep_until=now + self._keep,
         )
@@ -74,7 +70,7 @@ class ClaimsKeeper:
 
     def opened(self, row: IdentityClaims) -> LastClaims:
         """What a row keeps. Raises Unsealable when it was altered, or is another identity's."""
-        return LastClaims.model_validate_json(self._opener.open(row.sealed, row.identity_id.encode()))
+        return LastClaims.model_validate_json(self._seal.open(row.sealed, row.identity_id.encode()))
 
 
 def bounded(claims: Mapping[str, JsonValue]) -> LastClaims:

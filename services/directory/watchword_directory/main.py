@@ -28,6 +28,7 @@ from watchword_runtime.plans import Plans
 from watchword_runtime.plans_api import MAX_BYTES, apply_path, plan_router
 from watchword_runtime.receipts import Endings
 from watchword_runtime.rounds import Sweeper
+from watchword_runtime.seal import SecretSeal
 from watchword_runtime.service import ServiceApp
 from watchword_runtime.shared import Shared
 from watchword_runtime.troubles import trouble_of
@@ -102,7 +103,7 @@ def build(settings: DirectorySettings, shared: Shared) -> ServiceApp:
         claims=backbone.runs(ClaimsWorker(database, now=shared.now)),
         domains=Domains(settings.dns_servers),
         mapper=Mapper(),
-        last_claims=ClaimsKeeper(settings.keyring.key(LAST_CLAIMS), keep=settings.claims_keep),
+        last_claims=ClaimsKeeper(SecretSeal(settings.keyring.key(LAST_CLAIMS), database), keep=settings.claims_keep),
         sign_ins=Limiter(50, 200),
         dns_questions=Limiter(1, 20),
         has_way_in=has_way_in,

@@ -9,13 +9,14 @@ from typing import Final
 import orjson
 
 from watchword_database import Database
-from watchword_database.bus import Taken, new_sealer_id
+from watchword_database.bus import Taken
 from watchword_events.exports import ProviderExport
 from watchword_events.handovers import UpstreamStart
 from watchword_federation.connectors import Secrets
 from watchword_federation.failures import Failure, SignInFailed
 from watchword_federation.models import UpstreamFlow
-from watchword_runtime.keyring import Sealer, Unsealable
+from watchword_runtime.keyring import Unsealable
+from watchword_runtime.seal import SecretSeal
 
 FLOW_LIFE: Final = timedelta(minutes=10)
 
@@ -137,30 +138,20 @@ class FlowSeal:
 
     def __init__(self, key: bytes, database: Database) -> None:
         """key: of the purpose "upstream-flow"."""
-        self._key = key
-        self._database = database
-        self._opener = Sealer(key, 0)
-        self._sealer: Sealer | None = None
+        self._seal = SecretSeal(key, database)
 
     async def seal(self, kept: Secrets, state_hash: bytes) -> bytes:
         """The sealed secrets, which open only beside this state."""
-        sealer = await self._sealing()
-        return sealer.seal(f"{kept.nonce} {kept.verifier}".encode(), state_hash)
+        return await self._seal.seal(f"{kept.nonce} {kept.verifier}".encode(), state_hash)
 
     async def seal_bytes(self, plain: bytes, name: str) -> bytes:
         """Something that opens only under the same name, for example `session` and an id."""
-        return (await self._sealing()).seal(plain, name.encode())
-
-    async def _sealing(self) -> Sealer:
-        """The process gets its number at the first use."""
-        if self._sealer is None:
-            self._sealer = Sealer(self._key, await new_sealer_id(self._database))
-        return self._sealer
+        return await self._seal.seal(plain, name.encode())
 
     def open(self, flow: UpstreamFlow) -> Secrets:
         """The secrets of a flow. Raises SignInFailed when the row was altered or sealed with another key."""
         try:
-            opened = self._opener.open(flow.sealed, flow.state_hash).decode()
+            opened = self._seal.open(flow.sealed, flow.state_hash).decode()
         except Unsealable as error:
             raise SignInFailed(Failure.STATE_MISMATCH, "the flow's secrets cannot be opened") from error
         nonce, _, verifier = opened.partition(" ")
@@ -169,6 +160,6 @@ class FlowSeal:
     def open_bytes(self, sealed: bytes, name: str) -> bytes:
         """What was sealed under this name. Raises SignInFailed when the row was altered or sealed with another key."""
         try:
-            return self._opener.open(sealed, name.encode())
+            return self._seal.open(sealed, name.encode())
         except Unsealable as error:
             raise SignInFailed(Failure.STATE_MISMATCH, "what was kept cannot be opened") from error

@@ -73,7 +73,7 @@ class Clients(Kind[DeclaredClient]):
             client, entries = await clients.register_client(
                 run.session,
                 wanted.document(),
-                secret_hash=await changes.stored_secret(self._parts, run.session, client_id, wanted, secret),
+                secret_hash=await changes.stored_secret(self._parts, client_id, wanted, secret),
                 enabled=wanted.enabled is not False,
                 client_id=client_id,
                 feed=run.feed,

@@ -75,7 +75,7 @@ async def register(parts: Parts, metadata: Mapping[str, object], bearer: str | N
         secret_hash = None
         if secret is not None:
             sealed = document.signs_with_secret
-            secret_hash = await stored(session, client_id, secret, parts.client_seal, sealed=sealed)
+            secret_hash = await stored(client_id, secret, parts.client_seal, sealed=sealed)
         client, _entries = await clients.register_client(
             session, document, secret_hash=secret_hash, client_id=client_id, origin=origin, now=now
         )

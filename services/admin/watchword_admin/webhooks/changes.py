@@ -6,11 +6,11 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 
 from watchword_admin.models import Webhook
-from watchword_admin.seal import SecretSeal
 from watchword_admin.webhooks import store
 from watchword_admin.webhooks.documents import NewWebhook, document_of, stored
 from watchword_database import Session
 from watchword_database.ids import new_id
+from watchword_runtime.seal import SecretSeal
 
 
 class NameTaken(Exception):
@@ -33,7 +33,7 @@ async def add_webhook(
         name=document.name,
         enabled=document.enabled,
         document=stored(document),
-        secret=await seal.seal(session, webhook_id, secret),
+        secret=await seal.seal(secret.encode(), webhook_id.encode()),
         after=await store.end_of(session, document.about),
         next_attempt_at=now,
         created_at=now,
@@ -52,7 +52,7 @@ async def change_webhook(
     if document.about is not document_of(webhook).about:
         raise AboutStays
     if new.secret is not None:
-        webhook.secret = await seal.seal(session, webhook.id, new.secret.get_secret_value())
+        webhook.secret = await seal.seal(new.secret.get_secret_value().encode(), webhook.id.encode())
     elif document == document_of(webhook):
         return
     webhook.name, webhook.enabled, webhook.document = document.name, document.enabled, stored(document)

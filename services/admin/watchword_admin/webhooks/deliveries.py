@@ -11,7 +11,6 @@ import httpx2
 import structlog
 
 from watchword_admin.models import Webhook, WebhookDeadLetter, WebhookEvent
-from watchword_admin.seal import SecretSeal
 from watchword_admin.settings import AdminSettings
 from watchword_admin.webhooks import store
 from watchword_admin.webhooks.batches import Batch, next_batch
@@ -25,6 +24,7 @@ from watchword_runtime.clock import Clock
 from watchword_runtime.outbound import Blocked
 from watchword_runtime.retries import wait_after
 from watchword_runtime.rounds import Rounds
+from watchword_runtime.seal import SecretSeal
 from watchword_runtime.telemetry import Telemetry
 from watchword_runtime.work import Received
 
@@ -90,7 +90,7 @@ class Deliveries(Rounds):
         """The receiver has taken the items. Raises NotTaken."""
         document = document_of(webhook)
         body = _body(webhook, document, items, until)
-        secret = self._seal.open(webhook.secret, webhook.id).encode()
+        secret = self._seal.open(webhook.secret, webhook.id.encode())
         signature = f"sha256={hmac.digest(secret, body, sha256).hex()}"
         headers = {"Content-Type": "application/json", "User-Agent": "Watchword"}
         if document.dialect == "openfaas":

@@ -114,7 +114,7 @@ def router(context: Context) -> APIRouter:
         row = await _find(context, decision_id)
         if row is None:
             raise Problem(404, "There is no such decision", "It may be older than decisions are kept.")
-        facts = await context.decisions.read(row)
+        facts = context.decisions.read(row)
         shown = facts.model_dump(exclude={"email", "claims", "left_out"}) | {"claims": sorted(facts.claims)}
         return DecisionView.model_validate(_fields(row) | {"facts": shown})
 

@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from cryptography.x509.oid import NameOID
 
-from watchword_database import Database, Session, bus, transaction
+from watchword_database import Database, transaction
 from watchword_database.ids import new_id
 from watchword_federation import saml_store
 from watchword_federation.models import SamlKey
 from watchword_runtime.clock import Clock
-from watchword_runtime.keyring import Sealer
 from watchword_runtime.saml_metadata import Certificate, read_certificates
+from watchword_runtime.seal import SecretSeal
 
 KEY_BITS: Final = 3072
 # A provider pins the certificate, so that its end protects nobody; some providers refuse an expired one.
@@ -82,9 +82,7 @@ class KeyStore:
     def __init__(self, database: Database, key: bytes, *, public_url: str, now: Clock) -> None:
         """key: of the purpose "saml-keys".  public_url: names the certificates."""
         self._database = database
-        self._key = key
-        self._opener = Sealer(key, 0)
-        self._sealer: Sealer | None = None
+        self._seal = SecretSeal(key, database)
         self._host = urlsplit(public_url).hostname or "watchword"
         self._now = now
         self._loaded: dict[str, tuple[rsa.RSAPrivateKey, str, Certificate]] = {}
@@ -124,12 +122,11 @@ class KeyStore:
         private, certificate = await asyncio.to_thread(new_pair, self._host, now)
         der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         async with transaction(self._database) as session:
-            sealer = await self._sealing(session)
             row = SamlKey(
                 id=key_id,
                 state=state.value,
                 certificate=certificate,
-                sealed=sealer.seal(der, key_id.encode()),
+                sealed=await self._seal.seal(der, key_id.encode()),
                 created_at=now,
                 changed_at=now,
             )
@@ -138,11 +135,6 @@ class KeyStore:
         log.info("saml_key.created", key_id=key_id, state=state.value)
         return await self._open(row)
 
-    async def _sealing(self, session: Session) -> Sealer:
-        if self._sealer is None:
-            self._sealer = Sealer(self._key, await bus.sealer_id(session))
-        return self._sealer
-
     async def _open(self, row: SamlKey) -> SpKey:
         if row.id not in self._loaded:
             self._loaded[row.id] = await asyncio.to_thread(self._load, row)
@@ -150,7 +142,7 @@ class KeyStore:
         return SpKey(row.id, KeyState(row.state), certificate, private, pem)
 
     def _load(self, row: SamlKey) -> tuple[rsa.RSAPrivateKey, str, Certificate]:
-        private = load_der_private_key(self._opener.open(row.sealed, row.id.encode()), password=None)
+        private = load_der_private_key(self._seal.open(row.sealed, row.id.encode()), password=None)
         assert isinstance(private, rsa.RSAPrivateKey)  # noqa: S101 - we made it
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         (certificate,) = read_certificates(row.certificate)
