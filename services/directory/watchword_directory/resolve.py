@@ -302,9 +302,10 @@ async def _take_back(
 ) -> None:
     """Whoever is not let in any more has nothing of the provider's roles and groups, wherever else they come from."""
     known = await store.find_link(session, identity)
-    if known is not None:
-        await last_claims.keep(session, known.id, identity, now=now)
-    if known is not None and provider.sync == "every":
+    if known is None:
+        return
+    await last_claims.keep(session, known.id, identity, now=now)
+    if provider.sync == "every":
         user = await store.get_user_for_change(session, known.user_id)
         await _give(session, user, provider, NOTHING, now=now)
 

@@ -40,9 +40,7 @@ class Tried(BaseModel):
 
     client_id: Id
     user_id: Id
-    scope: Annotated[
-        frozenset[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$")]], Field(max_length=64)
-    ]
+    scope: Annotated[frozenset[OneScope], Field(max_length=64)]
     resource: Annotated[tuple[Id, ...], Field(max_length=16)] = ()
     provider_id: Id | None = None
     issuer: Annotated[str, Field(max_length=2048)] | None = None
